@@ -1,0 +1,93 @@
+# Everything starts from a bare Python: the first call of a target makes .venv, later calls find its stamps and are
+# instant, and a changed lock file installs again. Nothing is ever uninstalled by switching between targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Tried in this order, newest first; the first that really runs and is supported makes the environment.
+# `make run PYTHON=/path/to/python` asks for a certain one.
+PYTHON ?=
+PYTHONS := python3.13 python3.12 python3.11 python3 python
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+RUN_READY := .venv/.ready-run
+DEV_READY := .venv/.ready-dev
+ARGS ?=
+
+.PHONY: help run test check format bench swarm trace lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(RUN_READY) ## Start Surefoot; give it options with ARGS="..."
+	@exec $(BIN)/surefoot run $(ARGS)
+
+test: $(DEV_READY) ## Run all tests with coverage; ARGS="tests/core -k fill" narrows them
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:coverage.json $(ARGS)
+
+check: $(DEV_READY) ## Format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEV_READY) ## Put the source in its format and mend what the linter can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(DEV_READY) ## Measure speed on this machine
+	@$(BIN)/python bench/run.py $(ARGS)
+
+swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tries many
+	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) $(if $(SEEDS),SUREFOOT_SWARM_SEEDS=$(SEEDS)) \
+	  $(BIN)/python -m pytest tests/swarm -n auto --dist worksteal $(ARGS)
+
+trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
+	@$(BIN)/python -m tests.trace
+
+lock: ## Resolve both lock files anew from pyproject.toml (needs uv)
+	@uv=$$(command -v .venv/bin/uv || command -v uv) || { echo "make lock needs uv: pip install uv" >&2; exit 1; }; \
+	compile="$$uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml"; \
+	$$compile -o requirements.lock; \
+	$$compile --group dev -o requirements-dev.lock
+
+clean: ## Remove the environment and everything that tools left behind
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is asked for the locked set with hashes first, and only then for the project itself, without dependencies: so
+# nothing that the lock does not name can come in. An order-only .venv keeps its time of change out of the comparison.
+$(RUN_READY): requirements.lock pyproject.toml | .venv
+	@echo "Installing the runtime dependencies (requirements.lock) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps -e .
+	@touch $@
+
+# The development lock holds everything of the runtime lock, hence both stamps.
+$(DEV_READY): requirements-dev.lock requirements.lock pyproject.toml | .venv
+	@echo "Installing the runtime and development dependencies (requirements-dev.lock) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --no-deps -e .
+	@touch $(RUN_READY) $@
+
+# A name on the path proves nothing (version managers leave shims that fail), so each candidate is run. A failed attempt
+# leaves no half-made .venv behind.
+.venv:
+	@bare=""; trap "rm -rf .venv" INT TERM; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 || continue; \
+	  "$$python" -c 'import ensurepip, ssl, venv' >/dev/null 2>&1 || { bare="$${bare:-$$python}"; continue; }; \
+	  echo "Making .venv with $$("$$python" --version) ($$python) ..."; \
+	  "$$python" -m venv .venv || { rm -rf .venv; exit 1; }; \
+	  exit 0; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$$bare has no venv module with pip: install it (Debian, Ubuntu: apt install python3-venv) and call make again." >&2; \
+	else \
+	  echo "No Python 3.11, 3.12 or 3.13 runs here: install one, or name it with PYTHON=/path/to/python." >&2; \
+	fi; \
+	exit 1

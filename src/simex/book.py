@@ -1,0 +1,140 @@
+"""The book of one symbol: the market's quote around the last print, and the clients' own orders by price and time.
+
+The market shows one level a side: the last price less and plus the half spread, a whole number of ticks, so that the
+middle is the last price exactly. Clients' orders stand beside it.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from itertools import groupby
+from typing import Final
+
+from simex.klines import Series
+from simex.orders import ZERO, Order, Side
+from simex.venue import FillModel, InstrumentSpec
+
+_BPS: Final = Decimal(10_000)
+
+
+class Book:
+    """One symbol's market."""
+
+    def __init__(self, spec: InstrumentSpec, model: FillModel) -> None:
+        self.spec = spec
+        self.series = Series()
+        self.last: Decimal | None = None
+        self.previous: Decimal | None = None
+        self.liquidity = ZERO
+        self.update_id = 0
+        self.bids: list[Order] = []
+        self.asks: list[Order] = []
+        self.stops: list[Order] = []
+        self.waiting: list[Order] = []
+        self.open_count = 0
+        self._half_spread = model.half_spread_bps / _BPS
+        self._slippage = model.slippage_bps / _BPS
+        self._quote: tuple[Decimal, Decimal] | None = None
+
+    def print(self, price: Decimal, liquidity: Decimal) -> None:
+        """A public trade moves the market; its liquidity replaces what was left of the former."""
+        self.previous = self.last
+        self.last = price
+        self.liquidity = liquidity
+        self.update_id += 1
+        self._quote = None
+
+    @property
+    def quote(self) -> tuple[Decimal, Decimal] | None:
+        """The market's bid and ask; None before the first price."""
+        if self._quote is None and self.last is not None:
+            tick = self.spec.tick_size
+            ticks = (self.last * self._half_spread / tick).to_integral_value(ROUND_HALF_UP)
+            half = max(ticks, Decimal(1)) * tick
+            self._quote = self.last - half, self.last + half
+        return self._quote
+
+    def taker_price(self, side: Side, limit: Decimal | None) -> Decimal | None:
+        """What a taker pays or gets from the market: the quote and slippage, rounded against it, never beyond its limit.
+
+        None when the limit does not reach the quote.
+        """
+        quote = self.quote
+        if quote is None:
+            return None
+        tick = self.spec.tick_size
+        if side == "BUY":
+            if limit is not None and limit < quote[1]:
+                return None
+            slipped = (quote[1] * (1 + self._slippage) / tick).to_integral_value(ROUND_CEILING) * tick
+            return slipped if limit is None else min(slipped, limit)
+        if limit is not None and limit > quote[0]:
+            return None
+        slipped = (quote[0] * (1 - self._slippage) / tick).to_integral_value(ROUND_FLOOR) * tick
+        return slipped if limit is None else max(slipped, limit)
+
+    def rival(self, side: Side, worst: Decimal | None) -> Order | None:
+        """The first resting client order that a taker may meet at this price or a better one."""
+        resting = self.asks if side == "BUY" else self.bids
+        if not resting or worst is None:
+            return None
+        first = resting[0]
+        reaches = first.ticket.price <= worst if side == "BUY" else first.ticket.price >= worst
+        return first if reaches else None
+
+    def available(self, order: Order) -> Decimal:
+        """How much of an order the market can take now, in whole lots."""
+        quantity = min(order.remaining, self.liquidity)
+        return quantity - quantity % self.spec.lot_size
+
+    def rest(self, order: Order) -> None:
+        """Put a limit order into its queue: by price, then by the time it came to the book."""
+        if order.ticket.side == "BUY":
+            insort(self.bids, order, key=_bid_rank)
+        else:
+            insort(self.asks, order, key=_ask_rank)
+
+    def remove(self, order: Order) -> None:
+        """Take an order out of whichever queue it is in."""
+        for queue in (self.bids, self.asks, self.stops, self.waiting):
+            if order in queue:
+                queue.remove(order)
+                return
+
+    def stop_side(self) -> int:
+        """-1: sell stops rest below, +1: buy stops rest above, 0: no protective stop."""
+        for order in self.stops:
+            if order.ticket.type in ("STOP_LOSS", "STOP_LOSS_LIMIT"):
+                return 1 if order.ticket.side == "BUY" else -1
+        return 0
+
+    def best(self) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]] | None:
+        """Best bid and ask with their quantities, clients' orders included; None before the first price."""
+        bids, asks = self.levels("BUY"), self.levels("SELL")
+        return (bids[0], asks[0]) if bids and asks else None
+
+    def levels(self, side: Side) -> list[tuple[Decimal, Decimal]]:
+        """Price levels of one side with their quantities, best first."""
+        resting = self.bids if side == "BUY" else self.asks
+        levels = {
+            price: sum((order.remaining for order in group), ZERO)
+            for price, group in groupby(resting, key=lambda order: order.ticket.price)
+        }
+        quote = self.quote
+        if quote is not None:
+            price = quote[0] if side == "BUY" else quote[1]
+            levels[price] = levels.get(price, ZERO) + self._shown_liquidity()
+        return sorted(levels.items(), reverse=side == "BUY")
+
+    def _shown_liquidity(self) -> Decimal:
+        """A market level is never empty: where a tick's liquidity is used up, one lot stays in sight."""
+        return max(self.liquidity - self.liquidity % self.spec.lot_size, self.spec.lot_size)
+
+
+def _bid_rank(order: Order) -> tuple[Decimal, int]:
+    return -order.ticket.price, order.working_ms
+
+
+def _ask_rank(order: Order) -> tuple[Decimal, int]:
+    return order.ticket.price, order.working_ms

@@ -1,0 +1,375 @@
+"""The matching engine: places, triggers, cancels and ends orders and order lists of all symbols.
+
+Refusals are raised before anything changes. Every public method leaves the books settled: lists have moved on and
+changed balances are reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from simex import filters, refusal
+from simex.accounts import Account, Ledger
+from simex.book import Book
+from simex.lifecycle import Lifecycle, Outlet
+from simex.matching import Matcher
+from simex.orders import ZERO, ListTicket, Order, OrderList, Ticket
+from simex.refusal import Refusal
+from simex.venue import AccountSpec, FillModel, InstrumentSpec
+
+_CLIENT_ID_LENGTH: Final = 22
+
+
+class Engine:
+    """All books and all accounts."""
+
+    def __init__(
+        self, instruments: Sequence[InstrumentSpec], accounts: Sequence[AccountSpec], model: FillModel, outlet: Outlet
+    ) -> None:
+        self.books = {spec.symbol: Book(spec, model) for spec in instruments}
+        self.ledger = Ledger(instruments, accounts)
+        self._outlet = outlet
+        self._lifecycle = Lifecycle(self.ledger, self.books, outlet)
+        self._matcher = Matcher(self.ledger, self._lifecycle, outlet)
+        self._order_id = 0
+        self._list_id = -1
+        self._named = 0
+
+    # -- clients ------------------------------------------------------------------------------------------------
+
+    def check(self, account: Account, tickets: Sequence[Ticket], now_ms: int, is_list: bool = False) -> None:
+        """The filters, for one order or for all orders of a list; Refusal -1013."""
+        book = self.books[tickets[0].symbol]
+        average = self.average_price(book, now_ms)
+        for ticket in tickets:
+            filters.check_ticket(book.spec, ticket, average)
+        filters.check_counts(book.spec, account, tuple(tickets), is_list)
+
+    def place(self, account: Account, ticket: Ticket, now_ms: int) -> Order:
+        """Accept one order and let it trade; Refusal -2010 when the engine does not take it."""
+        book = self.books[ticket.symbol]
+        self._refuse_duplicate(account, ticket)
+        self._refuse_by_price(book, ticket)
+        order = self._new_order(account, ticket, now_ms)
+        if ticket.quote_quantity:
+            order.quantity = self._quantity_for(book, order)
+        self._lifecycle.relock(order, self._first_need(book, order))
+        self._register(book, order)
+        self._activate(order, now_ms)
+        self._enter(book, order, now_ms)
+        self._settle(now_ms)
+        return order
+
+    def place_list(self, account: Account, ticket: ListTicket, now_ms: int) -> OrderList:
+        """Accept an order list as a whole or refuse it as a whole."""
+        book = self.books[ticket.symbol]
+        self._refuse_list(book, account, ticket)
+        order_list = self._new_list(account, ticket, now_ms)
+        if order_list.working is not None:
+            self._lifecycle.relock(order_list.working, self._first_need(book, order_list.working))
+        else:
+            self._lock_legs(order_list)
+        account.add_list(order_list)
+        for order in order_list.orders:
+            self._register(book, order)
+        for order in order_list.orders:
+            self._activate(order, now_ms)
+        self._outlet.order_list(order_list, now_ms)
+        for order in order_list.orders:
+            if not order.is_pending:
+                self._enter(book, order, now_ms)
+        self._settle(now_ms)
+        return order_list
+
+    def cancel(self, order: Order, cancel_id: str | None, now_ms: int) -> str:
+        """Cancel an open order, with its whole list if it is in one; the cancel's own client id."""
+        name = cancel_id or self.new_client_id()
+        members = order.list.orders if order.list is not None else [order]
+        for member in members:
+            if member.is_open:
+                self._lifecycle.finish(member, "CANCELED", now_ms, cancel_id=name)
+        self._settle(now_ms)
+        return name
+
+    def deposit(self, account: Account, asset: str, amount: Decimal, now_ms: int) -> None:
+        self.ledger.deposit(account, asset, amount)
+        self._lifecycle.flush(now_ms)
+
+    def new_client_id(self) -> str:
+        """A name for what the client did not name."""
+        self._named += 1
+        return hashlib.sha256(b"client id %d" % self._named).hexdigest()[:_CLIENT_ID_LENGTH]
+
+    def average_price(self, book: Book, now_ms: int) -> Decimal | None:
+        """The price that notional and percent-price filters measure against."""
+        return book.series.average_price(now_ms, book.spec.avg_price_mins) or book.last
+
+    # -- the market ---------------------------------------------------------------------------------------------
+
+    def print(self, book: Book, price: Decimal, liquidity: Decimal, now_ms: int) -> None:
+        """A public trade: stops fire, resting orders that it went through fill, takers' rests go on."""
+        book.print(price, liquidity)
+        if book.open_count:
+            self._see_who_still_takes(book)
+            self._fire_stops(book, price, now_ms)
+            self._fill_resting(book, price, now_ms)
+            self._go_on_taking(book, now_ms)
+
+    def _fire_stops(self, book: Book, price: Decimal, now_ms: int) -> None:
+        before = book.previous if book.previous is not None else price
+        fired = [order for order in book.stops if _has_reached(order.ticket, price)]
+        # Which of several stops goes first is not documented: the one the price met first, then the older one.
+        fired.sort(key=lambda order: (abs(order.ticket.stop_price - before), order.order_id))
+        for order in fired:
+            if order.is_open:
+                self._trigger(book, order, now_ms)
+                self._settle(now_ms)
+
+    def _trigger(self, book: Book, order: Order, now_ms: int) -> None:
+        book.stops.remove(order)
+        self._lifecycle.expire_partner(order, now_ms)
+        order.is_triggered = True
+        try:
+            filters.check_ticket(book.spec, order.ticket, self.average_price(book, now_ms))
+            if order.is_market:
+                self._relock_market(book, order)
+        except Refusal:
+            self._lifecycle.finish(order, "EXPIRED", now_ms, reason="REJECTED")
+            return
+        order.updated_ms = now_ms
+        self._activate(order, now_ms)
+        self._enter(book, order, now_ms)
+
+    def _fill_resting(self, book: Book, price: Decimal, now_ms: int) -> None:
+        tick = book.spec.tick_size
+        reached = [order for order in book.bids if order.ticket.price - tick >= price]
+        reached += [order for order in book.asks if order.ticket.price + tick <= price]
+        for order in reached:
+            if order.is_open and not order.is_taking:
+                self._matcher.fill_resting(book, order, now_ms)
+                self._settle(now_ms)
+
+    def _see_who_still_takes(self, book: Book) -> None:
+        """A limit order that the market moved away from is a taker no longer: it has become part of the book."""
+        for order in (*book.bids, *book.asks):
+            if order.is_taking:
+                order.is_taking = book.taker_price(order.ticket.side, order.limit) is not None
+
+    def _go_on_taking(self, book: Book, now_ms: int) -> None:
+        for order in [order for order in (*book.bids, *book.asks) if order.is_taking]:
+            if order.is_open:
+                self._matcher.take(book, order, now_ms)
+                self._settle(now_ms)
+        for order in list(book.waiting):
+            if order.is_open:
+                self._take_waiting(book, order, now_ms)
+                self._settle(now_ms)
+
+    def _take_waiting(self, book: Book, order: Order, now_ms: int) -> None:
+        """The rest of a market order meets a new price: a buy must be able to pay it."""
+        try:
+            self._relock_market(book, order)
+        except Refusal:
+            self._lifecycle.finish(order, "EXPIRED", now_ms, reason="REJECTED")
+            return
+        self._matcher.take(book, order, now_ms)
+
+    # -- one order ----------------------------------------------------------------------------------------------
+
+    def _refuse_duplicate(self, account: Account, *tickets: Ticket) -> None:
+        names = [ticket.client_id for ticket in tickets if ticket.client_id is not None]
+        if len(set(names)) < len(names):
+            raise refusal.duplicate_order()
+        for name in names:
+            earlier = account.order_named(tickets[0].symbol, name)
+            if earlier is not None and earlier.is_open:
+                raise refusal.duplicate_order()
+
+    def _refuse_by_price(self, book: Book, ticket: Ticket) -> None:
+        if ticket.is_stop and book.last is not None and _has_reached(ticket, book.last):
+            raise refusal.rejected("Order would trigger immediately.")
+        if ticket.type == "LIMIT_MAKER" and self._would_take(book, ticket):
+            raise refusal.rejected("Order would immediately match and take.")
+
+    def _would_take(self, book: Book, ticket: Ticket) -> bool:
+        meets_market = book.taker_price(ticket.side, ticket.price) is not None
+        return meets_market or book.rival(ticket.side, ticket.price) is not None
+
+    def _new_order(self, account: Account, ticket: Ticket, now_ms: int) -> Order:
+        self._order_id += 1
+        name = ticket.client_id or self.new_client_id()
+        return Order(account, ticket, self._order_id, name, ticket.quantity, now_ms, now_ms)
+
+    def _register(self, book: Book, order: Order) -> None:
+        order.account.add_order(order)
+        book.open_count += 1
+
+    def _first_need(self, book: Book, order: Order) -> Decimal:
+        if order.ticket.type == "MARKET" and order.ticket.side == "BUY":
+            if order.ticket.quote_quantity:
+                return order.ticket.quote_quantity
+            return (book.taker_price("BUY", None) or ZERO) * order.quantity
+        return self._lifecycle.need(order)
+
+    def _relock_market(self, book: Book, order: Order) -> None:
+        if order.ticket.side == "BUY":
+            self._lifecycle.relock(order, (book.taker_price("BUY", None) or ZERO) * order.remaining)
+
+    def _quantity_for(self, book: Book, order: Order) -> Decimal:
+        """The quantity whose cost comes nearest to a quote amount without exceeding it, at today's book."""
+        left, quantity = order.ticket.quote_quantity, ZERO
+        side = order.ticket.side
+        price = book.taker_price(side, None)
+        if price is None:
+            raise refusal.rejected("Order book liquidity is less than LOT_SIZE filter minimum quantity.")
+        for rival in book.asks if side == "BUY" else book.bids:
+            is_better = rival.ticket.price <= price if side == "BUY" else rival.ticket.price >= price
+            if is_better and rival.account is not order.account:
+                met = min(rival.remaining, filters.lots_down(book.spec, left / rival.ticket.price))
+                quantity += met
+                left -= met * rival.ticket.price
+        quantity += filters.lots_down(book.spec, left / price)
+        if quantity < book.spec.min_qty:
+            raise refusal.rejected("Order book liquidity is less than LOT_SIZE filter minimum quantity.")
+        return quantity
+
+    def _activate(self, order: Order, now_ms: int) -> None:
+        """Report an order as new: working at once, or waiting for its trigger or for its list."""
+        if not order.is_pending and not order.waits_for_trigger:
+            order.working_ms = now_ms
+        self._outlet.order(order, "NEW", now_ms)
+
+    def _enter(self, book: Book, order: Order, now_ms: int) -> None:
+        """Let an order work: take what it may take, then rest, wait or expire as its kind demands."""
+        if order.waits_for_trigger:
+            book.stops.append(order)
+            return
+        if order.ticket.time_in_force == "FOK" and not self._matcher.fillable(book, order):
+            self._lifecycle.finish(order, "EXPIRED", now_ms, reason="UNFILLED_FOK_ORDER_EXPIRED")
+            return
+        order.is_taking = not order.is_market and book.taker_price(order.ticket.side, order.limit) is not None
+        self._matcher.take(book, order, now_ms)
+        if not order.is_open:
+            return
+        if order.is_market:
+            self._wait_or_expire(book, order, now_ms)
+        elif order.ticket.time_in_force == "GTC":
+            book.rest(order)
+        else:
+            self._lifecycle.finish(order, "EXPIRED", now_ms, reason="UNFILLED_IOC_QUANTITY_EXPIRED")
+
+    def _wait_or_expire(self, book: Book, order: Order, now_ms: int) -> None:
+        """A market order found no more liquidity: sales and stops wait for the next print, lest a position strands."""
+        if order.ticket.side == "SELL" or order.ticket.is_stop:
+            book.waiting.append(order)
+        else:
+            self._lifecycle.finish(order, "EXPIRED", now_ms, reason="INSUFFICIENT_LIQUIDITY")
+
+    # -- order lists --------------------------------------------------------------------------------------------
+
+    def _refuse_list(self, book: Book, account: Account, ticket: ListTicket) -> None:
+        self._refuse_duplicate(account, *ticket.tickets)
+        named = account.list_named(ticket.client_id) if ticket.client_id is not None else None
+        if named is not None and not named.is_done:
+            raise refusal.duplicate_order()
+        if ticket.working is not None:
+            filters.check_relation(ticket, None)
+            self._refuse_by_price(book, ticket.working)
+            return
+        filters.check_relation(ticket, book.last)
+        for leg in ticket.legs:
+            self._refuse_by_price(book, leg)
+
+    def _new_list(self, account: Account, ticket: ListTicket, now_ms: int) -> OrderList:
+        self._list_id += 1
+        order_list = OrderList(self._list_id, ticket.client_id or self.new_client_id(), ticket, now_ms)
+        if ticket.working is not None:
+            order_list.working = self._new_order(account, ticket.working, now_ms)
+        order_list.legs = [self._new_order(account, leg, now_ms) for leg in ticket.legs]
+        for order in order_list.orders:
+            order.list = order_list
+        if ticket.working is not None:
+            for leg in order_list.legs:
+                leg.status = "PENDING_NEW"
+        return order_list
+
+    def _lock_legs(self, order_list: OrderList) -> None:
+        """Legs share one lock, as large as the larger need; it stands with the leg that needs it."""
+        carrier = max(order_list.legs, key=self._lifecycle.need)
+        self._lifecycle.relock(carrier, self._lifecycle.need(carrier))
+
+    def _settle(self, now_ms: int) -> None:
+        """Let lists move on whose orders ended, then report changed balances."""
+        ended = self._lifecycle.ended
+        while ended:
+            self._move_on(ended.popleft(), now_ms)
+        self._lifecycle.flush(now_ms)
+
+    def _move_on(self, order_list: OrderList, now_ms: int) -> None:
+        working = order_list.working
+        if working is not None and not working.is_open and any(leg.is_pending for leg in order_list.legs):
+            if working.status == "FILLED":
+                self._release(order_list, working, now_ms)
+            else:
+                self._expire_pending(order_list, "OTO_PHASE_ONE_EXPIRED", now_ms)
+        if not order_list.is_done and not any(order.is_open for order in order_list.orders):
+            order_list.is_done = True
+            order_list.at_ms = now_ms
+            order_list.orders[0].account.open_lists.pop(order_list.list_id)
+            self._outlet.order_list(order_list, now_ms)
+
+    def _release(self, order_list: OrderList, working: Order, now_ms: int) -> None:
+        """The working order is filled: its legs go live, or expire when they no longer fit."""
+        book = self.books[order_list.ticket.symbol]
+        if order_list.ticket.sells_received:
+            self._hand_over_received(book, order_list, working)
+        try:
+            self._recheck(book, order_list, now_ms)
+        except Refusal:
+            self._expire_pending(order_list, "REJECTED", now_ms)
+            return
+        for leg in order_list.legs:
+            leg.status = "NEW"
+            leg.updated_ms = now_ms
+            self._activate(leg, now_ms)
+        self._outlet.order_list(order_list, now_ms)
+        for leg in order_list.legs:
+            if leg.is_open:
+                self._enter(book, leg, now_ms)
+
+    def _hand_over_received(self, book: Book, order_list: OrderList, working: Order) -> None:
+        quantity = filters.lots_down(book.spec, working.earned)
+        working.account.unlock(book.spec.base, working.earned)
+        working.earned = ZERO
+        for leg in order_list.legs:
+            leg.quantity = quantity
+            leg.ticket = replace(leg.ticket, quantity=quantity)
+
+    def _recheck(self, book: Book, order_list: OrderList, now_ms: int) -> None:
+        """Filters, price relation, triggers and funds, as if the legs were placed now."""
+        average = self.average_price(book, now_ms)
+        for leg in order_list.legs:
+            if leg.quantity <= 0:
+                raise refusal.filter_failure("LOT_SIZE")
+            filters.check_ticket(book.spec, leg.ticket, average)
+        filters.check_relation(order_list.ticket, book.last)
+        for leg in order_list.legs:
+            self._refuse_by_price(book, leg.ticket)
+        if len(order_list.legs) > 1:
+            self._lock_legs(order_list)
+        else:
+            self._lifecycle.relock(order_list.legs[0], self._first_need(book, order_list.legs[0]))
+
+    def _expire_pending(self, order_list: OrderList, reason: str, now_ms: int) -> None:
+        for leg in order_list.legs:
+            if leg.is_open:
+                self._lifecycle.finish(leg, "EXPIRED", now_ms, reason=reason)
+
+
+def _has_reached(ticket: Ticket, price: Decimal) -> bool:
+    return price >= ticket.stop_price if ticket.triggers_above else price <= ticket.stop_price
+

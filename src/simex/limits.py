@@ -1,0 +1,127 @@
+"""Rate limits: request weight of the address, order counts of an account, the ban for going on regardless.
+
+Windows are fixed and aligned to the clock, not sliding.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from simex.refusal import Refusal
+
+MINUTE_MS: Final = 60_000
+DAY_MS: Final = 86_400_000
+WEIGHT_PER_MINUTE: Final = 6000
+ORDERS_PER_10S: Final = 100
+ORDERS_PER_DAY: Final = 200_000
+# The venue does not say how many refused calls earn a ban; this many in one minute do here.
+REFUSED_CALLS_BEFORE_BAN: Final = 20
+FIRST_BAN_MS: Final = 2 * MINUTE_MS
+LONGEST_BAN_MS: Final = 3 * DAY_MS
+MAKER_FILL_CREDIT: Final = 5
+TAKER_FILL_CREDIT: Final = 1
+
+
+class Window:
+    """A counter that starts anew at each multiple of its length."""
+
+    __slots__ = ("_count", "_length_ms", "_number")
+
+    def __init__(self, length_ms: int) -> None:
+        self._length_ms = length_ms
+        self._number = -1
+        self._count = 0
+
+    def count(self, now_ms: int) -> int:
+        return self._count if now_ms // self._length_ms == self._number else 0
+
+    def add(self, amount: int, now_ms: int) -> None:
+        number = now_ms // self._length_ms
+        if number != self._number:
+            self._number, self._count = number, 0
+        self._count = max(0, self._count + amount)
+
+    def ends_ms(self, now_ms: int) -> int:
+        return (now_ms // self._length_ms + 1) * self._length_ms
+
+
+class WeightBudget:
+    """The request weight of one address, and whether it is banned."""
+
+    def __init__(self) -> None:
+        self._used = Window(MINUTE_MS)
+        self._refused = Window(MINUTE_MS)
+        self._banned_until_ms = 0
+        self._next_ban_ms = FIRST_BAN_MS
+
+    def used(self, now_ms: int) -> int:
+        return self._used.count(now_ms)
+
+    def charge(self, weight: int, now_ms: int) -> None:
+        """Count a request before it is served; Refusal 429, or 418 while banned."""
+        if now_ms < self._banned_until_ms:
+            raise self._ban()
+        if self._used.count(now_ms) + weight > WEIGHT_PER_MINUTE:
+            raise self._refuse(now_ms)
+        self._used.add(weight, now_ms)
+
+    def refund(self, weight: int, now_ms: int) -> None:
+        """Successful trading calls cost nothing."""
+        self._used.add(-weight, now_ms)
+
+    def _refuse(self, now_ms: int) -> Refusal:
+        self._refused.add(1, now_ms)
+        if self._refused.count(now_ms) > REFUSED_CALLS_BEFORE_BAN:
+            self._banned_until_ms = now_ms + self._next_ban_ms
+            self._next_ban_ms = min(2 * self._next_ban_ms, LONGEST_BAN_MS)
+            return self._ban()
+        text = (
+            f"Too much request weight used; current limit is {WEIGHT_PER_MINUTE} request weight per 1 MINUTE. "
+            "Please use WebSocket Streams for live updates to avoid polling the API."
+        )
+        return Refusal(-1003, text, status=429, retry_at_ms=self._used.ends_ms(now_ms))
+
+    def _ban(self) -> Refusal:
+        until_ms = self._banned_until_ms
+        text = (
+            f"Way too much request weight used; IP banned until {until_ms}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        )
+        return Refusal(-1003, text, status=418, retry_at_ms=until_ms)
+
+
+class OrderCount:
+    """The unfilled orders of one account in the running ten seconds and the running day."""
+
+    def __init__(self) -> None:
+        self._short = Window(10_000)
+        self._day = Window(DAY_MS)
+
+    def counts(self, now_ms: int) -> tuple[int, int]:
+        return self._short.count(now_ms), self._day.count(now_ms)
+
+    def admit(self, orders: int, now_ms: int) -> None:
+        """Refusal -1015 when that many more orders would go over a limit."""
+        if self._short.count(now_ms) + orders > ORDERS_PER_10S:
+            raise _too_many(ORDERS_PER_10S, "10 SECOND", self._short.ends_ms(now_ms))
+        if self._day.count(now_ms) + orders > ORDERS_PER_DAY:
+            raise _too_many(ORDERS_PER_DAY, "1 DAY", self._day.ends_ms(now_ms))
+
+    def placed(self, orders: int, now_ms: int) -> None:
+        self._short.add(orders, now_ms)
+        self._day.add(orders, now_ms)
+
+    def first_filled(self, is_maker: bool, now_ms: int) -> None:
+        """The first fill of an order takes it off the count again, a maker's counts more."""
+        self.placed(-(MAKER_FILL_CREDIT if is_maker else TAKER_FILL_CREDIT), now_ms)
+
+    def as_limits(self, now_ms: int) -> list[dict[str, object]]:
+        short, day = self.counts(now_ms)
+        return [
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": ORDERS_PER_10S, "count": short},
+            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": ORDERS_PER_DAY, "count": day},
+        ]
+
+
+def _too_many(limit: int, per: str, retry_at_ms: int) -> Refusal:
+    return Refusal(-1015, f"Too many new orders; current limit is {limit} orders per {per}.", 429, retry_at_ms)

@@ -1,0 +1,398 @@
+"""What moves the prices of the simulated exchange: replayed candles or a seeded generator.
+
+Rules: a market knows when its next event is due (`next_ms`) and performs it on the exchange (`advance`); it never
+reads a clock. Chance comes from `random.Random(seed)` only, so the same seed is the same market at any speed. Prices
+lie on the symbol's tick grid, quantities on its lot grid.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from typing import Literal, Protocol
+
+from simex.venue import DEFAULT_INSTRUMENTS, Candle, InstrumentSpec
+
+MINUTE_MS = 60_000
+VOLUME_STEP = Decimal("0.00000001")
+DEFAULT_VOLUME_SHARE = Decimal("0.10")
+
+Path = Literal["worst", "best"]
+
+
+class PrintTaker(Protocol):
+    """What a market needs of an exchange; `simex.exchange.Exchange` is one."""
+
+    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None: ...
+
+    def finish_candle(self, symbol: str, candle: Candle) -> None: ...
+
+    def is_idle(self, symbol: str) -> bool: ...
+
+    def stop_side(self, symbol: str) -> int: ...
+
+
+class Market(Protocol):
+    """A source of market events in market time."""
+
+    @property
+    def end_ms(self) -> int | None:
+        """When the last candle ends (UTC ms); None for a market without end."""
+
+    def next_ms(self) -> int | None:
+        """When the next event is due (UTC ms); None when there is no more."""
+
+    def advance(self, exchange: PrintTaker) -> None:
+        """Perform every event due at `next_ms()`."""
+
+
+# -- replay ----------------------------------------------------------------------------------------------------------
+
+
+class CandleTape:
+    """Replay of candles of several symbols under one clock, four ticks a candle.
+
+    A candle [t, t+I) prints its open at t, one extreme at t+I//4, the other at t+I//2 and its close at t+I-1.
+    With `always_tick` false, a symbol nobody watches or trades is finished in one go at t+I//4.
+    """
+
+    def __init__(
+        self,
+        candles: Mapping[str, Sequence[Candle]],
+        *,
+        path: Path = "worst",
+        always_tick: bool,
+        volume_share: Decimal = DEFAULT_VOLUME_SHARE,
+    ) -> None:
+        self._reels = [_Reel(symbol, series) for symbol, series in candles.items() if series]
+        self._path = path
+        self._always_tick = always_tick
+        self._volume_share = volume_share
+        self.start_ms = min((reel.due_ms for reel in self._reels), default=0)
+        self.end_ms = max((reel.end_ms for reel in self._reels), default=0)
+        self._next_ms = self._soonest_ms()
+
+    def next_ms(self) -> int | None:
+        return self._next_ms
+
+    def advance(self, exchange: PrintTaker) -> None:
+        at_ms = self._next_ms
+        if at_ms is None:
+            raise RuntimeError("the tape has ended")
+        for reel in self._reels:
+            if reel.due_ms == at_ms:
+                self._play(reel, exchange, at_ms)
+        self._next_ms = self._soonest_ms()
+
+    def _play(self, reel: _Reel, exchange: PrintTaker, at_ms: int) -> None:
+        candle = reel.candle
+        stage = reel.stage
+        if stage == 1:
+            if not self._always_tick and exchange.is_idle(reel.symbol):
+                exchange.finish_candle(reel.symbol, candle)
+                reel.next_candle()
+                return
+            reel.low_first = self._is_low_first(candle, exchange.stop_side(reel.symbol))
+        volume = reel.last_volume if stage == 3 else reel.quarter_volume
+        exchange.tick(reel.symbol, reel.price(), volume, self._volume_share * candle.volume, at_ms)
+        reel.next_tick()
+
+    def _is_low_first(self, candle: Candle, stop_side: int) -> bool:
+        # The worst path runs into the stop first; without a stop, it visits the extreme further from the close first.
+        worst = stop_side < 0 if stop_side else candle.close - candle.low > candle.high - candle.close
+        return worst if self._path == "worst" else not worst
+
+    def _soonest_ms(self) -> int | None:
+        return min((reel.due_ms for reel in self._reels if not reel.is_over), default=None)
+
+
+class _Reel:
+    """The position of the tape in one symbol's candles."""
+
+    __slots__ = (
+        "_candles",
+        "_index",
+        "candle",
+        "due_ms",
+        "is_over",
+        "last_volume",
+        "low_first",
+        "quarter_volume",
+        "stage",
+        "symbol",
+    )
+
+    def __init__(self, symbol: str, candles: Sequence[Candle]) -> None:
+        self.symbol = symbol
+        self.low_first = False
+        self.is_over = False
+        self._candles = candles
+        self._index = -1
+        self.next_candle()
+
+    @property
+    def end_ms(self) -> int:
+        return self._candles[-1].end_ms
+
+    def next_candle(self) -> None:
+        self._index += 1
+        if self._index == len(self._candles):
+            self.is_over = True
+            self.due_ms = -1
+            return
+        self.candle = candle = self._candles[self._index]
+        self.stage = 0
+        self.due_ms = candle.open_ms
+        self.quarter_volume = (candle.volume / 4).quantize(VOLUME_STEP, ROUND_DOWN)
+        self.last_volume = candle.volume - 3 * self.quarter_volume
+
+    def next_tick(self) -> None:
+        self.stage += 1
+        candle = self.candle
+        if self.stage == 1:
+            self.due_ms = candle.open_ms + candle.interval_ms // 4
+        elif self.stage == 2:
+            self.due_ms = candle.open_ms + candle.interval_ms // 2
+        elif self.stage == 3:
+            self.due_ms = candle.open_ms + candle.interval_ms - 1
+        else:
+            self.next_candle()
+
+    def price(self) -> Decimal:
+        candle = self.candle
+        if self.stage == 0:
+            return candle.open
+        if self.stage == 3:
+            return candle.close
+        return candle.low if self.low_first == (self.stage == 1) else candle.high
+
+
+# -- generator -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a generated symbol behaves: price level, volatility, tie to the market, traded quantity."""
+
+    price: float
+    daily_volatility: float  # standard deviation of a day's log return, from noise alone
+    market_weight: float  # correlation of its noise with the market factor
+    base_per_minute: float  # base quantity traded in an ordinary minute
+
+
+PROFILES: Mapping[str, Profile] = {
+    "BTCUSDT": Profile(60_000.0, 0.022, 0.88, 14.0),
+    "ETHUSDT": Profile(3_000.0, 0.028, 0.84, 190.0),
+    "BNBUSDT": Profile(600.0, 0.024, 0.72, 110.0),
+    "SOLUSDT": Profile(150.0, 0.034, 0.78, 2_600.0),
+}
+OTHER_PROFILE = Profile(100.0, 0.030, 0.75, 1_000.0)
+
+# Log volatility is the sum of a slow (about a day) and a fast (about half an hour) mean-reverting part.
+SLOW_VOL_KEEP, SLOW_VOL_SD = math.exp(-1 / 1200), 0.30
+FAST_VOL_KEEP, FAST_VOL_SD = math.exp(-1 / 40), 0.35
+OWN_VOL_KEEP, OWN_VOL_SD = math.exp(-1 / 90), 0.20
+VOL_MEAN_CORRECTION = SLOW_VOL_SD**2 + FAST_VOL_SD**2 + OWN_VOL_SD**2
+
+# Swings: a damped stochastic oscillation of a few hours, as sentiment overshoots and comes back. Its size is given in
+# standard deviations of an hour's noise.
+SWING_PERIOD_MINUTES = 330.0
+SWING_DAMPING_PER_MINUTE = 1 / 260.0
+SWING_SD_HOURS = 1.6
+
+# The level is pulled back to its anchor over about four days, so that prices stay plausible in long runs.
+LEVEL_PULL_PER_MINUTE = 1 / 5_760
+
+MARKET_JUMPS_PER_MINUTE = 1 / 2_000
+OWN_JUMPS_PER_MINUTE = 1 / 3_500
+JUMP_SD_MINUTES = 5.0  # size of a jump in standard deviations of a minute's noise
+
+HISTORY_STEPS_PER_MINUTE = 6
+
+
+class GeneratedMarket:
+    """A seeded market: closed 1m candles before `start_ms`, then a print per symbol every `print_every_ms`.
+
+    `start_ms` is a full minute (UTC ms); `print_every_ms` divides a minute. The market never ends. Raises ValueError
+    for a start or step off the minute grid, or when no symbol is given.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        symbols: Sequence[str],
+        start_ms: int,
+        *,
+        print_every_ms: int = 1_000,
+        history_days: int = 10,
+        volume_share: Decimal = DEFAULT_VOLUME_SHARE,
+        instruments: Sequence[InstrumentSpec] = DEFAULT_INSTRUMENTS,
+    ) -> None:
+        if start_ms % MINUTE_MS:
+            raise ValueError(f"start_ms must be a full minute, not {start_ms}")
+        if print_every_ms <= 0 or MINUTE_MS % print_every_ms:
+            raise ValueError(f"print_every_ms must divide 60000, {print_every_ms} does not")
+        if not symbols:
+            raise ValueError("a market needs at least one symbol")
+        specs = {spec.symbol: spec for spec in instruments}
+        unknown = [symbol for symbol in symbols if symbol not in specs]
+        if unknown:
+            raise ValueError(f"no instrument for {', '.join(unknown)}; known: {', '.join(specs)}")
+        self.start_ms = start_ms
+        self.end_ms: int | None = None
+        self._print_every_ms = print_every_ms
+        self._volume_share = volume_share
+        self._process = _PriceProcess(random.Random(seed), [specs[symbol] for symbol in symbols])
+        self.history: Mapping[str, Sequence[Candle]] = self._generate_history(history_days * 1_440)
+        self._next_ms = start_ms
+        self._minute = self._process.next_minute(self._steps_per_minute)
+
+    @property
+    def _steps_per_minute(self) -> int:
+        return MINUTE_MS // self._print_every_ms
+
+    def next_ms(self) -> int | None:
+        return self._next_ms
+
+    def advance(self, exchange: PrintTaker) -> None:
+        at_ms = self._next_ms
+        step = (at_ms % MINUTE_MS) // self._print_every_ms
+        for lane in self._minute:
+            volume = lane.spec.lot_size * lane.step_lots[step]
+            # What the book offers is a share of the whole minute: depth is refilled between prints.
+            liquidity = self._volume_share * lane.minute_volume
+            exchange.tick(lane.spec.symbol, lane.spec.tick_size * lane.step_ticks[step], volume, liquidity, at_ms)
+        self._next_ms = at_ms + self._print_every_ms
+        if step == self._steps_per_minute - 1:
+            self._minute = self._process.next_minute(self._steps_per_minute)
+
+    def _generate_history(self, minutes: int) -> dict[str, list[Candle]]:
+        history: dict[str, list[Candle]] = {spec.symbol: [] for spec in self._process.specs}
+        for open_ms in range(self.start_ms - minutes * MINUTE_MS, self.start_ms, MINUTE_MS):
+            for lane in self._process.next_minute(HISTORY_STEPS_PER_MINUTE):
+                history[lane.spec.symbol].append(lane.candle(open_ms))
+        return history
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One symbol's generated minute: prices in ticks and volumes in lots, step by step."""
+
+    spec: InstrumentSpec
+    step_ticks: list[int]
+    step_lots: list[int]
+    minute_volume: Decimal
+
+    def candle(self, open_ms: int) -> Candle:
+        ticks = self.step_ticks
+        size = self.spec.tick_size
+        return Candle(
+            open_ms=open_ms,
+            interval_ms=MINUTE_MS,
+            open=size * ticks[0],
+            high=size * max(ticks),
+            low=size * min(ticks),
+            close=size * ticks[-1],
+            volume=self.minute_volume,
+        )
+
+
+class _Swing:
+    """A damped oscillator driven by noise, of unit standard deviation, moved a minute at a time."""
+
+    __slots__ = ("_push", "place", "speed")
+
+    _STIFFNESS = (2 * math.pi / SWING_PERIOD_MINUTES) ** 2
+
+    def __init__(self, rng: random.Random) -> None:
+        # The stationary variance of such an oscillator is push^2 / (2 * damping * stiffness).
+        self._push = math.sqrt(2 * SWING_DAMPING_PER_MINUTE * self._STIFFNESS)
+        self.place = rng.gauss(0, 1)
+        self.speed = rng.gauss(0, math.sqrt(self._STIFFNESS))
+
+    def move(self, rng: random.Random) -> float:
+        """Move on by a minute; how far it went."""
+        self.speed += -self._STIFFNESS * self.place - SWING_DAMPING_PER_MINUTE * self.speed
+        self.speed += self._push * rng.gauss(0, 1)
+        self.place += self.speed
+        return self.speed
+
+
+class _Wave:
+    """The state of one generated symbol."""
+
+    __slots__ = ("anchor", "log_price", "minute_sd", "own_vol", "profile", "spec", "swing", "tick_size")
+
+    def __init__(self, rng: random.Random, spec: InstrumentSpec) -> None:
+        self.spec = spec
+        self.profile = PROFILES.get(spec.symbol, OTHER_PROFILE)
+        self.minute_sd = self.profile.daily_volatility / math.sqrt(1_440)
+        self.anchor = math.log(self.profile.price) + rng.gauss(0, 0.03)
+        self.log_price = self.anchor
+        self.tick_size = float(spec.tick_size)
+        self.own_vol = 0.0
+        self.swing = _Swing(rng)
+
+
+class _PriceProcess:
+    """The joint price process: clustered volatility, one market factor, swings, rare jumps; one call a minute."""
+
+    def __init__(self, rng: random.Random, specs: Sequence[InstrumentSpec]) -> None:
+        self.specs = specs
+        self._rng = rng
+        self._slow_vol = rng.gauss(0, SLOW_VOL_SD)
+        self._fast_vol = rng.gauss(0, FAST_VOL_SD)
+        self._swing = _Swing(rng)
+        self._waves = [_Wave(rng, spec) for spec in specs]
+
+    def next_minute(self, steps: int) -> list[_Lane]:
+        rng = self._rng
+        self._slow_vol = _pulled(rng, self._slow_vol, SLOW_VOL_KEEP, SLOW_VOL_SD)
+        self._fast_vol = _pulled(rng, self._fast_vol, FAST_VOL_KEEP, FAST_VOL_SD)
+        market_move = self._swing.move(rng)
+        market_noise = [rng.gauss(0, 1) for _ in range(steps)]
+        self._add_jump(market_noise, MARKET_JUMPS_PER_MINUTE)
+        return [self._next_lane(wave, market_noise, market_move) for wave in self._waves]
+
+    def _next_lane(self, wave: _Wave, market_noise: list[float], market_move: float) -> _Lane:
+        rng, profile = self._rng, wave.profile
+        wave.own_vol = _pulled(rng, wave.own_vol, OWN_VOL_KEEP, OWN_VOL_SD)
+        log_vol = self._slow_vol + self._fast_vol + wave.own_vol - VOL_MEAN_CORRECTION
+        steps = len(market_noise)
+        step_sd = wave.minute_sd * math.exp(log_vol) / math.sqrt(steps)
+        own_weight = math.sqrt(1 - profile.market_weight**2)
+        own_noise = [rng.gauss(0, 1) for _ in range(steps)]
+        self._add_jump(own_noise, OWN_JUMPS_PER_MINUTE)
+
+        swing = profile.market_weight * market_move + own_weight * wave.swing.move(rng)
+        drift = swing * SWING_SD_HOURS * wave.minute_sd * math.sqrt(60)
+        drift -= LEVEL_PULL_PER_MINUTE * (wave.log_price - wave.anchor)
+        market_sd, own_sd, step_drift = step_sd * profile.market_weight, step_sd * own_weight, drift / steps
+        log_price, tick_size, before = wave.log_price, wave.tick_size, wave.log_price
+        ticks = []
+        for common, own in zip(market_noise, own_noise, strict=True):
+            log_price += step_drift + market_sd * common + own_sd * own
+            ticks.append(max(1, round(math.exp(log_price) / tick_size)))
+        wave.log_price = log_price
+        surprise = abs(log_price - before) / wave.minute_sd
+        lots = self._lots(wave, log_vol, surprise, steps)
+        return _Lane(wave.spec, ticks, lots, wave.spec.lot_size * sum(lots))
+
+    def _lots(self, wave: _Wave, log_vol: float, surprise: float, steps: int) -> list[int]:
+        rng = self._rng
+        level = wave.profile.base_per_minute * math.exp(0.9 * log_vol + rng.gauss(0, 0.35)) * (0.6 + 0.5 * surprise)
+        shares = [rng.expovariate(1.0) for _ in range(steps)]
+        lots_per_share = level / sum(shares) / float(wave.spec.lot_size)
+        return [max(1, round(share * lots_per_share)) for share in shares]
+
+    def _add_jump(self, noise: list[float], chance: float) -> None:
+        if self._rng.random() < chance:
+            noise[self._rng.randrange(len(noise))] += self._rng.gauss(0, JUMP_SD_MINUTES) * math.sqrt(len(noise))
+
+
+def _pulled(rng: random.Random, value: float, keep: float, sd: float) -> float:
+    """One step of a mean-reverting walk around zero whose standard deviation in the long run is `sd`."""
+    return keep * value + sd * math.sqrt(1 - keep * keep) * rng.gauss(0, 1)

@@ -1,0 +1,122 @@
+"""Matching: takers meet other clients' orders by price and time, then the market; fills are settled at once.
+
+Fees are taken from the asset received and rounded up at the eighth decimal, in the house's favour. A trade with the
+market moves units between the client and the market's counter-account; a trade between clients passes through it and
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_UP, Decimal
+from typing import Final
+
+from simex.accounts import Ledger
+from simex.book import Book
+from simex.lifecycle import Lifecycle, Outlet
+from simex.orders import Fill, Order
+
+FEE_STEP: Final = Decimal("0.00000001")
+
+
+class Matcher:
+    """Lets orders trade."""
+
+    def __init__(self, ledger: Ledger, lifecycle: Lifecycle, outlet: Outlet) -> None:
+        self._ledger = ledger
+        self._lifecycle = lifecycle
+        self._outlet = outlet
+
+    def take(self, book: Book, order: Order, now_ms: int) -> None:
+        """Fill a taker as far as its limit, the clients' orders and the market's liquidity allow."""
+        while order.is_open and order.remaining > 0:
+            price = book.taker_price(order.ticket.side, order.limit)
+            quantity = book.available(order) if price is not None else Decimal(0)
+            # With the market's level used up, a limit order goes on to clients behind it; a market order does not.
+            reach = price if quantity or order.is_market else order.limit
+            rival = book.rival(order.ticket.side, reach)
+            if rival is not None:
+                self._meet(book, order, rival, now_ms)
+            elif price is not None and quantity:
+                book.liquidity -= quantity
+                self._fill(book, order, price, quantity, self._next_trade_id(book), False, now_ms)
+            else:
+                return
+
+    def fill_resting(self, book: Book, order: Order, now_ms: int) -> None:
+        """The market went through a resting order: it trades at its own price, as far as the liquidity goes."""
+        quantity = book.available(order)
+        if quantity:
+            book.liquidity -= quantity
+            self._lifecycle.expire_partner(order, now_ms)
+            self._fill(book, order, order.ticket.price, quantity, self._next_trade_id(book), True, now_ms)
+
+    def fillable(self, book: Book, order: Order) -> bool:
+        """Whether a fill-or-kill order would fill completely now."""
+        side = order.ticket.side
+        price = book.taker_price(side, order.limit)
+        found = book.available(order) if price is not None else Decimal(0)
+        for rival in book.asks if side == "BUY" else book.bids:
+            reaches = rival.ticket.price <= order.ticket.price if side == "BUY" else rival.ticket.price >= order.ticket.price
+            if reaches and rival.account is not order.account:
+                found += rival.remaining
+        return found >= order.remaining
+
+    def _meet(self, book: Book, taker: Order, rival: Order, now_ms: int) -> None:
+        mode = taker.ticket.prevention
+        if rival.account is taker.account and mode != "NONE":
+            if mode in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
+                self._lifecycle.prevent(rival, taker, now_ms)
+            if mode in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+                self._lifecycle.prevent(taker, rival, now_ms)
+            return
+        quantity = min(taker.remaining, rival.remaining)
+        price = rival.ticket.price
+        trade_id = self._next_trade_id(book)
+        self._lifecycle.expire_partner(rival, now_ms)
+        self._fill(book, taker, price, quantity, trade_id, False, now_ms)
+        self._fill(book, rival, price, quantity, trade_id, True, now_ms)
+
+    def _fill(
+        self, book: Book, order: Order, price: Decimal, quantity: Decimal, trade_id: int, is_maker: bool, now_ms: int
+    ) -> None:
+        account = order.account
+        if not order.fills:
+            account.order_count.first_filled(is_maker, now_ms)
+        order.executed += quantity
+        order.cost += price * quantity
+        order.status = "PARTIALLY_FILLED" if order.remaining else "FILLED"
+        order.updated_ms = now_ms
+        fill = self._settle(book, order, price, quantity, trade_id, is_maker, now_ms)
+        order.fills.append(fill)
+        account.trades.setdefault(order.ticket.symbol, []).append((order, fill))
+        if order.status == "FILLED":
+            self._lifecycle.close(order)
+        self._outlet.order(order, "TRADE", now_ms, fill=fill)
+
+    def _settle(
+        self, book: Book, order: Order, price: Decimal, quantity: Decimal, trade_id: int, is_maker: bool, now_ms: int
+    ) -> Fill:
+        spec, account, market = book.spec, order.account, self._ledger.market
+        rate = account.maker_rate if is_maker else account.taker_rate
+        cost = price * quantity
+        if order.ticket.side == "BUY":
+            paid, paid_asset, received, received_asset = cost, spec.quote, quantity, spec.base
+        else:
+            paid, paid_asset, received, received_asset = quantity, spec.base, cost, spec.quote
+        fee = (received * rate).quantize(FEE_STEP, ROUND_UP)
+        account.spend_locked(paid_asset, paid)
+        order.locked -= paid
+        if not order.is_market:
+            self._lifecycle.relock(order, self._lifecycle.need(order))
+        keeps = order.list is not None and order.list.ticket.sells_received and order is order.list.working
+        account.receive(received_asset, received - fee, locked=keeps)
+        if keeps:
+            order.earned += received - fee
+        market[paid_asset] += paid
+        market[received_asset] -= received
+        self._ledger.fees[received_asset] += fee
+        return Fill(trade_id, price, quantity, fee, received_asset, is_maker, now_ms)
+
+    def _next_trade_id(self, book: Book) -> int:
+        book.series.trade_id += 1
+        return book.series.trade_id

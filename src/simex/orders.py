@@ -1,0 +1,160 @@
+"""Orders and order lists as the exchange keeps them.
+
+A ticket is what the client asked for and never changes; an order is what became of it and changes only in the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from simex.accounts import Account
+
+Side = Literal["BUY", "SELL"]
+Status = Literal[
+    "PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"
+]
+ZERO: Final = Decimal(0)
+STOP_TYPES: Final = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
+LOSS_TYPES: Final = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT"})
+MARKET_TYPES: Final = frozenset({"MARKET", "STOP_LOSS", "TAKE_PROFIT"})
+OPEN_STATUSES: Final = frozenset({"PENDING_NEW", "NEW", "PARTIALLY_FILLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A wish to trade, already checked for its form; zero means that a price or amount was not given."""
+
+    symbol: str
+    side: Side
+    type: str
+    time_in_force: str = "GTC"
+    quantity: Decimal = ZERO
+    quote_quantity: Decimal = ZERO
+    price: Decimal = ZERO
+    stop_price: Decimal = ZERO
+    client_id: str | None = None
+    prevention: str = "EXPIRE_MAKER"
+    strategy_id: int | None = None
+    strategy_type: int | None = None
+
+    @property
+    def is_stop(self) -> bool:
+        return self.type in STOP_TYPES
+
+    @property
+    def triggers_above(self) -> bool:
+        """Whether the stop waits for the price to rise to it."""
+        return (self.type in LOSS_TYPES) == (self.side == "BUY")
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution of one order; the fee is in the asset received."""
+
+    trade_id: int
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    fee_asset: str
+    is_maker: bool
+    at_ms: int
+
+    @property
+    def cost(self) -> Decimal:
+        return self.price * self.quantity
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """An order in its life; `locked` is the part of the account's locked balance that stands for it."""
+
+    account: Account
+    ticket: Ticket
+    order_id: int
+    client_id: str
+    quantity: Decimal
+    created_ms: int
+    updated_ms: int
+    status: Status = "NEW"
+    working_ms: int = -1
+    is_triggered: bool = False
+    is_taking: bool = False
+    executed: Decimal = ZERO
+    cost: Decimal = ZERO
+    locked: Decimal = ZERO
+    earned: Decimal = ZERO
+    prevented: Decimal = ZERO
+    expiry_reason: str = "NONE"
+    fills: list[Fill] = field(default_factory=list)
+    list: OrderList | None = None
+
+    @property
+    def remaining(self) -> Decimal:
+        return self.quantity - self.executed - self.prevented
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def is_pending(self) -> bool:
+        return self.status == "PENDING_NEW"
+
+    @property
+    def waits_for_trigger(self) -> bool:
+        return self.ticket.is_stop and not self.is_triggered
+
+    @property
+    def is_market(self) -> bool:
+        """Whether it takes any price once it works."""
+        return self.ticket.type in MARKET_TYPES
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The worst price it accepts."""
+        return None if self.is_market else self.ticket.price
+
+
+@dataclass(frozen=True, slots=True)
+class ListTicket:
+    """A wish for an order list: OCO has legs only; OTO and OTOCO have a working order before their legs."""
+
+    symbol: str
+    legs: tuple[Ticket, ...]
+    working: Ticket | None = None
+    client_id: str | None = None
+    sells_received: bool = False  # OPO and OPOCO: the legs' quantity is what the working order brings in.
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        return self.legs if self.working is None else (self.working, *self.legs)
+
+
+@dataclass(slots=True, eq=False)
+class OrderList:
+    """An order list in its life."""
+
+    list_id: int
+    client_id: str
+    ticket: ListTicket
+    at_ms: int
+    working: Order | None = None
+    legs: list[Order] = field(default_factory=list)
+    is_done: bool = False
+
+    @property
+    def orders(self) -> list[Order]:
+        return self.legs if self.working is None else [self.working, *self.legs]
+
+    @property
+    def contingency(self) -> str:
+        return "OCO" if self.working is None else "OTO"
+
+    def partner(self, order: Order) -> Order | None:
+        """The leg that must go when this one trades or triggers; None for working orders and single legs."""
+        if order is self.working:
+            return None
+        return next((leg for leg in self.legs if leg is not order and leg.is_open), None)

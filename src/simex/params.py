@@ -1,0 +1,127 @@
+"""Request parameters, read with the refusals Binance gives for bad ones.
+
+Query string and form body are one set of names; where both carry a name the query's value counts. An empty value is
+the same as none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+from urllib.parse import parse_qsl
+
+from simex import refusal
+from simex.refusal import Refusal
+
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_INTEGER: Final = re.compile(r"[0-9]{1,20}")
+_CLIENT_ID: Final = re.compile(r"[a-zA-Z0-9\-_]{1,36}")
+LEGAL_NUMBER: Final = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
+LEGAL_INTEGER: Final = "^[0-9]{1,20}$"
+LEGAL_CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
+DECIMALS_MAX: Final = 8
+
+
+class Params:
+    """The parameters of one request, all as text."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+
+    @classmethod
+    def from_wire(cls, query: str, body: bytes) -> Params:
+        """Parse query and body; -1101 when one of them repeats a name."""
+        values = _parsed(body.decode("utf-8", "replace")) if body else {}
+        values.update(_parsed(query))
+        return cls(values)
+
+    def has(self, name: str) -> bool:
+        return bool(self.values.get(name))
+
+    def maybe(self, name: str) -> str | None:
+        return self.values.get(name) or None
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if not value:
+            raise refusal.missing(name)
+        return value
+
+    def maybe_decimal(self, name: str) -> Decimal | None:
+        """A decimal number; refusals -1100 for what is none and -1111 for more than eight decimals."""
+        text = self.maybe(name)
+        if text is None:
+            return None
+        if not _NUMBER.fullmatch(text):
+            raise refusal.illegal(name, LEGAL_NUMBER)
+        if len(text.partition(".")[2].rstrip("0")) > DECIMALS_MAX:
+            raise refusal.too_precise(name)
+        return Decimal(text)
+
+    def decimal(self, name: str) -> Decimal:
+        value = self.maybe_decimal(name)
+        if value is None:
+            raise refusal.missing(name)
+        return value
+
+    def maybe_integer(self, name: str) -> int | None:
+        text = self.maybe(name)
+        if text is None:
+            return None
+        if not _INTEGER.fullmatch(text):
+            raise refusal.illegal(name, LEGAL_INTEGER)
+        return int(text)
+
+    def maybe_time_ms(self, name: str) -> int | None:
+        """A time in milliseconds or, with sixteen digits, microseconds."""
+        value = self.maybe_integer(name)
+        return value // 1000 if value is not None and value >= 10**15 else value
+
+    def limit(self, default: int, largest: int) -> int:
+        """The `limit` parameter, cut to the largest; -1130 when it is zero."""
+        value = self.maybe_integer("limit")
+        if value == 0:
+            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        return default if value is None else min(value, largest)
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.maybe(name)
+        return default if text is None else text.lower() == "true"
+
+    def client_id(self, name: str) -> str | None:
+        text = self.maybe(name)
+        if text is not None and not _CLIENT_ID.fullmatch(text):
+            raise refusal.illegal(name, LEGAL_CLIENT_ID)
+        return text
+
+    def choice(self, name: str, allowed: Iterable[str], code: int, text: str) -> str:
+        value = self.text(name)
+        if value not in allowed:
+            raise Refusal(code, text)
+        return value
+
+    def symbols(self) -> list[str]:
+        """The `symbols` JSON list; -1100 for anything else, -1151 for a symbol named twice."""
+        try:
+            names = json.loads(self.text("symbols"))
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise refusal.illegal("symbols", '^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$')
+        if len(set(names)) < len(names):
+            raise Refusal(-1151, "Symbol is present multiple times in the list.")
+        return names
+
+
+def _parsed(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name in values:
+            raise Refusal(-1101, f"Duplicate values for parameter '{name}' detected.")
+        values[name] = value
+    return values

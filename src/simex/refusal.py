@@ -1,0 +1,73 @@
+"""Refusals: Binance's error codes and texts, each made in one place.
+
+A refusal is an ordinary answer of the exchange; it is raised where it is found and written where the request came in.
+"""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """The exchange says no: a code, a text, an HTTP status; `retry_at_ms` is set when waiting would help."""
+
+    def __init__(self, code: int, text: str, status: int = 400, retry_at_ms: int | None = None) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+        self.status = status
+        self.retry_at_ms = retry_at_ms
+
+
+def missing(name: str) -> Refusal:
+    return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def not_required(name: str) -> Refusal:
+    return Refusal(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def illegal(name: str, legal: str) -> Refusal:
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+def too_precise(name: str) -> Refusal:
+    return Refusal(-1111, f"Parameter '{name}' has too much precision.")
+
+
+def filter_failure(name: str) -> Refusal:
+    return Refusal(-1013, f"Filter failure: {name}")
+
+
+def rejected(text: str) -> Refusal:
+    return Refusal(-2010, text)
+
+
+def insufficient_balance() -> Refusal:
+    return rejected("Account has insufficient balance for requested action.")
+
+
+def duplicate_order() -> Refusal:
+    return rejected("Duplicate order sent.")
+
+
+def wrong_price_relation() -> Refusal:
+    return rejected("The relationship of the prices for the orders is not correct.")
+
+
+def unknown_order() -> Refusal:
+    return Refusal(-2011, "Unknown order sent.")
+
+
+def no_such_order() -> Refusal:
+    return Refusal(-2013, "Order does not exist.")
+
+
+def no_such_list() -> Refusal:
+    return Refusal(-2013, "Order list does not exist.")
+
+
+def bad_symbol() -> Refusal:
+    return Refusal(-1121, "Invalid symbol.")
+
+
+def bad_combination() -> Refusal:
+    return Refusal(-1128, "Combination of optional parameters invalid.")

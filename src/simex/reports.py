@@ -1,0 +1,284 @@
+"""Orders, lists, trades and accounts as the REST and WebSocket API answers show them.
+
+Amounts are text with eight decimals, as on the wire; ids and times are integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from simex import filters
+from simex.accounts import Account
+from simex.book import Book
+from simex.orders import Fill, Order, OrderList
+from simex.venue import InstrumentSpec
+
+Json = dict[str, object]
+
+
+def amount(value: Decimal) -> str:
+    """Eight decimals, never an exponent."""
+    return f"{value:.8f}"
+
+
+def ack(order: Order, now_ms: int) -> Json:
+    return {
+        "symbol": order.ticket.symbol,
+        "orderId": order.order_id,
+        "orderListId": _list_id(order),
+        "clientOrderId": order.client_id,
+        "transactTime": now_ms,
+    }
+
+
+def result(order: Order, now_ms: int, as_pending: bool = False) -> Json:
+    """An order right after its placement; legs of a list are shown pending even if they went live at once."""
+    report = ack(order, now_ms) | _amounts(order, as_pending)
+    report["status"] = "PENDING_NEW" if as_pending else order.status
+    report |= _kind(order)
+    report["workingTime"] = -1 if as_pending else order.working_ms
+    return report | _conditional(order) | {"selfTradePreventionMode": order.ticket.prevention}
+
+
+def full(order: Order, now_ms: int) -> Json:
+    return result(order, now_ms) | {"fills": [_fill(fill) for fill in order.fills]}
+
+
+def canceled(order: Order, cancel_id: str, now_ms: int) -> Json:
+    report = {"symbol": order.ticket.symbol, "origClientOrderId": order.client_id} | ack(order, now_ms)
+    report["clientOrderId"] = cancel_id
+    report |= _amounts(order, as_pending=False)
+    report["status"] = order.status
+    return report | _kind(order) | _conditional(order) | {"selfTradePreventionMode": order.ticket.prevention}
+
+
+def query(order: Order) -> Json:
+    """An order as queries and lists of orders show it."""
+    ticket = order.ticket
+    report: Json = {
+        "symbol": ticket.symbol,
+        "orderId": order.order_id,
+        "orderListId": _list_id(order),
+        "clientOrderId": order.client_id,
+        "price": amount(ticket.price),
+        "origQty": amount(order.quantity),
+        "executedQty": amount(order.executed),
+        "cummulativeQuoteQty": amount(order.cost),
+        "status": order.status,
+        "timeInForce": ticket.time_in_force,
+        "type": ticket.type,
+        "side": ticket.side,
+        "stopPrice": amount(ticket.stop_price),
+        "icebergQty": "0.00000000",
+        "time": order.created_ms,
+        "updateTime": order.updated_ms,
+        "isWorking": order.working_ms >= 0,
+        "workingTime": order.working_ms,
+        "origQuoteOrderQty": amount(ticket.quote_quantity),
+        "selfTradePreventionMode": ticket.prevention,
+    }
+    return report | _conditional(order)
+
+
+def order_list(entry: OrderList, reports: Sequence[Json] | None = None) -> Json:
+    """A list; with reports where it was just placed or cancelled."""
+    state = "ALL_DONE" if entry.is_done else "EXECUTING"
+    symbol = entry.ticket.symbol
+    report: Json = {
+        "orderListId": entry.list_id,
+        "contingencyType": entry.contingency,
+        "listStatusType": "ALL_DONE" if entry.is_done else "EXEC_STARTED",
+        "listOrderStatus": state,
+        "listClientOrderId": entry.client_id,
+        "transactionTime": entry.at_ms,
+        "symbol": symbol,
+        "orders": [
+            {"symbol": symbol, "orderId": order.order_id, "clientOrderId": order.client_id} for order in entry.orders
+        ],
+    }
+    return report if reports is None else report | {"orderReports": list(reports)}
+
+
+def placed_list(entry: OrderList, kind: str, now_ms: int) -> Json:
+    """A list as its placement answers: begun and executing, whatever has happened since."""
+    reports = [_member(entry, order, kind, now_ms) for order in entry.orders]
+    begun = {"listStatusType": "EXEC_STARTED", "listOrderStatus": "EXECUTING", "transactionTime": now_ms}
+    return order_list(entry) | begun | {"orderReports": reports}
+
+
+def trade(order: Order, fill: Fill) -> Json:
+    return {
+        "symbol": order.ticket.symbol,
+        "id": fill.trade_id,
+        "orderId": order.order_id,
+        "orderListId": _list_id(order),
+        "price": amount(fill.price),
+        "qty": amount(fill.quantity),
+        "quoteQty": amount(fill.cost),
+        "commission": amount(fill.fee),
+        "commissionAsset": fill.fee_asset,
+        "time": fill.at_ms,
+        "isBuyer": order.ticket.side == "BUY",
+        "isMaker": fill.is_maker,
+        "isBestMatch": True,
+    }
+
+
+def account(owner: Account, omit_zero: bool) -> Json:
+    balances = [
+        {"asset": asset, "free": amount(held.free), "locked": amount(held.locked)}
+        for asset, held in sorted(owner.balances.items())
+        if not omit_zero or held.free or held.locked
+    ]
+    return {
+        "makerCommission": int(owner.spec.maker_bps),
+        "takerCommission": int(owner.spec.taker_bps),
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "commissionRates": _rates(owner.maker_rate, owner.taker_rate),
+        "canTrade": True,
+        "canWithdraw": True,
+        "canDeposit": True,
+        "brokered": False,
+        "requireSelfTradePrevention": False,
+        "preventSor": False,
+        "updateTime": owner.updated_ms,
+        "accountType": "SPOT",
+        "balances": balances,
+        "permissions": ["SPOT"],
+        "uid": owner.uid,
+    }
+
+
+def commission(owner: Account, symbol: str) -> Json:
+    none = _rates(Decimal(0), Decimal(0))
+    return {
+        "symbol": symbol,
+        "standardCommission": _rates(owner.maker_rate, owner.taker_rate),
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "BNB",
+            "discount": "0.75000000",
+        },
+    }
+
+
+def test_commission(owner: Account) -> Json:
+    """The rates an order would pay, as order/test shows them on request."""
+    standard = {"maker": amount(owner.maker_rate), "taker": amount(owner.taker_rate)}
+    none = {"maker": amount(Decimal(0)), "taker": amount(Decimal(0))}
+    return {
+        "standardCommissionForOrder": standard,
+        "specialCommissionForOrder": none,
+        "taxCommissionForOrder": none,
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "BNB",
+            "discount": "0.75000000",
+        },
+    }
+
+
+def instrument(spec: InstrumentSpec) -> Json:
+    """One symbol of exchangeInfo; what this exchange does not offer is announced as not allowed."""
+    return {
+        "symbol": spec.symbol,
+        "status": "TRADING",
+        "baseAsset": spec.base,
+        "baseAssetPrecision": spec.base_precision,
+        "quoteAsset": spec.quote,
+        "quotePrecision": spec.quote_precision,
+        "quoteAssetPrecision": spec.quote_precision,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": list(spec.order_types),
+        "icebergAllowed": False,
+        "ocoAllowed": spec.oco_allowed,
+        "otoAllowed": spec.oto_allowed,
+        "opoAllowed": spec.opo_allowed,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": False,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": False,
+        "pegInstructionsAllowed": False,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": filters.announced(spec),
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
+    }
+
+
+def depth(book: Book, limit: int) -> Json:
+    return {
+        "lastUpdateId": book.update_id,
+        "bids": [[amount(price), amount(quantity)] for price, quantity in book.levels("BUY")[:limit]],
+        "asks": [[amount(price), amount(quantity)] for price, quantity in book.levels("SELL")[:limit]],
+    }
+
+
+def _member(entry: OrderList, order: Order, kind: str, now_ms: int) -> Json:
+    if kind == "ACK":
+        return ack(order, now_ms)
+    is_leg_in_wait = entry.working is not None and order is not entry.working
+    if is_leg_in_wait or kind == "RESULT":
+        return result(order, now_ms, as_pending=is_leg_in_wait)
+    return full(order, now_ms)
+
+
+def _list_id(order: Order) -> int:
+    return -1 if order.list is None else order.list.list_id
+
+
+def _amounts(order: Order, as_pending: bool) -> Json:
+    """Prices and quantities; a leg that will sell what another order receives has no quantity yet."""
+    amounts: Json = {"price": amount(order.ticket.price)}
+    waits_for_quantity = order.list is not None and order.list.ticket.sells_received and order is not order.list.working
+    if not (waits_for_quantity and (as_pending or not order.quantity)):
+        amounts["origQty"] = amount(order.quantity)
+    executed, cost = (Decimal(0), Decimal(0)) if as_pending else (order.executed, order.cost)
+    amounts["executedQty"] = amount(executed)
+    amounts["origQuoteOrderQty"] = amount(order.ticket.quote_quantity)
+    amounts["cummulativeQuoteQty"] = amount(cost)
+    return amounts
+
+
+def _kind(order: Order) -> Json:
+    return {"timeInForce": order.ticket.time_in_force, "type": order.ticket.type, "side": order.ticket.side}
+
+
+def _conditional(order: Order) -> Json:
+    ticket = order.ticket
+    extra: Json = {}
+    if ticket.is_stop:
+        extra["stopPrice"] = amount(ticket.stop_price)
+    if ticket.strategy_id is not None:
+        extra["strategyId"] = ticket.strategy_id
+    if ticket.strategy_type is not None:
+        extra["strategyType"] = ticket.strategy_type
+    if order.prevented:
+        extra["preventedQuantity"] = amount(order.prevented)
+    if order.expiry_reason != "NONE":
+        extra["expiryReason"] = order.expiry_reason
+    return extra
+
+
+def _fill(fill: Fill) -> Json:
+    return {
+        "price": amount(fill.price),
+        "qty": amount(fill.quantity),
+        "commission": amount(fill.fee),
+        "commissionAsset": fill.fee_asset,
+        "tradeId": fill.trade_id,
+    }
+
+
+def _rates(maker: Decimal, taker: Decimal) -> dict[str, str]:
+    return {"maker": amount(maker), "taker": amount(taker), "buyer": "0.00000000", "seller": "0.00000000"}

@@ -1,0 +1,195 @@
+"""Plain data shared by the exchange, the market tape and the server.
+
+Rules: nothing here acts; prices and quantities are Decimals made from text; times are UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final, Literal
+
+ORDER_TYPES: Final = (
+    "LIMIT",
+    "LIMIT_MAKER",
+    "MARKET",
+    "STOP_LOSS",
+    "STOP_LOSS_LIMIT",
+    "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+)
+QUOTE_ASSETS: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY")
+AMOUNT_DECIMALS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One base candle of the tape; volume is in base, prices lie on the symbol's tick grid."""
+
+    open_ms: int
+    interval_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+    @property
+    def end_ms(self) -> int:
+        """The open of the candle that follows."""
+        return self.open_ms + self.interval_ms
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentSpec:
+    """What exchangeInfo says about one symbol; a maximum or minimum of zero is switched off."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_qty: Decimal
+    max_qty: Decimal
+    market_max_qty: Decimal
+    min_notional: Decimal = Decimal(5)
+    max_notional: Decimal = Decimal(9_000_000)
+    min_price: Decimal = Decimal("0.01")
+    max_price: Decimal = Decimal(1_000_000)
+    bid_multiplier_up: Decimal = Decimal(5)
+    bid_multiplier_down: Decimal = Decimal("0.2")
+    ask_multiplier_up: Decimal = Decimal(5)
+    ask_multiplier_down: Decimal = Decimal("0.2")
+    avg_price_mins: int = 5
+    max_num_orders: int = 200
+    max_num_algo_orders: int = 5
+    max_num_order_lists: int = 20
+    oco_allowed: bool = True
+    oto_allowed: bool = True
+    opo_allowed: bool = True
+    base_precision: int = AMOUNT_DECIMALS
+    quote_precision: int = AMOUNT_DECIMALS
+    order_types: tuple[str, ...] = ORDER_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSpec:
+    """A client's account at the start: its key, what it owns, and its fees in basis points."""
+
+    api_key: str
+    secret: str
+    balances: Mapping[str, Decimal]
+    maker_bps: Decimal = Decimal(10)
+    taker_bps: Decimal = Decimal(10)
+    key_type: str = "HMAC"
+
+
+@dataclass(frozen=True, slots=True)
+class FillModel:
+    """How a print becomes a book and a fill: the same in the backtest and behind sockets."""
+
+    half_spread_bps: Decimal = Decimal(1)
+    slippage_bps: Decimal = Decimal(2)
+    volume_share: Decimal = Decimal("0.10")
+    path: Literal["worst", "best"] = "worst"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as received: `target` is the raw path and query, header names are lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """What the server writes back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def _listed(symbol: str, base: str, lot: str, max_qty: str, market_max_qty: str) -> InstrumentSpec:
+    return InstrumentSpec(
+        symbol=symbol,
+        base=base,
+        quote="USDT",
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal(lot),
+        min_qty=Decimal(lot),
+        max_qty=Decimal(max_qty),
+        market_max_qty=Decimal(market_max_qty),
+    )
+
+
+DEFAULT_INSTRUMENTS: Final[tuple[InstrumentSpec, ...]] = (
+    _listed("BTCUSDT", "BTC", "0.00001", "9000", "120"),
+    _listed("ETHUSDT", "ETH", "0.0001", "9000", "2500"),
+    _listed("BNBUSDT", "BNB", "0.001", "900000", "5000"),
+    _listed("SOLUSDT", "SOL", "0.001", "900000", "40000"),
+)
+
+
+def instrument_for(symbol: str, prices: Sequence[Decimal]) -> InstrumentSpec:
+    """The rules of a replayed symbol.
+
+    Known symbols keep their listed rules, with a finer tick where the prices need one; for others tick and lot follow
+    from the prices. ValueError when the symbol is unknown and has no prices, or ends in no known quote asset.
+    """
+    needed = _finest_step(prices)
+    for listed in DEFAULT_INSTRUMENTS:
+        if listed.symbol == symbol:
+            return listed if needed >= listed.tick_size else _with_tick(listed, needed)
+    if not prices:
+        raise ValueError(f"{symbol} is not listed and has no prices to derive its tick from")
+    base, quote = _split(symbol)
+    lot = Decimal(1).scaleb(-(prices[0].adjusted() + 1))
+    lot = max(lot, _finest_exact_lot(needed))
+    spec = InstrumentSpec(
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        tick_size=needed,
+        lot_size=lot,
+        min_qty=lot,
+        max_qty=lot * 900_000_000,
+        market_max_qty=lot * 20_000_000,
+        min_price=needed,
+        max_price=needed * 100_000_000,
+    )
+    return spec if quote not in ("BTC", "ETH", "BNB") else replace(spec, min_notional=Decimal("0.0001"))
+
+
+def _with_tick(spec: InstrumentSpec, tick_size: Decimal) -> InstrumentSpec:
+    lot = max(spec.lot_size, _finest_exact_lot(tick_size))
+    return replace(spec, tick_size=tick_size, min_price=tick_size, lot_size=lot, min_qty=max(spec.min_qty, lot))
+
+
+def _finest_exact_lot(tick_size: Decimal) -> Decimal:
+    """The finest lot for which price × quantity still fits the eight decimals of a balance."""
+    return Decimal(1).scaleb(-(AMOUNT_DECIMALS + min(0, tick_size.adjusted())))
+
+
+def _finest_step(prices: Sequence[Decimal]) -> Decimal:
+    """The largest power of ten of which all prices are multiples, at most one."""
+    decimals = 0
+    for price in prices:
+        if decimals and price == price.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN):
+            continue
+        exponent = price.normalize().as_tuple().exponent
+        if not isinstance(exponent, int):
+            raise ValueError(f"{price} is not a price")
+        decimals = max(decimals, -exponent)
+    return Decimal(1).scaleb(-decimals)
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    for quote in QUOTE_ASSETS:
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)], quote
+    raise ValueError(f"{symbol} ends in no known quote asset")

@@ -1,0 +1,722 @@
+"""The dialogue with the venue, without I/O: commands and arrivals in, requests and events out.
+
+Rules of this file. Reads may be repeated, writes never: a write whose answer is lost becomes `OutcomeUnknown`, one that
+certainly never left becomes a rejection. Requests are signed when they are taken, not when they are queued. Account
+state is read only after the account stream is subscribed, so that nothing falls between the two; a reading during
+which an account event arrived is thrown away and made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import assert_never
+
+from surefoot.binance import codec, signing
+from surefoot.binance.budget import MINUTE_MS, Lane, WeightBudget
+from surefoot.binance.candles import CandleFeed
+from surefoot.core.messages import (
+    AccountSnapshot,
+    BalanceMoved,
+    CancelOrder,
+    CancelRefused,
+    Command,
+    Event,
+    InstrumentsLoaded,
+    LinkLost,
+    LinkRestored,
+    OrderNotFound,
+    OrderRejected,
+    OutcomeUnknown,
+    PriceDropped,
+    PriceMarked,
+    QueryOrder,
+    ReadAccount,
+    ReadFills,
+    RecordAlarm,
+    RecordBooks,
+    RecordDayStart,
+    RecordDecision,
+    RecordTrip,
+    SubmitList,
+    SubmitOrder,
+    WatchPrice,
+)
+from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, Purpose, VenueOrder
+
+MARKET, ACCOUNT = "market", "account"
+
+READ_TRIES = 3
+RETRY_FIRST_MS = 1_000
+RETRY_CAP_MS = 30_000
+RETRY_JITTER = 0.25
+RECONNECT_CAP_MS = 64_000
+STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
+LINK_READY_MS = 10_000
+READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
+
+NO_SUCH_ORDER = -2013
+BAD_TIMESTAMP = -1021
+FATAL_CODES = {
+    -1002: "this key may not do that: check the key's permissions at the venue",
+    -1022: "the signature was refused: check that the API secret belongs to the API key",
+    -2014: "the API key has a wrong format: check SUREFOOT_API_KEY",
+    -2015: "the venue does not know this API key, its permissions or this IP address: check the key at the venue",
+    -1121: "the venue does not know one of the symbols: check market.symbols",
+}
+
+
+# -- what arrives, what departs -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    request_id: int
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFailed:
+    """No answer. `sent` is False only when the request certainly never left this machine."""
+
+    request_id: int
+    sent: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    link: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    link: str
+    data: bytes | str
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Nothing came, but a deadline did."""
+
+
+Arrival = HttpAnswer | HttpFailed | LinkUp | LinkDown | Frame | Wake
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """The bytes to send: `target` is path and query, signed as they stand."""
+
+    request_id: int
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLink:
+    link: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    link: str
+    text: str
+
+
+Request = HttpRequest | OpenLink | CloseLink | SendText
+
+
+class SessionFailed(Exception):
+    """The dialogue cannot go on until a person changes something; the text says what."""
+
+
+# -- state ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    api_key: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """`watch_always` subscribes best prices of all symbols for good; else only while the engine wants them."""
+
+    symbols: tuple[str, ...]
+    interval: str
+    warmup_candles: int
+    recv_window_ms: int
+    watch_always: bool
+
+
+class Read(Enum):
+    """Reads that the session makes of its own accord, and those that commands ask for."""
+
+    TIME = auto()
+    RULES = auto()
+    FEES = auto()
+    CANDLES = auto()
+    BALANCES = auto()
+    OPEN_ORDERS = auto()
+    ORDER = auto()
+    FILLS = auto()
+
+
+@dataclass(slots=True)
+class _Call:
+    """An HTTP request from its queueing to its answer."""
+
+    method: str
+    path: str
+    params: signing.Params
+    signed: bool
+    weight: int
+    lane: Lane
+    read: Read | None = None
+    command: Command | None = None
+    symbol: str = ""
+    tries: int = 0
+    not_before_ms: int = 0
+    sent_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Link:
+    target: str
+    up: bool = False
+    ready: bool = False
+    announced: bool = False  # the engine was told that it is restored
+    reply_id: int | None = None
+    up_ms: int = 0
+    failures: int = 0
+    open_at_ms: int | None = None
+    ready_by_ms: int | None = None
+
+
+class Session:
+    """One dialogue: `start`, then `receive`, `submit` and `take_requests` in turns. See the module's rules.
+
+    `jitter` returns numbers from 0 to 1. `venue_ms` is the newest time that the venue has told.
+    """
+
+    def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float]) -> None:
+        self.settings = settings
+        self.offset_ms = 0
+        self.venue_ms = 0
+        self.dropped_frames = 0
+        self.budget = WeightBudget()
+        self._keys = keys
+        self._jitter = jitter
+        self._interval_ms = INTERVAL_MS[settings.interval]
+        self._feeds = {
+            symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
+        }
+        self._links = {MARKET: _Link("/stream"), ACCOUNT: _Link("/ws-api/v3")}
+        self._queue: list[_Call] = []
+        self._sent: dict[int, _Call] = {}
+        self._requests: list[Request] = []
+        self._last_id = 0
+        self._instruments: tuple[Instrument, ...] | None = None
+        self._fees: dict[str, FeeRates] = {}
+        self._watched: set[str] = set()
+        self._balances: tuple[Balance, ...] = ()
+        self._account_events = 0
+        self._events_at_reading = 0
+        self._disturbed = 0
+
+    # -- the machine ------------------------------------------------------------------------------------------
+
+    def start(self, extra_symbols: Sequence[str] = ()) -> None:
+        """Begin: clock, then rules and fees, then the links. `extra_symbols` are held but no longer traded."""
+        self._rule_symbols = (*self.settings.symbols, *extra_symbols)
+        self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+
+    def receive(self, arrival: Arrival, now_ms: int) -> list[Event]:
+        """What an arrival means to the engine. Raises SessionFailed when a person has to act."""
+        match arrival:
+            case HttpAnswer():
+                return self._on_answer(arrival, now_ms)
+            case HttpFailed():
+                return self._on_failure(arrival, now_ms)
+            case LinkUp():
+                return self._on_link_up(arrival, now_ms)
+            case LinkDown():
+                return self._on_link_down(arrival, now_ms)
+            case Frame(link="account"):
+                return self._on_account_frame(arrival, now_ms)
+            case Frame():
+                return self._on_market_frame(arrival, now_ms)
+            case Wake():
+                return self._on_wake(now_ms)
+            case _:
+                assert_never(arrival)
+
+    def submit(self, commands: Sequence[Command], now_ms: int) -> None:
+        """Turn the engine's requests into calls; its records are not for the venue."""
+        for command in commands:
+            match command:
+                case SubmitOrder():
+                    lane = Lane.EXIT if command.order.purpose is Purpose.EXIT else Lane.ENTRY
+                    params = signing.order_params(command.order)
+                    self._write("POST", "/api/v3/order", params, lane, command)
+                case SubmitList():
+                    path, params = signing.list_request(command)
+                    lane = Lane.PROTECTION if command.orders[0].purpose is Purpose.TARGET else Lane.ENTRY
+                    self._write("POST", path, params, lane, command)
+                case CancelOrder():
+                    params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
+                    self._write("DELETE", "/api/v3/order", params, Lane.EXIT, command)
+                case QueryOrder():
+                    params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
+                    self._ask(Read.ORDER, "/api/v3/order", params, 4, command)
+                case ReadFills():
+                    params = [("symbol", command.symbol), ("orderId", str(command.order_id))]
+                    self._ask(Read.FILLS, "/api/v3/myTrades", params, 5, command)
+                case ReadAccount():
+                    self._disturbed = 0
+                    self._begin_reading()
+                case WatchPrice():
+                    self._watch(command)
+                case RecordDecision() | RecordAlarm() | RecordDayStart() | RecordTrip() | RecordBooks():
+                    pass
+                case _:
+                    assert_never(command)
+
+    def has_writes(self) -> bool:
+        """Whether something that moves money is about to leave: the journal has to be on disk before."""
+        return any(call.read is None for call in self._queue)
+
+    def take_requests(self, now_ms: int) -> list[Request]:
+        """All that may leave now, signed with this moment's timestamp, exits before entries before data."""
+        waiting: list[_Call] = []
+        for call in sorted(self._queue, key=lambda call: -call.lane):
+            wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
+            call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
+            if call.not_before_ms > now_ms:
+                waiting.append(call)
+            else:
+                self._requests.append(self._send(call, now_ms))
+        self._queue = waiting
+        requests, self._requests = self._requests, []
+        return requests
+
+    def deadline_ms(self) -> int | None:
+        """When `receive(Wake())` or `take_requests` has something to do although nothing arrives."""
+        due: int | None = min(self._deadlines(), default=None)
+        return due
+
+    def idle(self) -> bool:
+        """Whether nothing is queued or waiting for an answer."""
+        return not self._queue and not self._sent and not self._requests
+
+    def _deadlines(self) -> list[int]:
+        dues = [call.not_before_ms for call in self._queue]
+        for link in self._links.values():
+            dues += [due for due in (link.open_at_ms, link.ready_by_ms) if due is not None]
+        return dues
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, read: Read, path: str, params: signing.Params, weight: int, *, signed: bool = True, symbol: str = ""
+    ) -> None:
+        self._queue.append(_Call("GET", path, params, signed, weight, Lane.DATA, read, symbol=symbol))
+
+    def _ask(self, read: Read, path: str, params: signing.Params, weight: int, command: Command) -> None:
+        pending = [*self._queue, *self._sent.values()]
+        if not any(call.read is read and call.params == params for call in pending):
+            self._queue.append(_Call("GET", path, params, True, weight, Lane.EXIT, read, command))
+
+    def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command) -> None:
+        self._queue.append(_Call(method, path, params, True, 1, lane, command=command))
+
+    def _send(self, call: _Call, now_ms: int) -> HttpRequest:
+        self.budget.spend(call.weight, now_ms + self.offset_ms)
+        self._last_id += 1
+        call.sent_ms = now_ms
+        self._sent[self._last_id] = call
+        params = call.params
+        headers: dict[str, str] = {}
+        if call.signed:
+            headers["X-MBX-APIKEY"] = self._keys.api_key
+            params = [
+                *params,
+                ("recvWindow", str(self.settings.recv_window_ms)),
+                ("timestamp", str(now_ms + self.offset_ms)),
+            ]
+        query = signing.query_text(params)
+        if call.signed:
+            query += "&signature=" + signing.sign_rest(self._keys.secret, query.encode())
+        target = f"{call.path}?{query}" if query else call.path
+        return HttpRequest(self._last_id, call.method, target, headers)
+
+    def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
+        call = self._sent.pop(answer.request_id)
+        used = answer.headers.get("x-mbx-used-weight-1m")
+        if used is not None and used.isdigit():
+            unanswered = sum(each.weight for each in self._sent.values())
+            self.budget.correct(int(used), call.sent_ms + self.offset_ms, unanswered)
+        if 200 <= answer.status < 300:
+            return self._on_success(call, answer.body, now_ms)
+        error = codec.read_error(answer.status, answer.body)
+        kind = codec.outcome(answer.status, error)
+        if kind in ("limited", "banned"):
+            retry_after = answer.headers.get("retry-after", "")
+            hold = self.budget.banned if kind == "banned" else self.budget.limited
+            hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
+        if error.code == BAD_TIMESTAMP:
+            self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+        if call.read is not None:
+            return self._on_read_refused(call, error, kind, now_ms)
+        return self._on_write_refused(call, error, kind, now_ms)
+
+    def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
+        call = self._sent.pop(failure.request_id)
+        if call.read is not None:
+            return self._repeat(call, failure.text, now_ms)
+        if failure.sent:
+            return self._outcome_unknown(call, failure.text, now_ms)
+        return self._refused(call, None, f"not sent: {failure.text}", now_ms)
+
+    # -- answers to writes ------------------------------------------------------------------------------------
+
+    def _on_write_refused(self, call: _Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
+        if error.code in FATAL_CODES and error.code != -1121:
+            raise SessionFailed(f"{FATAL_CODES[error.code]} ({error.code} {error.text})")
+        if kind == "unknown":
+            return self._outcome_unknown(call, error.text, now_ms)
+        return self._refused(call, error.code, error.text, now_ms)
+
+    def _outcome_unknown(self, call: _Call, text: str, now_ms: int) -> list[Event]:
+        return [OutcomeUnknown(now_ms, client_order_id, text) for client_order_id in _orders_of(call.command)]
+
+    def _refused(self, call: _Call, code: int | None, text: str, now_ms: int) -> list[Event]:
+        if isinstance(call.command, CancelOrder):
+            return [CancelRefused(now_ms, call.command.client_order_id, code, text)]
+        return [OrderRejected(now_ms, order_id, code, text) for order_id in _orders_of(call.command)]
+
+    def _on_success(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+        try:
+            return self._understand(call, body, now_ms)
+        except codec.BadFrame as problem:
+            if call.read is None:  # it was done, but we cannot read what: the venue has to be asked
+                return self._outcome_unknown(call, str(problem), now_ms)
+            return [PriceDropped(now_ms, str(problem)), *self._repeat(call, str(problem), now_ms)]
+
+    def _understand(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+        match call.command:
+            case SubmitOrder():
+                return list(codec.read_order(body, now_ms))
+            case SubmitList():
+                return list(codec.read_list(body, now_ms))
+            case CancelOrder():
+                return list(codec.read_cancel(body, now_ms))
+            case ReadFills():
+                return list(codec.read_trades(body, call.command.client_order_id, now_ms))
+            case QueryOrder():
+                return list(codec.read_order(body, now_ms))
+            case _:
+                return self._on_read(call, body, now_ms)
+
+    # -- answers to reads -------------------------------------------------------------------------------------
+
+    def _on_read(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+        match call.read:
+            case Read.TIME:
+                return self._on_time(codec.read_time(body), call, now_ms)
+            case Read.RULES:
+                self._instruments = codec.read_instruments(body)
+                self._take_limits(codec.read_rate_limits(body))
+                return self._rules_complete(now_ms)
+            case Read.FEES:
+                symbol, rates = codec.read_fee_rates(body)
+                self._fees[symbol] = rates
+                return self._rules_complete(now_ms)
+            case Read.CANDLES:
+                return self._on_candle_page(call.symbol, body, now_ms)
+            case Read.BALANCES:
+                self._balances, _ = codec.read_account(body)
+                self._read(Read.OPEN_ORDERS, "/api/v3/openOrders", [], weight=80)
+                return []
+            case Read.OPEN_ORDERS:
+                return self._on_reading_done(codec.read_open_orders(body), now_ms)
+            case _:
+                raise AssertionError(f"no reader for {call.read}")
+
+    def _on_read_refused(self, call: _Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
+        if kind != "refused" or error.code == BAD_TIMESTAMP:
+            return self._repeat(call, f"{error.code} {error.text}", now_ms)
+        if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
+            return [OrderNotFound(now_ms, call.command.client_order_id)]
+        advice = FATAL_CODES.get(error.code or 0, f"the venue refuses {call.method} {call.path}")
+        raise SessionFailed(f"{advice} ({error.code} {error.text})")
+
+    def _repeat(self, call: _Call, text: str, now_ms: int) -> list[Event]:
+        """Read again later. A query gives up after some tries and leaves asking to the engine; before the first answer
+        of all, giving up is for a person to know."""
+        call.tries += 1
+        if call.tries >= READ_TRIES:
+            if isinstance(call.command, QueryOrder):
+                return [OutcomeUnknown(now_ms, call.command.client_order_id, text)]
+            if isinstance(call.command, ReadFills):
+                return []
+            if not self.venue_ms:
+                raise SessionFailed(f"the venue does not answer ({text}): check the network and the address")
+        delay_ms = min(RETRY_FIRST_MS << min(call.tries - 1, 8), RETRY_CAP_MS)
+        call.not_before_ms = now_ms + self._jittered(delay_ms)
+        self._queue.append(call)
+        return []
+
+    def _jittered(self, delay_ms: int) -> int:
+        return int(delay_ms * (1 + RETRY_JITTER * (2 * self._jitter() - 1)))
+
+    def _on_time(self, server_ms: int, call: _Call, now_ms: int) -> list[Event]:
+        self.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
+        first = not self.venue_ms
+        self._hear_time(server_ms)
+        if first:
+            symbols = "[" + ",".join(f'"{symbol}"' for symbol in self._rule_symbols) + "]"
+            self._read(Read.RULES, "/api/v3/exchangeInfo", [("symbols", symbols)], weight=20, signed=False)
+            for symbol in self._rule_symbols:
+                self._read(Read.FEES, "/api/v3/account/commission", [("symbol", symbol)], weight=20)
+        return []
+
+    def _hear_time(self, venue_ms: int) -> None:
+        self.venue_ms = max(self.venue_ms, venue_ms)
+
+    def _take_limits(self, limits: tuple[codec.RateLimit, ...]) -> None:
+        for limit in limits:
+            if limit.kind == "weight" and limit.interval_ms == MINUTE_MS:
+                self.budget.limit = limit.limit
+
+    def _rules_complete(self, now_ms: int) -> list[Event]:
+        if self._instruments is None or len(self._fees) < len(self._rule_symbols):
+            return []
+        for name, link in self._links.items():
+            self._requests.append(OpenLink(name, link.target))
+        return [InstrumentsLoaded(now_ms, self._instruments, tuple(sorted(self._fees.items())))]
+
+    # -- the account, read at a quiet moment --------------------------------------------------------------------
+
+    def _begin_reading(self) -> None:
+        if any(c.read in (Read.BALANCES, Read.OPEN_ORDERS) for c in [*self._queue, *self._sent.values()]):
+            return
+        self._events_at_reading = self._account_events
+        self._read(Read.BALANCES, "/api/v3/account", [("omitZeroBalances", "true")], weight=20)
+
+    def _on_reading_done(self, orders: tuple[VenueOrder, ...], now_ms: int) -> list[Event]:
+        if not self._links[ACCOUNT].ready:
+            return []
+        if self._events_at_reading != self._account_events and self._disturbed < READINGS_MAX:
+            self._disturbed += 1
+            self._begin_reading()
+            return []
+        return [AccountSnapshot(now_ms, self._balances, orders)]
+
+    # -- links ------------------------------------------------------------------------------------------------
+
+    def _on_link_up(self, arrival: LinkUp, now_ms: int) -> list[Event]:
+        link = self._links[arrival.link]
+        link.up, link.up_ms, link.ready_by_ms = True, now_ms, now_ms + LINK_READY_MS
+        self._last_id += 1
+        link.reply_id = self._last_id
+        if arrival.link == MARKET:
+            text = codec.subscribe_text(self._last_id, self._streams())
+        else:
+            text = self._subscribe_account(self._last_id, now_ms)
+        self._requests.append(SendText(arrival.link, text))
+        return []
+
+    def _streams(self) -> list[str]:
+        klines = [codec.kline_stream(symbol, self.settings.interval) for symbol in self.settings.symbols]
+        watched = self.settings.symbols if self.settings.watch_always else sorted(self._watched)
+        return [*klines, *(codec.book_stream(symbol) for symbol in watched)]
+
+    def _subscribe_account(self, request_id: int, now_ms: int) -> str:
+        params: dict[str, str | int] = {
+            "apiKey": self._keys.api_key,
+            "recvWindow": self.settings.recv_window_ms,
+            "timestamp": now_ms + self.offset_ms,
+        }
+        params["signature"] = signing.sign_ws(self._keys.secret, params)
+        return codec.ws_request_text(request_id, "userDataStream.subscribe.signature", params)
+
+    def _on_link_down(self, arrival: LinkDown, now_ms: int) -> list[Event]:
+        link = self._links[arrival.link]
+        was_announced = link.announced
+        link.failures = 0 if link.up and now_ms - link.up_ms >= STEADY_MS else link.failures + 1
+        link.up = link.ready = link.announced = False
+        link.ready_by_ms = None
+        delay_ms = min(RETRY_FIRST_MS << min(max(link.failures - 1, 0), 8), RECONNECT_CAP_MS)
+        link.open_at_ms = now_ms + self._jittered(delay_ms)
+        if arrival.link == MARKET:
+            for feed in self._feeds.values():
+                feed.caught_up = False
+        else:
+            self._queue = [c for c in self._queue if c.read not in (Read.BALANCES, Read.OPEN_ORDERS)]
+        return [LinkLost(now_ms, arrival.link, arrival.text)] if was_announced else []
+
+    def _on_wake(self, now_ms: int) -> list[Event]:
+        events: list[Event] = []
+        for name, link in self._links.items():
+            if link.open_at_ms is not None and now_ms >= link.open_at_ms:
+                link.open_at_ms = None
+                self._requests.append(OpenLink(name, link.target))
+            if link.ready_by_ms is not None and now_ms >= link.ready_by_ms:
+                events += self._give_up_link(name, "the subscription was not answered", now_ms)
+        return events
+
+    def _give_up_link(self, name: str, text: str, now_ms: int) -> list[Event]:
+        self._requests.append(CloseLink(name))
+        return self._on_link_down(LinkDown(name, text), now_ms)
+
+    def _link_ready(self, name: str) -> None:
+        link = self._links[name]
+        link.ready, link.ready_by_ms, link.reply_id = True, None, None
+
+    # -- market frames ----------------------------------------------------------------------------------------
+
+    def _on_market_frame(self, frame: Frame, now_ms: int) -> list[Event]:
+        try:
+            message = codec.read_stream(frame.data)
+        except (codec.BadFrame, codec.BadPrice) as problem:
+            self.dropped_frames += 1
+            return [PriceDropped(now_ms, str(problem))]
+        match message:
+            case codec.KlineFrame():
+                self._hear_time(message.event_ms)
+                return self._on_kline(message, now_ms) if message.closed else []
+            case codec.BookFrame():
+                return [PriceMarked(now_ms, message.symbol, message.bid, message.ask, now_ms)]
+            case codec.StreamReply():
+                return self._on_stream_reply(message, now_ms)
+            case codec.Shutdown():
+                return self._give_up_link(MARKET, "the venue shuts this connection down", now_ms)
+            case _:
+                return []
+
+    def _on_stream_reply(self, reply: codec.StreamReply, now_ms: int) -> list[Event]:
+        if reply.id != self._links[MARKET].reply_id:
+            return []
+        if reply.error is not None:
+            return self._give_up_link(MARKET, f"the subscription was refused: {reply.error}", now_ms)
+        self._link_ready(MARKET)
+        for feed in self._feeds.values():
+            self._read_candles(feed, feed.start_reading(now_ms + self.offset_ms))
+        return []
+
+    def _on_kline(self, frame: codec.KlineFrame, now_ms: int) -> list[Event]:
+        feed = self._feeds.get(frame.candle.symbol)
+        if feed is None or frame.candle.interval != self.settings.interval:
+            return []
+        events = feed.take_closed(frame.candle, now_ms)
+        if feed.read_from_ms is not None and not self._reads_candles(feed.symbol):
+            self._read_candles(feed, feed.read_from_ms)
+        return events
+
+    def _reads_candles(self, symbol: str) -> bool:
+        return any(c.read is Read.CANDLES and c.symbol == symbol for c in [*self._queue, *self._sent.values()])
+
+    def _read_candles(self, feed: CandleFeed, from_ms: int) -> None:
+        if self._reads_candles(feed.symbol):
+            return
+        params = [
+            ("symbol", feed.symbol),
+            ("interval", self.settings.interval),
+            ("startTime", str(from_ms)),
+            ("limit", "1000"),
+        ]
+        self._read(Read.CANDLES, "/api/v3/klines", params, weight=2, signed=False, symbol=feed.symbol)
+
+    def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
+        feed = self._feeds[symbol]
+        rows = codec.read_klines(body, symbol, self.settings.interval)
+        events = feed.take_page(rows, now_ms + self.offset_ms)
+        if feed.read_from_ms is not None:
+            self._read_candles(feed, feed.read_from_ms)
+        else:
+            events += self._market_whole(now_ms)
+        return events
+
+    def _market_whole(self, now_ms: int) -> list[Event]:
+        """The market link counts as restored when the candles of every symbol are without a hole again."""
+        link = self._links[MARKET]
+        if link.announced or not link.ready or not all(feed.caught_up for feed in self._feeds.values()):
+            return []
+        link.announced = True
+        return [LinkRestored(now_ms, MARKET)]
+
+    def _watch(self, command: WatchPrice) -> None:
+        (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
+        if self.settings.watch_always or not self._links[MARKET].up:
+            return
+        self._last_id += 1
+        say = codec.subscribe_text if command.wanted else codec.unsubscribe_text
+        self._requests.append(SendText(MARKET, say(self._last_id, [codec.book_stream(command.symbol)])))
+
+    # -- account frames ---------------------------------------------------------------------------------------
+
+    def _on_account_frame(self, frame: Frame, now_ms: int) -> list[Event]:
+        try:
+            message = codec.read_account_frame(frame.data)
+        except (codec.BadFrame, codec.BadPrice) as problem:
+            # An account event that we cannot read may be a fill: what happened has to be read anew.
+            return self._give_up_link(ACCOUNT, f"unreadable account event: {problem}", now_ms)
+        match message:
+            case codec.WsReply():
+                return self._on_account_reply(message, now_ms)
+            case codec.ExecutionReport():
+                self._account_events += 1
+                self._hear_time(message.event_ms)
+                return list(codec.order_events(message, now_ms))
+            case codec.AccountPosition() | codec.ListStatus():
+                self._account_events += 1
+                return []
+            case codec.BalanceUpdate():
+                self._account_events += 1
+                return [BalanceMoved(now_ms, message.asset, message.delta)]
+            case codec.StreamTerminated() | codec.Shutdown():
+                return self._give_up_link(ACCOUNT, "the venue ended the account stream", now_ms)
+            case _:
+                return []
+
+    def _on_account_reply(self, reply: codec.WsReply, now_ms: int) -> list[Event]:
+        if reply.id != self._links[ACCOUNT].reply_id:
+            return []
+        if reply.error is None:
+            self._link_ready(ACCOUNT)
+            self._links[ACCOUNT].announced = True
+            return [LinkRestored(now_ms, ACCOUNT)]
+        if reply.error.code in FATAL_CODES:
+            raise SessionFailed(f"{FATAL_CODES[reply.error.code]} ({reply.error.code} {reply.error.text})")
+        return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
+
+
+def _orders_of(command: Command | None) -> list[str]:
+    """The client order ids that a write was about."""
+    match command:
+        case SubmitOrder():
+            return [command.order.client_order_id]
+        case SubmitList():
+            return [order.client_order_id for order in command.orders]
+        case CancelOrder():
+            return [command.client_order_id]
+        case _:
+            return []

@@ -1,0 +1,661 @@
+"""Settings: one TOML file, environment variables over it, command-line flags over both; strict, and never a secret.
+
+Rules. Every setting has a unit in its name where it has one, a range and a description. A key that nobody knows, a
+value out of its range or of another unit stops the start with one line for each problem. API keys come from the
+environment or a mounted file only, and are shown to nobody. The mode alone decides hosts, keys and data.
+
+The variable of `risk.risk_pct_of_equity` is SUREFOOT_RISK__RISK_PCT_OF_EQUITY. Variables are collected here rather than
+by pydantic-settings, which reads this process's own environment only and passes over names that it does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from surefoot.core.model import INTERVAL_MS
+
+PREFIX = "SUREFOOT_"
+MASK = "**********"
+SECRETS = ("api_key", "api_secret")
+_SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key", re.IGNORECASE)
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; one line for each problem: key, value, what is allowed."""
+
+
+class Mode(StrEnum):
+    BACKTEST = "backtest"
+    PAPER = "paper"
+    TESTNET = "testnet"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where a venue is reached: bases of its REST, WebSocket API and market streams."""
+
+    rest: str
+    ws_api: str
+    streams: str
+
+
+# Only these two are reached over the network, with keys of one's own. Paper's exchange gets its address when it starts.
+VENUES: Mapping[Mode, Venue] = {
+    Mode.LIVE: Venue(
+        "https://api.binance.com", "wss://ws-api.binance.com:443/ws-api/v3", "wss://stream.binance.com:9443"
+    ),
+    Mode.TESTNET: Venue(
+        "https://testnet.binance.vision",
+        "wss://ws-api.testnet.binance.vision/ws-api/v3",
+        "wss://stream.testnet.binance.vision",
+    ),
+}
+
+
+def venue_for(mode: Mode, paper_base: str | None = None) -> Venue:
+    """The venue of a mode. `paper_base` is the simulated exchange's address, like http://127.0.0.1:9443.
+
+    Raises ConfigError where mode and address do not belong together, and for a backtest, which has no hosts.
+    """
+    if mode is Mode.BACKTEST:
+        raise ConfigError("mode = backtest: it reaches no hosts")
+    if mode is not Mode.PAPER:
+        if paper_base is not None:
+            raise ConfigError(f"mode = {mode}: its hosts are fixed, {paper_base} is for mode = paper only")
+        return VENUES[mode]
+    if paper_base is None:
+        raise ConfigError("mode = paper: the address of the simulated exchange is missing")
+    address = urlsplit(paper_base)
+    if address.scheme != "http" or address.path.strip("/") or not address.hostname:
+        # A real venue asks for https, so that this also keeps paper away from real hosts.
+        raise ConfigError(f"mode = paper: {paper_base} is not the address of a simulated exchange, http://HOST:PORT")
+    stream_base = f"ws://{address.netloc}"
+    return Venue(f"http://{address.netloc}", f"{stream_base}/ws-api/v3", stream_base)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What can be set
+
+
+def _list_of_words(value: object) -> object:
+    """A variable or a flag is one text: "BTCUSDT,ETHUSDT"."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _no_truth(value: object) -> object:
+    # Python's True is the number 1, a person's is not.
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "not a number")
+    return value
+
+
+def _speed(value: object) -> object:
+    if value == "max":
+        return value
+    try:
+        factor = Decimal(str(value))
+    except ArithmeticError:
+        factor = Decimal(0)
+    if isinstance(value, bool) or not factor.is_finite() or not 1 <= factor <= 100_000:
+        raise PydanticCustomError("speed", "not a speed")
+    return str(value)
+
+
+def _file_name(value: object) -> object:
+    if not isinstance(value, str | Path) or not Path(value).name or "\0" in str(value):
+        raise PydanticCustomError("file_name", "not the name of a file")
+    return value
+
+
+def _all_different(symbols: tuple[str, ...]) -> bool:
+    return len(set(symbols)) == len(symbols)
+
+
+Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Exact = Annotated[Decimal, BeforeValidator(_no_truth)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{5,20}$")]
+Symbols = Annotated[tuple[Symbol, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=20)]
+Speed = Annotated[str, BeforeValidator(_speed)]
+FileName = Annotated[Path, BeforeValidator(_file_name)]
+
+
+def _allowed(text: str) -> dict[str, Any]:
+    return {"allowed": text}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class MarketSettings(Section):
+    """What is traded, and on which candles"""
+
+    symbols: Symbols = Field(
+        ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"),
+        description="symbols traded; those that close together are decided in this order",
+        json_schema_extra=_allowed("1 to 20 different upper-case symbols"),
+    )
+    interval: Interval = Field("15m", description="length of the candles that signals are made from")
+    confirm_interval: Interval = Field("1h", description="length of the candles that confirm; a multiple of interval")
+    warmup_candles: Whole = Field(600, ge=20, le=5000, description="candles of interval read before the first signal")
+
+
+class StrategySettings(Section):
+    """Which strategy speaks, and how strongly it must"""
+
+    name: Literal["rsi"] = Field("rsi", description="strategy that makes the signals")
+    score_min_backtest: Real = Field(0.50, ge=0, le=1, description="lowest rule score that may enter in a backtest")
+    score_min_paper: Real = Field(0.60, ge=0, le=1, description="lowest rule score that may enter in paper mode")
+    score_min_live: Real = Field(0.70, ge=0, le=1, description="lowest rule score that may enter live and on testnet")
+    signal_expiry_s: Whole = Field(1800, ge=10, le=86_400, description="seconds after which a signal enters no more")
+
+
+class RsiSettings(Section):
+    """Parameters of the RSI strategy; thresholds are points of the index, 0 to 100"""
+
+    period: Whole = Field(14, ge=2, le=200, description="candles that the index looks back on")
+    oversold: Real = Field(30.0, ge=1, le=50, description="at or below it the moderate rule goes long")
+    overbought: Real = Field(70.0, ge=50, le=99, description="at or above it the moderate rule goes short")
+    extreme_low: Real = Field(20.0, ge=1, le=50, description="at or below it the strong rule goes long")
+    extreme_high: Real = Field(80.0, ge=50, le=99, description="at or above it the strong rule goes short")
+
+
+class RiskSettings(Section):
+    """How much may be lost, and how much may be held"""
+
+    risk_pct_of_equity: Exact = Field(
+        Decimal("2.0"), ge=Decimal("0.01"), le=10, description="percent of equity that a trade loses at its stop"
+    )
+    notional_max_pct_of_equity: Exact = Field(
+        Decimal(20), ge=Decimal("0.1"), le=100, description="largest position of a symbol, percent of equity"
+    )
+    notional_max_quote: Exact = Field(
+        Decimal(100_000), ge=10, le=100_000_000, description="largest position of a symbol, in quote currency"
+    )
+    reserve_pct_of_balance: Exact = Field(
+        Decimal(10), ge=0, le=90, description="percent of the quote balance that is never spent"
+    )
+    day_loss_max_pct: Exact = Field(
+        Decimal("5.0"), ge=Decimal("0.1"), le=50, description="loss since 00:00 UTC, percent, that stops entries"
+    )
+
+
+class ExitSettings(Section):
+    """Where a position is closed"""
+
+    stop_pct_of_price: Exact = Field(
+        Decimal("2.0"), ge=Decimal("0.5"), le=10, description="distance of the stop from the entry, percent of price"
+    )
+    target_pct_of_price: Exact = Field(
+        Decimal("4.0"), ge=Decimal("0.1"), le=100, description="distance of the target from the entry, percent of price"
+    )
+
+
+class OrderSettings(Section):
+    """How orders are placed, and how long anything is waited for"""
+
+    entry_limit_offset_pct: Exact = Field(
+        Decimal("0.1"), ge=0, le=5, description="percent that an entry may cost above the price it was decided at"
+    )
+    entry_timeout_s: Whole = Field(15, ge=1, le=600, description="seconds until an unfilled entry is canceled")
+    partial_fill_wait_s: Whole = Field(
+        2, ge=0, le=60, description="seconds that a partly filled entry may take to fill before it is protected"
+    )
+    recv_window_ms: Whole = Field(
+        5000, ge=100, le=60_000, description="milliseconds that the venue may take to admit a request"
+    )
+    unprotected_max_s: Whole = Field(
+        10, ge=1, le=60, description="seconds after which a position without a resting stop is closed"
+    )
+    reconcile_every_s: Whole = Field(
+        300, ge=10, le=3600, description="seconds between two comparisons of the books with the venue"
+    )
+
+
+class PaperSettings(Section):
+    """The simulated market of paper mode"""
+
+    seed: Whole = Field(7, ge=0, le=4_294_967_295, description="number that the market is made from")
+    speed: Speed = Field(
+        "60",
+        description="how many times faster than real time",
+        json_schema_extra=_allowed('1 to 100000, or "max"'),
+    )
+    balance_usdt: Exact = Field(Decimal(10_000), ge=10, le=1_000_000_000, description="USDT on the account at first")
+    fee_bps: Exact = Field(Decimal(10), ge=0, le=100, description="fee of the venue, hundredths of a percent")
+
+
+class CostSettings(Section):
+    """What fills cost in backtests and in paper mode"""
+
+    half_spread_bps: Exact = Field(
+        Decimal(1), ge=0, le=100, description="half of bid to ask, hundredths of a percent of price"
+    )
+    slippage_bps: Exact = Field(
+        Decimal(2), ge=0, le=500, description="worsening of a taker's price, hundredths of a percent"
+    )
+    volume_share_pct: Exact = Field(
+        Decimal(10), ge=Decimal("0.1"), le=100, description="percent of a candle's volume that fills may take"
+    )
+    path: Literal["worst", "best"] = Field("worst", description="order of a candle's extremes, for the position held")
+    latency_ms: Whole = Field(50, ge=0, le=60_000, description="milliseconds from a decision to the venue")
+
+
+class StoreSettings(Section):
+    """What is kept"""
+
+    journal_path: FileName = Field(
+        Path("var/surefoot.sqlite"),
+        description="file of the journal, from the folder that the program is started in",
+        json_schema_extra=_allowed("the name of a file"),
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Made by `load`; by itself it reads neither files nor the environment."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    mode: Mode = Field(Mode.PAPER, description="where trading happens; decides hosts, keys and data together")
+    live_confirmed: bool = Field(False, description="second confirmation that mode = live trades real money")
+    market: MarketSettings = MarketSettings()
+    strategy: StrategySettings = StrategySettings()
+    rsi: RsiSettings = RsiSettings()
+    risk: RiskSettings = RiskSettings()
+    exits: ExitSettings = ExitSettings()
+    orders: OrderSettings = OrderSettings()
+    paper: PaperSettings = PaperSettings()
+    costs: CostSettings = CostSettings()
+    store: StoreSettings = StoreSettings()
+    api_key: SecretStr | None = Field(None, description="the venue's API key; from the environment or a file")
+    api_secret: SecretStr | None = Field(None, description="the key's secret; from the environment or a file")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and nothing behind the caller's back."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        problems = [problem for rule in _RULES if (problem := rule(self))]
+        if problems:
+            raise PydanticCustomError("disagreement", "{problems}", {"problems": "\n".join(problems)})
+        return self
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What must fit together
+
+
+def _live_is_confirmed(settings: Settings) -> str | None:
+    if settings.mode is Mode.LIVE and not settings.live_confirmed:
+        return "live_confirmed = false: mode = live trades real money; set live_confirmed = true as well to start it"
+    return None
+
+
+def _keys_are_there(settings: Settings) -> str | None:
+    missing = [name for name in SECRETS if getattr(settings, name) is None]
+    if settings.mode not in VENUES or not missing:
+        return None
+    ways = ", ".join(f"{PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE" for name in missing)
+    return f"{', '.join(missing)} not set: mode = {settings.mode} needs the venue's API key; set {ways}"
+
+
+def _symbols_differ(settings: Settings) -> str | None:
+    symbols = settings.market.symbols
+    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    return f"market.symbols: {', '.join(twice)} is named more than once; every symbol once" if twice else None
+
+
+def _intervals_fit(settings: Settings) -> str | None:
+    interval, confirm = settings.market.interval, settings.market.confirm_interval
+    if INTERVAL_MS[confirm] % INTERVAL_MS[interval] == 0:
+        return None
+    fitting = [name for name, length in INTERVAL_MS.items() if length % INTERVAL_MS[interval] == 0]
+    return (
+        f'market.confirm_interval = "{confirm}": must be a multiple of market.interval = "{interval}", '
+        f"because it is built from those candles: {', '.join(fitting)}"
+    )
+
+
+def _warmup_is_enough(settings: Settings) -> str | None:
+    if settings.market.warmup_candles > settings.rsi.period:
+        return None
+    return (
+        f"market.warmup_candles = {settings.market.warmup_candles}: must be above rsi.period = {settings.rsi.period}, "
+        f"or there is no first value"
+    )
+
+
+def _thresholds_are_in_order(settings: Settings) -> str | None:
+    rsi = settings.rsi
+    if rsi.extreme_low <= rsi.oversold and rsi.overbought <= rsi.extreme_high:
+        return None
+    return (
+        f"rsi.extreme_low = {rsi.extreme_low:g}, rsi.extreme_high = {rsi.extreme_high:g}: must lie outside "
+        f"rsi.oversold = {rsi.oversold:g} to rsi.overbought = {rsi.overbought:g}"
+    )
+
+
+def _slots_fit(settings: Settings) -> str | None:
+    """Each symbol has a slot of its own, so that order of arrival never decides who gets the money."""
+    risk, count = settings.risk, len(settings.market.symbols)
+    slot, available = risk.notional_max_pct_of_equity, 100 - risk.reserve_pct_of_balance
+    if count * slot <= available:
+        return None
+    return (
+        f"risk.notional_max_pct_of_equity = {slot}: every symbol has a slot of its own, so that the order of arrival "
+        f"never decides who gets the money, and {count} symbols x {slot} % = {count * slot} % is more than the "
+        f"{available} % that risk.reserve_pct_of_balance = {risk.reserve_pct_of_balance} leaves; "
+        f"at most {_floored(available / count)} with {count} symbols, or {int(available / slot)} symbols with {slot}"
+    )
+
+
+def _part_filled_entry_is_protected_in_time(settings: Settings) -> str | None:
+    orders = settings.orders
+    if orders.partial_fill_wait_s < orders.unprotected_max_s:
+        return None
+    return (
+        f"orders.partial_fill_wait_s = {orders.partial_fill_wait_s}: must be below orders.unprotected_max_s = "
+        f"{orders.unprotected_max_s}, or a partly filled entry is closed while it still waits"
+    )
+
+
+def _floored(value: Decimal) -> Decimal:
+    return (value // Decimal("0.01")) * Decimal("0.01")
+
+
+_RULES: tuple[Callable[[Settings], str | None], ...] = (
+    _live_is_confirmed,
+    _keys_are_there,
+    _symbols_differ,
+    _intervals_fit,
+    _warmup_is_enough,
+    _thresholds_are_in_order,
+    _slots_fit,
+    _part_filled_entry_is_protected_in_time,
+)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Where it comes from
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and for each dotted key where its value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: object
+    source: str
+
+
+def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]) -> Loaded:
+    """Settings from defaults, a file, environment variables and flags; what comes later in this list wins.
+
+    `overrides` are flags by dotted key. Raises ConfigError with all problems at once.
+    """
+    given = _from_file(path) | _from_environment(env) | _from_flags(overrides)
+    problems = [problem for key, entry in given.items() if (problem := _unknown(key, entry))]
+    known = {key: entry for key, entry in given.items() if key in _FIELDS or entry.value == {}}
+    if _mode_of(known) in VENUES:
+        # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
+        known |= _secrets(env)
+    try:
+        settings = Settings(**_nested(known))
+    except ValidationError as error:
+        # Not chained: pydantic's own text could show what was given for a key.
+        raise ConfigError("\n".join([*problems, *_lines_of(error, known)])) from None
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Loaded(settings, {key: known[key].source if key in known else "default" for key in _FIELDS})
+
+
+def _from_file(path: Path | None) -> dict[str, _Given]:
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
+    try:
+        values = TomlConfigSettingsSource(Settings, path)()
+    except (OSError, ValueError) as problem:
+        raise ConfigError(f"{path}: cannot be read as TOML: {problem}") from None
+    given = {key: _Given(value, f"file {path}") for key, value in _flat(values)}
+    secrets = [key for key in given if key not in _OPEN_FIELDS and _SECRET_WORDS.search(key)]
+    if secrets:
+        ways = " or ".join(f"{PREFIX}{name.upper()}[_FILE]" for name in SECRETS)
+        raise ConfigError("\n".join(f"{key}: secrets are never read from {path}; set {ways}" for key in secrets))
+    return given
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, _Given]:
+    names = {name.removeprefix(PREFIX).lower().replace("__", "."): name for name in env if name.startswith(PREFIX)}
+    return {
+        key: _Given(env[name], f"environment {name}")
+        for key, name in names.items()
+        if key not in _SECRET_VARIABLES and _is_meant_for_us(key)
+    }
+
+
+def _from_flags(overrides: Mapping[str, str]) -> dict[str, _Given]:
+    secrets = [key for key in overrides if key not in _OPEN_FIELDS and _SECRET_WORDS.search(key)]
+    if secrets:
+        raise ConfigError("\n".join(f"{key}: never by a flag, which every user can see" for key in secrets))
+    return {key: _Given(value, "flag") for key, value in overrides.items()}
+
+
+def _secrets(env: Mapping[str, str]) -> dict[str, _Given]:
+    found = ((name, _secret(name, env)) for name in SECRETS)
+    return {name: given for name, given in found if given is not None}
+
+
+def _secret(name: str, env: Mapping[str, str]) -> _Given | None:
+    variable, file_variable = f"{PREFIX}{name.upper()}", f"{PREFIX}{name.upper()}_FILE"
+    text, file = env.get(variable), env.get(file_variable)
+    if text and file:
+        raise ConfigError(f"{name}: both {variable} and {file_variable} are set; set one")
+    if text:
+        return _Given(_printable(name, text, variable), f"environment {variable}")
+    if not file:
+        return None
+    try:
+        text = Path(file).read_text("ascii")
+    except OSError as problem:
+        raise ConfigError(f"{name}: {file_variable} = {file} cannot be read: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        text = ""
+    return _Given(_printable(name, text, f"the file of {file_variable}"), f"environment {file_variable}")
+
+
+def _printable(name: str, text: str, place: str) -> str:
+    """A key without the line end that editors add. What a header could not carry is a mistake in copying."""
+    text = text.strip()
+    if not text or not text.isascii() or not text.replace("\n", "").isprintable():
+        raise ConfigError(f"{name}: {place} holds no key; it must be printable ASCII text")
+    return text
+
+
+def _is_meant_for_us(key: str) -> bool:
+    """Whether a variable is ours to judge: other programs and orchestrators set SUREFOOT_… names of their own.
+
+    Ours are those with a section, and those that look like a slip of the pen for a setting without one.
+    """
+    plain = [name for name in (*_FIELDS, *_SECRET_VARIABLES) if "." not in name]
+    return "." in key or bool(get_close_matches(key, plain, n=1, cutoff=0.7))
+
+
+def _mode_of(known: Mapping[str, _Given]) -> object:
+    return known["mode"].value if "mode" in known else Settings.model_fields["mode"].default
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, entry in given.items():
+        section, _, name = key.rpartition(".")
+        place = values.setdefault(section, {}) if section else values
+        if name not in _SECTIONS:
+            place[name] = entry.value
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is said about a problem
+
+
+def _unknown(key: str, given: _Given) -> str | None:
+    if key in _FIELDS or (key in _SECTIONS and given.value == {}):
+        return None
+    if key in _SECTIONS:
+        return f"{_told(key, given)}: this is a section; in it are {', '.join(_SECTIONS[key].model_fields)}"
+    return f"{_told(key, given)}: unknown key; the nearest known one is {_nearest(key)}"
+
+
+def _nearest(key: str) -> str:
+    section, _, name = key.rpartition(".")
+    here = [known for known in _OPEN_FIELDS if known.rpartition(".")[0] == section]
+    by_name = {known.rpartition(".")[2]: known for known in _OPEN_FIELDS}
+    for word, words in ((key, here), (name, list(by_name)), (key, list(_OPEN_FIELDS))):
+        close = get_close_matches(word, words, n=1)
+        if close:
+            return by_name.get(close[0], close[0])
+    return get_close_matches(key, _OPEN_FIELDS, n=1, cutoff=0)[0]
+
+
+def _lines_of(error: ValidationError, given: Mapping[str, _Given]) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        words = [str(word) for word in problem["loc"]]
+        key = next((key for key in (".".join(words[:2]), ".".join(words[:1])) if key in _FIELDS), None)
+        lines.append(problem["msg"] if key is None else _refused(key, given.get(key)))
+    return list(dict.fromkeys(lines))
+
+
+def _refused(key: str, given: _Given | None) -> str:
+    field = _FIELDS[key]
+    told = _told(key, given) if given else key
+    return f"{told}: allowed is {allowed(field)} ({field.description})"
+
+
+def _told(key: str, given: _Given) -> str:
+    value = MASK if key not in _OPEN_FIELDS and _SECRET_WORDS.search(key) else _shown(given.value)
+    return f"{key} = {value} ({given.source})"
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def allowed(field: FieldInfo) -> str:
+    """The range or the values of a setting, in words."""
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["allowed"])
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Enum):
+        return ", ".join(member.value for member in field.annotation)
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(get_args(field.annotation))
+    if field.annotation is bool:
+        return "true, false"
+    if SecretStr in get_args(field.annotation):
+        return "printable text"
+    low = next(str(bound.ge) for bound in field.metadata if isinstance(bound, Ge))
+    high = next(str(bound.le) for bound in field.metadata if isinstance(bound, Le))
+    return f"{'a whole number from ' if field.annotation is int else ''}{low} to {high}"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is shown
+
+
+def settings_digest(settings: Settings) -> str:
+    """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written."""
+    values = {key: _plain(value) for key, value in _values(settings) if key not in SECRETS}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def to_toml(settings: Settings, sources: Mapping[str, str] | None = None) -> str:
+    """Settings as a file that loads again, with where each value came from; secrets are comments, and masked."""
+    lines, section = [], ""
+    for key, value in sorted(_values(settings), key=lambda pair: "." in pair[0]):
+        of, _, name = key.rpartition(".")
+        if of != section:
+            lines += ["", f"[{of}]"]
+            section = of
+        origin = f"  # {sources[key]}" if sources else ""
+        if key in SECRETS:
+            lines.append(f"# {name}: {'not set' if value is None else MASK}{origin}")
+        else:
+            lines.append(f"{name} = {_toml(value)}{origin}")
+    return "\n".join(lines) + "\n"
+
+
+def _values(settings: Settings) -> Iterator[tuple[str, Any]]:
+    for key in _FIELDS:
+        section, _, name = key.rpartition(".")
+        yield key, getattr(getattr(settings, section) if section else settings, name)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | float) else str(value)
+
+
+def _toml(value: object) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _dotted() -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in Settings.model_fields.items():
+        if name in _SECTIONS:
+            yield from ((f"{name}.{inner}", inner_field) for inner, inner_field in _SECTIONS[name].model_fields.items())
+        else:
+            yield name, field
+
+
+_SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+_FIELDS: dict[str, FieldInfo] = dict(_dotted())
+_OPEN_FIELDS = tuple(key for key in _FIELDS if key not in SECRETS)
+_SECRET_VARIABLES = tuple(name + end for name in SECRETS for end in ("", "_file"))

@@ -1,0 +1,664 @@
+"""The only place where the parts meet: events in, commands out, no clock, no I/O.
+
+How it stays the same after a restart: facts change state only in `_apply` (events) and `_note` (commands), which a
+restart calls for every line of the journal; deciding happens in `_react` and `_duties`, which it does not call. So the
+journal holds everything that state is made of, and nothing is ever decided twice. What depends on prices alone (marks,
+signals) is not kept: prices come anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+from surefoot.core.breaker import Breaker
+from surefoot.core.exits import ExitSettings, Plan, stop_order, target_order
+from surefoot.core.messages import (
+    AccountSnapshot,
+    BalanceMoved,
+    CancelOrder,
+    CancelRefused,
+    CandleClosed,
+    Command,
+    Event,
+    HistoryLoaded,
+    InstrumentsLoaded,
+    LinkLost,
+    LinkRestored,
+    OrderAccepted,
+    OrderCanceled,
+    OrderEvent,
+    OrderExpired,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OutcomeUnknown,
+    PriceDropped,
+    PriceMarked,
+    QueryOrder,
+    ReadAccount,
+    ReadFills,
+    RecordAlarm,
+    RecordBooks,
+    RecordDayStart,
+    RecordDecision,
+    RecordTrip,
+    RunStarted,
+    SubmitList,
+    SubmitOrder,
+    WatchPrice,
+    Woke,
+)
+from surefoot.core.model import (
+    ZERO,
+    Candle,
+    FeeRates,
+    Instrument,
+    ListType,
+    OrderRequest,
+    OrderType,
+    Purpose,
+    Side,
+    Signal,
+)
+from surefoot.core.orders import Applied, Note, Order, OrderBook, State
+from surefoot.core.portfolio import Portfolio
+from surefoot.core.reconcile import OUR_PREFIX, Finding, Label, compare
+from surefoot.core.risk import Approved, Circumstances, RiskSettings, review
+
+SERVER_LIMIT_MS = 10_000  # the venue gives a request up after this time
+LOST_MARGIN_MS = 5_000
+LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
+ASK_FIRST_MS = 1_000
+ASK_CAP_MS = 8_000
+CANCEL_ANSWER_MS = 5_000
+RETRY_FIRST_MS = 1_000
+RETRY_CAP_MS = 30_000
+BOOKS_QUIET_MS = 2_000
+REMEMBERED = 50  # decisions and alarms that a view shows
+
+
+class SignalSource(Protocol):
+    """Where signals come from: closed candles in, one opinion out."""
+
+    def warm(self, candles: Sequence[Candle]) -> None: ...
+
+    def on_candle(self, candle: Candle) -> Signal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    symbols: tuple[str, ...]
+    quote: str
+    risk: RiskSettings
+    exits: ExitSettings
+    day_loss_max_pct: Decimal
+    recv_window_ms: int
+    entry_timeout_ms: int
+    partial_fill_wait_ms: int
+    unprotected_max_ms: int
+    reconcile_every_ms: int
+
+
+class Books(StrEnum):
+    """Whether our ledger and the venue's account are known to agree. Entries need AGREE."""
+
+    UNKNOWN = "not compared yet"
+    AGREE = "agree"
+    DIFFER = "differ"
+
+
+class Engine:
+    """Decides; owns orders, portfolio, breaker and protection. See the module's rules."""
+
+    def __init__(self, settings: EngineSettings, signals: SignalSource) -> None:
+        self.settings = settings
+        self.orders = OrderBook(settings.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS)
+        self.portfolio = Portfolio()
+        self.breaker = Breaker(settings.day_loss_max_pct)
+        self.instruments: dict[str, Instrument] = {}
+        self.fees: dict[str, FeeRates] = {}
+        self.plans: dict[str, Plan] = {}
+        self.closes: dict[str, Decimal] = {}
+        self.marks: dict[str, Decimal] = {}
+        self.marked_ms: dict[str, int] = {}
+        self.books = Books.UNKNOWN
+        self.differences: tuple[str, ...] = ()
+        self.foreign: tuple[str, ...] = ()
+        self.links: set[str] = set()
+        self.run = ""
+        self.decisions: deque[RecordDecision] = deque(maxlen=REMEMBERED)
+        self.alarms: deque[RecordAlarm] = deque(maxlen=REMEMBERED)
+        self.unprotected_since: dict[str, int] = {}
+        self._signals = signals
+        self._counter = 0
+        self._watched: set[str] = set()
+        self._to_ask: dict[str, int] = {}
+        self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
+        self._retry_ms: dict[str, int] = {}
+        self._overdue: set[str] = set()  # unprotected for too long: to be sold
+        self._compare_ms: int | None = None
+        self._reading_account = False
+        self._suspicion: tuple[str, ...] = ()
+        self._out: list[Command] = []
+
+    # -- the machine ------------------------------------------------------------------------------------------
+
+    def step(self, event: Event) -> list[Command]:
+        """Take one event in; the commands that follow, in order."""
+        self._out = []
+        for alarm in self._apply(event):
+            self._do(alarm)
+        self._react(event)
+        self._duties(event.at_ms)
+        return self._out
+
+    def fold(self, message: Event | Command) -> None:
+        """Take one line of the journal back in; nothing is decided."""
+        if isinstance(message, Event):
+            for _ in self._apply(message):
+                pass
+        else:
+            self._note(message)
+
+    def deadline_ms(self) -> int | None:
+        """When to be woken although nothing came; None when nothing is pending."""
+        due_ms: int | None = min(self._deadlines(), default=None)
+        return due_ms
+
+    def _react(self, event: Event) -> None:
+        match event:
+            case CandleClosed():
+                self._on_candle(event)
+            case HistoryLoaded():
+                self._signals.warm(event.candles)
+            case PriceMarked():
+                self._judge_equity(event.at_ms)
+            case AccountSnapshot():
+                self._on_account(event)
+            case PriceDropped():
+                self._alarm(event.at_ms, "price-dropped", event.text)
+            case LinkLost():
+                self._alarm(event.at_ms, "link-lost", f"{event.link}: {event.text}")
+            case (
+                RunStarted()
+                | InstrumentsLoaded()
+                | OrderAccepted()
+                | OrderFilled()
+                | OrderRejected()
+                | OrderCanceled()
+                | OrderExpired()
+                | CancelRefused()
+                | OutcomeUnknown()
+                | OrderNotFound()
+                | BalanceMoved()
+                | LinkRestored()
+                | Woke()
+            ):
+                pass  # facts: what follows from them is a standing duty
+            case _:
+                assert_never(event)
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    def _apply(self, event: Event) -> Iterable[RecordAlarm]:
+        match event:
+            case RunStarted():
+                self._begin_run(event)
+            case InstrumentsLoaded():
+                self.instruments.update({instrument.symbol: instrument for instrument in event.instruments})
+                self.fees.update(dict(event.fee_rates))
+            case HistoryLoaded():
+                for candle in event.candles[-1:]:
+                    self._see_close(candle)
+            case CandleClosed():
+                self._see_close(event.candle)
+            case PriceMarked():
+                self.marks[event.symbol] = (event.bid + event.ask) / 2
+                self.marked_ms[event.symbol] = event.source_ms
+            case AccountSnapshot():
+                self._reading_account = False
+                if not self.portfolio.opened:
+                    self.portfolio.open(event.balances)
+            case BalanceMoved():
+                self.portfolio.transfer(event.asset, event.delta)
+                self._doubt_books(event.at_ms)
+            case LinkRestored():
+                self._restore_link(event)
+            case LinkLost():
+                self.links.discard(event.link)
+                self._reading_account = False
+            case PriceDropped() | Woke():
+                pass
+            case _:
+                return self._hear(event)
+        return ()
+
+    def _begin_run(self, event: RunStarted) -> None:
+        self.run, self._counter = event.run, 0
+        self.books = Books.UNKNOWN
+        self.links.clear()
+        self._watched.clear()
+        self._compare_ms = event.at_ms
+        self.orders.doubt_unanswered(event.at_ms)
+
+    def _restore_link(self, event: LinkRestored) -> None:
+        self.links.add(event.link)
+        if event.link == "account":  # whatever happened meanwhile, the stream will not tell
+            self.books = Books.UNKNOWN
+            self._compare_ms = event.at_ms
+            self._to_ask = {order.id: event.at_ms for order in self.orders.open_orders() if not order.finished}
+
+    def _see_close(self, candle: Candle) -> None:
+        self.closes[candle.symbol] = self.marks[candle.symbol] = candle.close
+        self.marked_ms[candle.symbol] = candle.close_ms
+
+    def _hear(self, event: OrderEvent) -> Iterable[RecordAlarm]:
+        applied = self.orders.apply(event)
+        if applied is None:
+            return ()
+        order = applied.order
+        if applied.fill is not None:
+            self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose)
+            self._doubt_books(event.at_ms)
+        if isinstance(event, OrderRejected) and order.request.side is Side.SELL:
+            self._count_refusal(order.symbol, event.at_ms)
+        if order.request.purpose is Purpose.STOP and order.resting:
+            self._refusals.pop(order.symbol, None)
+        if applied.note is Note.ERROR:
+            self.books, self._compare_ms = Books.UNKNOWN, event.at_ms
+        self._mark_for_asking(applied, event)
+        self._close_if_flat(order.symbol, event.at_ms)
+        if applied.note in (Note.ALARM, Note.ERROR):
+            return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
+        return ()
+
+    def _mark_for_asking(self, applied: Applied, event: OrderEvent) -> None:
+        """What a lost or odd answer leaves open has to be asked; doubt itself is a standing duty with a back-off."""
+        if applied.order.state not in (State.NEW, State.PARTIALLY_FILLED):
+            return
+        if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
+            self._to_ask[applied.order.id] = event.at_ms + ASK_FIRST_MS
+
+    def _count_refusal(self, symbol: str, now_ms: int) -> None:
+        count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
+        self._retry_ms[symbol] = now_ms + min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
+
+    def _close_if_flat(self, symbol: str, now_ms: int) -> None:
+        """End the round trip when nothing of it can be sold any more and no order of it is left."""
+        position = self.portfolio.positions.get(symbol)
+        if position is None or self.orders.busy(symbol):
+            return
+        price = position.entry_price or ZERO
+        if self.instruments[symbol].can_sell(position.quantity, price):
+            return
+        self.portfolio.close(symbol)
+        self.plans.pop(symbol, None)
+        self.unprotected_since.pop(symbol, None)
+        self._overdue.discard(symbol)
+        self._refusals.pop(symbol, None)
+        self._retry_ms.pop(symbol, None)
+
+    def _doubt_books(self, now_ms: int) -> None:
+        self._compare_ms = now_ms + BOOKS_QUIET_MS
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def _do(self, command: Command) -> None:
+        self._note(command)
+        self._out.append(command)
+
+    def _note(self, command: Command) -> None:
+        """What a command of ours changes in our own state, the moment it is decided."""
+        match command:
+            case SubmitOrder():
+                self._submitted((command.order,), None, command.at_ms)
+            case SubmitList():
+                self._submitted(command.orders, command.list_id, command.at_ms)
+            case CancelOrder():
+                self._cancel_noted(command)
+            case QueryOrder():
+                self.orders.asked(command.client_order_id, command.at_ms)
+                self._to_ask.pop(command.client_order_id, None)
+            case ReadFills():
+                self.orders.fills_asked(command.client_order_id, command.at_ms)
+            case ReadAccount():
+                self._reading_account = True
+                self._compare_ms = command.at_ms + self.settings.reconcile_every_ms
+            case WatchPrice():
+                (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
+            case RecordDecision():
+                self.decisions.append(command)
+            case RecordAlarm():
+                self.alarms.append(command)
+            case RecordDayStart() | RecordTrip():
+                self.breaker.note(command)
+            case RecordBooks():
+                self.differences = command.differences
+                self.books = Books.DIFFER if command.differences else Books.AGREE
+            case _:
+                assert_never(command)
+
+    def _submitted(self, requests: Iterable[OrderRequest], list_id: str | None, at_ms: int) -> None:
+        stop, target = None, None
+        for request in requests:
+            self.orders.submit(request, at_ms, list_id)
+            self._counter += 1
+            if request.purpose is Purpose.EXIT:
+                self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
+            stop = request if request.purpose is Purpose.STOP else stop
+            target = request if request.purpose is Purpose.TARGET else target
+        if stop and target and stop.stop_price is not None and target.price is not None:
+            self.plans[stop.symbol] = Plan(stop.stop_price, target.price)
+
+    def _cancel_noted(self, command: CancelOrder) -> None:
+        order = self.orders.get(command.client_order_id)
+        list_id = order.list_id if order else None
+        members = list(self.orders.list_members(list_id)) if list_id else []
+        for member in members or ([order] if order else []):
+            self.orders.cancel_sent(member.id, command.at_ms)
+
+    def _alarm(self, at_ms: int, code: str, text: str) -> None:
+        self._do(RecordAlarm(at_ms, code, text))
+
+    # -- deciding on a candle ---------------------------------------------------------------------------------
+
+    def _on_candle(self, event: CandleClosed) -> None:
+        signal = self._signals.on_candle(event.candle)
+        self._judge_equity(event.at_ms)
+        if signal.target is None:
+            self._do(RecordDecision(event.at_ms, signal, "none", signal.rule))
+        elif signal.target <= 0:
+            detail = "spot is long only; a position leaves by its stop or its target"
+            self._do(RecordDecision(event.at_ms, signal, "long-only", detail))
+        else:
+            self._consider_entry(event, signal)
+
+    def _consider_entry(self, event: CandleClosed, signal: Signal) -> None:
+        verdict = review(signal, self._circumstances(signal.symbol, event), self.settings.risk, self.settings.exits)
+        match verdict:
+            case Approved():
+                self._do(RecordDecision(event.at_ms, signal, "approved", verdict.detail))
+                self._enter(verdict, event.at_ms)
+            case _:
+                self._do(RecordDecision(event.at_ms, signal, verdict.rule, verdict.detail))
+
+    def _circumstances(self, symbol: str, event: CandleClosed) -> Circumstances:
+        return Circumstances(
+            now_ms=event.at_ms,
+            entries_off=self.entries_off(),
+            breaker_off=self._breaker_text(event.at_ms),
+            instrument=self.instruments.get(symbol),
+            fees=self.fees.get(symbol),
+            price=event.candle.close,
+            equity=self.portfolio.equity(self.settings.quote, self._by_asset(self.closes)),
+            free_quote=self.portfolio.wallet(self.settings.quote) - self._reserved_quote(),
+            busy=self._busy_text(symbol),
+        )
+
+    def entries_off(self) -> str | None:
+        """Why no entry may be made, whatever the signal; None when entries are on."""
+        if self.books is Books.DIFFER:
+            return f"ledger and venue differ: {'; '.join(self.differences)}"
+        if self.books is Books.UNKNOWN:
+            return "ledger and venue have not been compared since the start or the last loss of the account link"
+        missing = {"market", "account"} - self.links
+        return f"no link to {' and '.join(sorted(missing))}" if missing else None
+
+    def _breaker_text(self, now_ms: int) -> str | None:
+        if not self.breaker.stops_entries(now_ms):
+            return None
+        return f"the loss of the day reached {self.breaker.day_loss_max_pct} %: no entries until 00:00 UTC"
+
+    def _busy_text(self, symbol: str) -> str | None:
+        position = self.portfolio.positions.get(symbol)
+        if position is not None:
+            return f"already holding {position.quantity:f}"
+        for order in self.orders.open_orders(symbol):
+            return f"order {order.id} is {order.state}"
+        return None
+
+    def _reserved_quote(self) -> Decimal:
+        """Quote that our open entries may still spend."""
+        return sum(
+            (
+                (order.quantity - order.filled) * order.request.price
+                for order in self.orders.open_orders()
+                if order.request.purpose is Purpose.ENTRY
+                and not order.finished
+                and order.quantity is not None
+                and order.request.price is not None
+            ),
+            ZERO,
+        )
+
+    def _by_asset(self, prices: dict[str, Decimal]) -> dict[str, Decimal]:
+        instruments = self.instruments
+        return {instruments[symbol].base: price for symbol, price in prices.items() if symbol in instruments}
+
+    def equity(self) -> Decimal | None:
+        """What the account is worth at the newest marks, in the quote asset; None when a price is missing."""
+        if not self.portfolio.opened:
+            return None
+        return self.portfolio.equity(self.settings.quote, self._by_asset(self.marks))
+
+    def _judge_equity(self, now_ms: int) -> None:
+        equity = self.equity()
+        record = self.breaker.judge(equity, now_ms) if equity is not None else None
+        if record is not None:
+            self._do(record)
+        if isinstance(record, RecordTrip):
+            text = f"day's loss {record.loss_pct:.2f} % reached {record.limit_pct} %: no entries until 00:00 UTC"
+            self._alarm(now_ms, "breaker", text)
+
+    # -- orders -----------------------------------------------------------------------------------------------
+
+    def _next_id(self, offset: int, role: str) -> str:
+        return f"{OUR_PREFIX}{self.run}-{self._counter + offset}{role}"
+
+    def _enter(self, approved: Approved, at_ms: int) -> None:
+        """Entry and protection in one request where the symbol allows it; else protection follows the fill."""
+        instrument = self.instruments[approved.symbol]
+        entry = OrderRequest(
+            client_order_id=self._next_id(1, "e"),
+            symbol=approved.symbol,
+            side=Side.BUY,
+            type=OrderType.LIMIT,
+            purpose=Purpose.ENTRY,
+            quantity=approved.quantity,
+            price=approved.limit_price,
+        )
+        lists = instrument.oco_allowed and instrument.oto_allowed
+        if not lists:
+            self.plans[approved.symbol] = approved.plan
+            self._do(SubmitOrder(at_ms, entry))
+            return
+        received = instrument.lots_down(approved.quantity * (1 - self.fees[approved.symbol].taker))
+        legs = self._legs(instrument, approved.plan, None if instrument.opo_allowed else received, 2)
+        kind = ListType.OPOCO if instrument.opo_allowed else ListType.OTOCO
+        self._do(SubmitList(at_ms, kind, self._next_id(1, "l"), (entry, *legs)))
+
+    def _legs(
+        self, instrument: Instrument, plan: Plan, quantity: Decimal | None, offset: int
+    ) -> tuple[OrderRequest, OrderRequest]:
+        return (
+            target_order(self._next_id(offset, "t"), instrument, plan, quantity),
+            stop_order(self._next_id(offset + 1, "s"), instrument, plan, quantity),
+        )
+
+    # -- standing duties: what is due whatever came ------------------------------------------------------------
+
+    def _duties(self, now_ms: int) -> None:
+        if "account" in self.links:
+            for order in list(self.orders.open_orders()):
+                self._tend_order(order, now_ms)
+            for symbol in list(self.portfolio.positions):
+                self._tend_position(symbol, now_ms)
+            self._tend_books(now_ms)
+        self._tend_watches(now_ms)
+
+    def _tend_order(self, order: Order, now_ms: int) -> None:
+        if _due(self._ask_ms(order), now_ms):
+            self._do(QueryOrder(now_ms, order.symbol, order.id))
+        elif _due(order.read_fills_ms, now_ms) and order.order_id is not None:
+            self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id))
+        elif _due(self._cancel_ms(order), now_ms):
+            self._do(CancelOrder(now_ms, order.symbol, order.id))
+
+    def _ask_ms(self, order: Order) -> int | None:
+        """When the venue is to be asked what became of the order."""
+        if order.state is State.IN_DOUBT:
+            if order.asked_ms is None:
+                return 0
+            return order.asked_ms + min(ASK_FIRST_MS << min(order.asks, 8), ASK_CAP_MS)
+        if order.state is State.CANCEL_SENT and order.asked_ms is not None:
+            return order.asked_ms + CANCEL_ANSWER_MS
+        if self._is_silent_stop(order):
+            return max(self.unprotected_since[order.symbol] + LEG_ASK_MS, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
+        return self._to_ask.get(order.id)
+
+    def _is_silent_stop(self, order: Order) -> bool:
+        """Whether its position is held and the venue has not said that this stop rests."""
+        waits = order.state is State.NEW and not order.resting and order.request.purpose is Purpose.STOP
+        return waits and order.symbol in self.unprotected_since
+
+    def _cancel_ms(self, order: Order) -> int | None:
+        """When an entry that does not get (wholly) filled is given up, or an order stands in the way of a sale."""
+        if order.state not in (State.NEW, State.PARTIALLY_FILLED):
+            return None
+        if order.symbol in self._overdue and order.request.purpose is not Purpose.EXIT:
+            due = 0  # its quantity is needed for the sale
+        elif order.request.purpose is Purpose.ENTRY:
+            due = order.submitted_ms + self.settings.entry_timeout_ms
+            if order.first_fill_ms is not None:  # what was bought is not protected before the entry ends
+                due = min(due, order.first_fill_ms + self.settings.partial_fill_wait_ms)
+        else:
+            return None
+        if order.cancels and order.asked_ms is not None:
+            due = max(due, order.asked_ms + CANCEL_ANSWER_MS)
+        return due
+
+    def _tend_position(self, symbol: str, now_ms: int) -> None:
+        if any(order.resting and not order.finished for order in self._exits(symbol)):
+            self.unprotected_since.pop(symbol, None)
+            return
+        since = self.unprotected_since.setdefault(symbol, now_ms)
+        if now_ms >= since + self.settings.unprotected_max_ms and symbol not in self._overdue:
+            self._overdue.add(symbol)
+            self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
+        if self._may_act(symbol) and now_ms >= self._retry_ms.get(symbol, 0):
+            self._protect(symbol, now_ms)
+
+    def _exits(self, symbol: str) -> Iterable[Order]:
+        """Orders that end a position by themselves; a target alone protects nothing."""
+        return (o for o in self.orders.open_orders(symbol) if o.request.purpose in (Purpose.STOP, Purpose.EXIT))
+
+    def _may_act(self, symbol: str) -> bool:
+        """A new exit is sent when nothing of the symbol is open; when overdue, doubt alone does not hold it up:
+        the venue itself refuses to sell more than there is."""
+        if symbol in self._overdue:
+            return all(order.state is State.IN_DOUBT or order.finished for order in self.orders.open_orders(symbol))
+        return not self.orders.busy(symbol)
+
+    def _protect(self, symbol: str, now_ms: int) -> None:
+        instrument = self.instruments[symbol]
+        quantity = instrument.lots_down(self.portfolio.sellable(symbol))
+        plan = self._plan(symbol, instrument)
+        mark = self.marks.get(symbol)
+        passed = mark is not None and not plan.stop_price < mark < plan.target_price
+        hopeless = self._refusals.get(symbol, 0) >= 2  # both legs of one list refused
+        if passed or hopeless or symbol in self._overdue or not instrument.oco_allowed:
+            self._do(SubmitOrder(now_ms, self._sale(instrument, quantity)))
+        else:
+            legs = self._legs(instrument, plan, quantity, 1)
+            self._do(SubmitList(now_ms, ListType.OCO, self._next_id(1, "l"), legs))
+
+    def _plan(self, symbol: str, instrument: Instrument) -> Plan:
+        plan = self.plans.get(symbol)
+        assert plan is not None, f"{symbol} is held without a plan"
+        return plan
+
+    def _sale(self, instrument: Instrument, quantity: Decimal) -> OrderRequest:
+        return OrderRequest(
+            client_order_id=self._next_id(1, "x"),
+            symbol=instrument.symbol,
+            side=Side.SELL,
+            type=OrderType.MARKET,
+            purpose=Purpose.EXIT,
+            quantity=quantity,
+        )
+
+    def _tend_watches(self, now_ms: int) -> None:
+        for symbol in self.settings.symbols:
+            wanted = symbol in self.portfolio.positions or self.orders.busy(symbol)
+            if wanted != (symbol in self._watched):
+                self._do(WatchPrice(now_ms, symbol, wanted))
+
+    # -- books ------------------------------------------------------------------------------------------------
+
+    def _tend_books(self, now_ms: int) -> None:
+        if self._may_compare() and _due(self._compare_ms, now_ms):
+            self._do(ReadAccount(now_ms))
+
+    def _may_compare(self) -> bool:
+        """Comparing makes sense while nothing is on its way."""
+        return not self._reading_account and not any(o.unanswered or o.owed for o in self.orders.open_orders())
+
+    def _on_account(self, event: AccountSnapshot) -> None:
+        if not self._may_compare():  # something was sent meanwhile: look again when it is answered
+            self._doubt_books(event.at_ms)
+            return
+        findings = compare(
+            self.portfolio.wallets(), self.orders.open_orders(), event.balances, event.open_orders
+        )
+        self.foreign = tuple(finding.text for finding in findings if finding.label is Label.FOREIGN)
+        for finding in findings:
+            if finding.label is Label.ASK:
+                self._to_ask[finding.subject] = event.at_ms
+        serious = tuple(f.text for f in findings if f.label in (Label.DIFFERS, Label.UNKNOWN))
+        if any(f.label is Label.ASK for f in findings):
+            self._doubt_books(event.at_ms)
+        elif not serious:
+            self._books_agree(event.at_ms)
+        else:
+            self._books_differ(serious, findings, event.at_ms)
+
+    def _books_agree(self, now_ms: int) -> None:
+        self._suspicion = ()
+        if self.books is not Books.AGREE:
+            self._do(RecordBooks(now_ms, ()))
+
+    def _books_differ(self, serious: tuple[str, ...], findings: tuple[Finding, ...], now_ms: int) -> None:
+        """A difference counts when it stands in two readings: a fill may have been on its way during the first."""
+        if serious != self._suspicion:
+            self._suspicion = serious
+            self._doubt_books(now_ms)
+            return
+        if self.books is not Books.DIFFER or self.differences != serious:
+            self._do(RecordBooks(now_ms, serious))
+            self._alarm(now_ms, "books-differ", "; ".join(serious))
+
+    # -- deadlines --------------------------------------------------------------------------------------------
+
+    def _deadlines(self) -> Iterable[int]:
+        if "account" not in self.links:
+            return
+        for order in self.orders.open_orders():
+            for due in (self._ask_ms(order), order.read_fills_ms, self._cancel_ms(order)):
+                if due is not None:
+                    yield due
+        for symbol, since in self.unprotected_since.items():
+            if symbol not in self._overdue:
+                yield since + self.settings.unprotected_max_ms
+            if self._may_act(symbol):
+                yield self._retry_ms.get(symbol, since)
+        if self._compare_ms is not None and self._may_compare():
+            yield self._compare_ms
+
+
+def _due(due_ms: int | None, now_ms: int) -> bool:
+    return due_ms is not None and now_ms >= due_ms

@@ -1,0 +1,335 @@
+"""Everything that can reach the engine and everything it can answer: two closed unions.
+
+Events are in the past tense: they happened, and the engine cannot refuse them. Commands are imperative. A command is
+either a request to the venue, or a record that the journal keeps so that a restart knows what the engine knew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from surefoot.core.model import (
+    Balance,
+    Candle,
+    FeeRates,
+    Fill,
+    Instrument,
+    ListType,
+    OrderRequest,
+    Signal,
+    VenueOrder,
+)
+
+# ---------------------------------------------------------------------------------------------------------------
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A process life began. Whatever the journal left unanswered is now in doubt."""
+
+    at_ms: int
+    run: str
+    mode: str
+    symbols: tuple[str, ...]
+    settings_digest: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentsLoaded:
+    at_ms: int
+    instruments: tuple[Instrument, ...]
+    fee_rates: tuple[tuple[str, FeeRates], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLoaded:
+    """Closed candles of one symbol from before now, oldest first: they warm signals up and are not traded on."""
+
+    at_ms: int
+    candles: tuple[Candle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CandleClosed:
+    at_ms: int
+    candle: Candle
+
+
+@dataclass(frozen=True, slots=True)
+class PriceMarked:
+    """Best bid and ask of a symbol; `source_ms` is when the venue said so."""
+
+    at_ms: int
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    source_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceDropped:
+    """A price that cannot be: malformed, not finite, not above zero. It was not used."""
+
+    at_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAccepted:
+    """The venue knows the order. `resting` is False for a leg that waits for its entry. `executed` is what it says has
+    filled, which may be more than we have heard; None when it did not say."""
+
+    at_ms: int
+    client_order_id: str
+    order_id: int
+    resting: bool
+    quantity: Decimal | None
+    executed: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilled:
+    """An execution. `order_quantity` is the whole order's quantity, where the report carries it."""
+
+    at_ms: int
+    fill: Fill
+    order_id: int
+    order_quantity: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected:
+    at_ms: int
+    client_order_id: str
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCanceled:
+    at_ms: int
+    client_order_id: str
+    executed: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderExpired:
+    at_ms: int
+    client_order_id: str
+    executed: Decimal | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRefused:
+    at_ms: int
+    client_order_id: str
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """The answer to a placement or a cancel is lost: the venue may or may not have acted."""
+
+    at_ms: int
+    client_order_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNotFound:
+    """The venue answered a query: it knows no such order."""
+
+    at_ms: int
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSnapshot:
+    """The whole account as read at one quiet moment: no account event arrived while it was read."""
+
+    at_ms: int
+    balances: tuple[Balance, ...]
+    open_orders: tuple[VenueOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceMoved:
+    """A deposit, withdrawal or transfer: not a trade."""
+
+    at_ms: int
+    asset: str
+    delta: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    at_ms: int
+    link: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRestored:
+    at_ms: int
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """A deadline of the engine's own has come."""
+
+    at_ms: int
+
+
+Event = (
+    RunStarted
+    | InstrumentsLoaded
+    | HistoryLoaded
+    | CandleClosed
+    | PriceMarked
+    | PriceDropped
+    | OrderAccepted
+    | OrderFilled
+    | OrderRejected
+    | OrderCanceled
+    | OrderExpired
+    | CancelRefused
+    | OutcomeUnknown
+    | OrderNotFound
+    | AccountSnapshot
+    | BalanceMoved
+    | LinkLost
+    | LinkRestored
+    | Woke
+)
+
+OrderEvent = (
+    OrderAccepted
+    | OrderFilled
+    | OrderRejected
+    | OrderCanceled
+    | OrderExpired
+    | CancelRefused
+    | OutcomeUnknown
+    | OrderNotFound
+)
+
+# ---------------------------------------------------------------------------------------------------------------
+# Commands: requests to the venue
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOrder:
+    at_ms: int
+    order: OrderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitList:
+    """Orders that stand or fall together. OCO: target, stop. OTOCO and OPOCO: entry, target, stop."""
+
+    at_ms: int
+    type: ListType
+    list_id: str
+    orders: tuple[OrderRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Cancel an order; a list member takes its list with it."""
+
+    at_ms: int
+    symbol: str
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOrder:
+    at_ms: int
+    symbol: str
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFills:
+    """The venue says more has filled than we heard of: read that order's trades."""
+
+    at_ms: int
+    symbol: str
+    client_order_id: str
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAccount:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPrice:
+    """Price marks of a symbol are wanted (a position is open) or no longer needed."""
+
+    at_ms: int
+    symbol: str
+    wanted: bool
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Commands: records for the journal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDecision:
+    """Why, or why not: the signal, what became of it, and the numbers behind.
+
+    `outcome` is `approved`, `none` (no opinion) or the name of the rule that refused.
+    """
+
+    at_ms: int
+    signal: Signal
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAlarm:
+    at_ms: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDayStart:
+    """Equity at the first mark of a UTC day, which the day's loss is measured from."""
+
+    at_ms: int
+    day: int
+    equity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTrip:
+    """The day's loss reached its limit: no entries until the next UTC day."""
+
+    at_ms: int
+    day: int
+    loss_pct: Decimal
+    limit_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBooks:
+    """Ledger and venue were compared; `differences` is empty when they agree."""
+
+    at_ms: int
+    differences: tuple[str, ...]
+
+
+Request = SubmitOrder | SubmitList | CancelOrder | QueryOrder | ReadFills | ReadAccount | WatchPrice
+Record = RecordDecision | RecordAlarm | RecordDayStart | RecordTrip | RecordBooks
+Command = Request | Record

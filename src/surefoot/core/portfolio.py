@@ -1,0 +1,183 @@
+"""The ledger: every fill, fee and transfer as postings that sum to zero, and what follows from them.
+
+Accounts: `wallet` is what we own at the venue; `market` is everybody we traded with; `fees` took its share;
+`opening` and `transfer` are where money came from that we did not trade for. The wallet must equal what the venue says.
+A position is what our own fills bought: assets that were there before are owned, but not traded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from surefoot.core.model import ZERO, Balance, Fill, Instrument, RoundTrip, Side
+
+ROUND_TRIPS_KEPT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    account: str
+    asset: str
+    amount: Decimal
+
+
+def fill_postings(fill: Fill, instrument: Instrument) -> tuple[Posting, ...]:
+    """The six sides of a fill: base, quote and fee, each with its counter-posting."""
+    sign = 1 if fill.side is Side.BUY else -1
+    base, quote = sign * fill.quantity, -sign * fill.quantity * fill.price
+    return (
+        Posting("wallet", instrument.base, base),
+        Posting("market", instrument.base, -base),
+        Posting("wallet", instrument.quote, quote),
+        Posting("market", instrument.quote, -quote),
+        Posting("wallet", fill.fee_asset, -fill.fee),
+        Posting("fees", fill.fee_asset, fill.fee),
+    )
+
+
+def is_balanced(postings: Iterable[Posting]) -> bool:
+    """Whether the postings sum to zero in every asset."""
+    sums: dict[str, Decimal] = {}
+    for posting in postings:
+        sums[posting.asset] = sums.get(posting.asset, ZERO) + posting.amount
+    return not any(sums.values())
+
+
+@dataclass(slots=True)
+class Position:
+    """What our fills hold of a symbol: base `quantity` after fees, `cost` in quote of just that quantity.
+
+    The rest describes the round trip in progress: bought and sold base and quote, without fees.
+    """
+
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    opened_ms: int = 0
+    bought: Decimal = ZERO
+    paid: Decimal = ZERO
+    sold: Decimal = ZERO
+    received: Decimal = ZERO
+    realised: Decimal = ZERO
+    last_sale_ms: int = 0
+    exit_reason: str = ""
+
+    @property
+    def entry_price(self) -> Decimal | None:
+        """Average price paid, before fees; None when nothing was bought."""
+        return self.paid / self.bought if self.bought else None
+
+
+@dataclass(slots=True)
+class Portfolio:
+    """Balances, positions and round trips of one account."""
+
+    ledger: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    dust: dict[str, Decimal] = field(default_factory=dict)  # by symbol: bought by us, too little to be sold
+    round_trips: deque[RoundTrip] = field(default_factory=lambda: deque(maxlen=ROUND_TRIPS_KEPT))
+    fees: dict[str, Decimal] = field(default_factory=dict)
+    opened: bool = False
+
+    def open(self, balances: Iterable[Balance]) -> None:
+        """Begin the books with what the account holds."""
+        self.opened = True
+        for balance in balances:
+            self._move("opening", balance.asset, balance.total)
+
+    def transfer(self, asset: str, delta: Decimal) -> None:
+        """Money that came or went without a trade."""
+        self._move("transfer", asset, delta)
+
+    def _move(self, source: str, asset: str, amount: Decimal) -> None:
+        self._post((Posting("wallet", asset, amount), Posting(source, asset, -amount)))
+
+    def _post(self, postings: Iterable[Posting]) -> None:
+        for posting in postings:
+            key = posting.account, posting.asset
+            self.ledger[key] = self.ledger.get(key, ZERO) + posting.amount
+
+    def apply(self, fill: Fill, instrument: Instrument, reason: str) -> None:
+        """Book a fill that was not booked before. `reason` is what the order was for."""
+        postings = fill_postings(fill, instrument)
+        assert is_balanced(postings), f"postings of trade {fill.trade_id} do not sum to zero"
+        self._post(postings)
+        self.fees[fill.fee_asset] = self.fees.get(fill.fee_asset, ZERO) + fill.fee
+        if fill.side is Side.BUY:
+            self._bought(fill, instrument)
+        else:
+            self._sold(fill, instrument, reason)
+
+    def _bought(self, fill: Fill, instrument: Instrument) -> None:
+        position = self.positions.setdefault(fill.symbol, Position(opened_ms=fill.at_ms))
+        notional = fill.quantity * fill.price
+        position.quantity += fill.quantity - (fill.fee if fill.fee_asset == instrument.base else ZERO)
+        position.cost += notional + (fill.fee if fill.fee_asset == instrument.quote else ZERO)
+        position.bought += fill.quantity
+        position.paid += notional
+
+    def _sold(self, fill: Fill, instrument: Instrument, reason: str) -> None:
+        position = self.positions.setdefault(fill.symbol, Position(opened_ms=fill.at_ms))
+        notional = fill.quantity * fill.price
+        proceeds = notional - (fill.fee if fill.fee_asset == instrument.quote else ZERO)
+        from_position = min(fill.quantity, position.quantity)
+        if from_position < fill.quantity:  # what was dust before has become enough to be sold along
+            self.dust[fill.symbol] = self.dust.get(fill.symbol, ZERO) - (fill.quantity - from_position)
+        cost = position.cost * from_position / position.quantity if position.quantity else ZERO
+        position.quantity -= from_position
+        position.cost -= cost
+        position.sold += fill.quantity
+        position.received += notional
+        position.realised += proceeds - cost
+        position.last_sale_ms = fill.at_ms
+        position.exit_reason = reason
+
+    def close(self, symbol: str) -> RoundTrip:
+        """End the round trip of a position that can no longer be sold; what is left becomes dust, its cost a loss."""
+        position = self.positions.pop(symbol)
+        self.dust[symbol] = self.dust.get(symbol, ZERO) + position.quantity
+        trip = RoundTrip(
+            symbol=symbol,
+            side="long",
+            entry_ms=position.opened_ms,
+            exit_ms=position.last_sale_ms or position.opened_ms,
+            entry_price=position.paid / position.bought if position.bought else ZERO,
+            exit_price=position.received / position.sold if position.sold else ZERO,
+            quantity=position.sold or position.bought,
+            reason=position.exit_reason or "dust",
+            pnl=position.realised - position.cost,
+            dust_loss=position.cost,
+        )
+        self.round_trips.append(trip)
+        return trip
+
+    def sellable(self, symbol: str) -> Decimal:
+        """Base quantity that an exit may sell: the position and the dust of earlier ones."""
+        position = self.positions.get(symbol)
+        held = position.quantity if position else ZERO
+        return held + self.dust.get(symbol, ZERO)
+
+    def wallet(self, asset: str) -> Decimal:
+        return self.ledger.get(("wallet", asset), ZERO)
+
+    def wallets(self) -> dict[str, Decimal]:
+        """What we own at the venue, by asset."""
+        return {asset: amount for (account, asset), amount in self.ledger.items() if account == "wallet"}
+
+    def equity(self, quote: str, marks: Mapping[str, Decimal]) -> Decimal | None:
+        """What the wallet is worth in `quote`; `marks` is the price of each base asset.
+
+        Assets without a price are left out when we never traded them; None when a position has none.
+        """
+        total = self.wallet(quote)
+        for (account, asset), amount in self.ledger.items():
+            if account != "wallet" or asset == quote or not amount:
+                continue
+            mark = marks.get(asset)
+            if mark is not None:
+                total += amount * mark
+            elif ("market", asset) in self.ledger:
+                return None
+        return total
