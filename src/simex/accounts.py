@@ -103,9 +103,7 @@ class Ledger:
 
     def __init__(self, instruments: Sequence[InstrumentSpec], specs: Sequence[AccountSpec]) -> None:
         assets = sorted({asset for spec in instruments for asset in (spec.base, spec.quote)})
-        self.accounts = {
-            spec.api_key: Account(spec, FIRST_UID + number, assets) for number, spec in enumerate(specs)
-        }
+        self.accounts = {spec.api_key: Account(spec, FIRST_UID + number, assets) for number, spec in enumerate(specs)}
         if len(self.accounts) < len(specs):
             raise ValueError("two accounts have the same key")
         self.market: dict[str, Decimal] = dict.fromkeys(assets, ZERO)

@@ -56,7 +56,7 @@ class Book:
         return self._quote
 
     def taker_price(self, side: Side, limit: Decimal | None) -> Decimal | None:
-        """What a taker pays or gets from the market: the quote and slippage, rounded against it, never beyond its limit.
+        """What a taker pays or gets: the quote and slippage, rounded against it, never beyond its limit.
 
         None when the limit does not reach the quote.
         """

@@ -100,9 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--end-ms", type=int, help="where a replay ends, UTC ms")
     option("--print-every-ms", type=int, default=1_000, help="market time between generated prints (default 1000)")
     option("--history-days", type=int, default=10, help="days of generated candles before the start (default 10)")
-    option(
-        "--replay", nargs="+", action="extend", metavar="FILE", help="candle files, or SYMBOL=FILE"
-    )
+    option("--replay", nargs="+", action="extend", metavar="FILE", help="candle files, or SYMBOL=FILE")
     option("--gaps", choices=("refuse", "keep"), default="refuse", help="missing candles in files (default refuse)")
     option("--path", choices=("worst", "best"), default="worst", help="order of a candle's extremes (default worst)")
     option("--balance", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")

@@ -372,4 +372,3 @@ class Engine:
 
 def _has_reached(ticket: Ticket, price: Decimal) -> bool:
     return price >= ticket.stop_price if ticket.triggers_above else price <= ticket.stop_price
-

@@ -8,8 +8,9 @@ Public prints do not say who was the aggressor, so half of every volume is shown
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from simex.venue import Candle
@@ -25,6 +26,7 @@ INTERVALS: Final = frozenset((*_FIXED_MS, "1M"))
 # The epoch was a Thursday; weeks open on Monday.
 _MONDAY_MS: Final = 4 * DAY_MS
 PIECES_KEPT: Final = 100_000
+_NEVER_MS: Final = 1 << 62
 _QUARTER: Final = Decimal("0.25")
 _EIGHT_DECIMALS: Final = Decimal("0.00000001")
 TICKS_PER_CANDLE: Final = 4
@@ -43,7 +45,9 @@ def interval_bounds(interval: str, at_ms: int) -> tuple[int, int]:
 class Bar:
     """A candle being built; `end_ms` is the open of the next one."""
 
-    __slots__ = ("close", "end_ms", "first_id", "high", "last_id", "low", "open", "open_ms", "quote", "trades", "volume")
+    __slots__ = (
+        "close", "end_ms", "first_id", "high", "last_id", "low", "open", "open_ms", "quote", "trades", "volume",
+    )  # fmt: skip
 
     def __init__(
         self, open_ms: int, end_ms: int, open_: Decimal, high: Decimal, low: Decimal, close: Decimal,
@@ -85,7 +89,7 @@ class Series:
         self._history_first_id = 1
         self._pieces: list[Bar] = []
         self._running: dict[str, Bar | None] = {}
-        self._next_close_ms = 0
+        self.next_close_ms = _NEVER_MS
         self._at_ms = -1
         self._volume_at_ms = Decimal(0)
 
@@ -94,7 +98,7 @@ class Series:
         if self._pieces:
             raise ValueError("history comes before the first print")
         both = [*self._history, *candles]
-        if any(later.open_ms < earlier.end_ms for earlier, later in zip(both, both[1:], strict=False)):
+        if any(later.open_ms < earlier.end_ms for earlier, later in pairwise(both)):
             raise ValueError("history candles overlap or are out of order")
         self._history = both
         self.trade_id = TICKS_PER_CANDLE * len(both)
@@ -154,7 +158,7 @@ class Series:
 
     def close_until(self, now_ms: int) -> list[tuple[str, Bar]]:
         """Take the running candles whose interval has ended, shortest interval first."""
-        if now_ms < self._next_close_ms or not self._running:
+        if now_ms < self.next_close_ms:
             return []
         closed = [(name, bar) for name, bar in self._running.items() if bar is not None and bar.end_ms <= now_ms]
         for name, _ in closed:
@@ -163,7 +167,7 @@ class Series:
         return sorted(closed, key=lambda entry: entry[1].end_ms - entry[1].open_ms)
 
     def bars(self, interval: str, start_ms: int, end_ms: int) -> Iterator[Bar]:
-        """Candles of an interval whose open lies in [start, end], oldest first; intervals without a print are left out."""
+        """Candles whose open lies in [start, end], oldest first; intervals without a print are left out."""
         first_ms, next_ms = interval_bounds(interval, start_ms)
         if first_ms < start_ms:
             first_ms = next_ms
@@ -179,13 +183,17 @@ class Series:
         if bar is not None:
             yield bar
 
-    def newest_before(self, end_ms: int) -> int | None:
-        """Open time of the newest piece that opens at or before a time."""
-        at = bisect_left(self._pieces, end_ms + 1, key=_open_ms)
-        if at:
-            return self._pieces[at - 1].open_ms
-        at = bisect_left(self._history, end_ms + 1, key=_candle_open_ms)
-        return self._history[at - 1].open_ms if at else None
+    def newest(self, interval: str, end_ms: int, limit: int) -> list[Bar]:
+        """The newest candles that open at or before a time, oldest first."""
+        earliest_ms = self._earliest_ms()
+        span_ms = limit * (_FIXED_MS.get(interval, 31 * DAY_MS))
+        while True:
+            start_ms = max(earliest_ms, end_ms - span_ms)
+            found = list(self.bars(interval, interval_bounds(interval, start_ms)[0], end_ms))
+            if len(found) >= limit or start_ms == earliest_ms:
+                return found[-limit:]
+            # Gaps made it too short: look twice as far back.
+            span_ms *= 2
 
     def average_price(self, now_ms: int, minutes: int) -> Decimal | None:
         """Volume-weighted price of the last minutes; None when nothing was traded in them."""
@@ -194,6 +202,11 @@ class Series:
             volume += piece.volume
             quote += piece.quote
         return quote / volume if volume else None
+
+    def _earliest_ms(self) -> int:
+        if self._history:
+            return self._history[0].open_ms
+        return self._pieces[0].open_ms if self._pieces else 0
 
     def _begin_piece(self, price: Decimal, volume: Decimal, quote: Decimal, at_ms: int) -> None:
         if len(self._pieces) >= 2 * PIECES_KEPT:
@@ -217,7 +230,7 @@ class Series:
             self._note_next_close()
 
     def _note_next_close(self) -> None:
-        self._next_close_ms = min((bar.end_ms for bar in self._running.values() if bar is not None), default=1 << 62)
+        self.next_close_ms = min((bar.end_ms for bar in self._running.values() if bar is not None), default=_NEVER_MS)
 
     def _stretch(self, start_ms: int, end_ms: int) -> Iterator[Bar]:
         """History and pieces whose open lies in [start, end)."""
@@ -228,10 +241,6 @@ class Series:
         low = bisect_left(self._pieces, start_ms, key=_open_ms)
         high = bisect_left(self._pieces, end_ms, key=_open_ms)
         yield from self._pieces[low:high]
-
-
-def newest(bars: Iterable[Bar], limit: int) -> list[Bar]:
-    return list(bars)[-limit:]
 
 
 def _as_interval(piece: Bar, interval: str) -> Bar:

@@ -57,6 +57,9 @@ class WeightBudget:
     def used(self, now_ms: int) -> int:
         return self._used.count(now_ms)
 
+    def as_limit(self, now_ms: int) -> dict[str, object]:
+        return _limit("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE) | {"count": self.used(now_ms)}
+
     def charge(self, weight: int, now_ms: int) -> None:
         """Count a request before it is served; Refusal 429, or 418 while banned."""
         if now_ms < self._banned_until_ms:
@@ -118,9 +121,23 @@ class OrderCount:
     def as_limits(self, now_ms: int) -> list[dict[str, object]]:
         short, day = self.counts(now_ms)
         return [
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": ORDERS_PER_10S, "count": short},
-            {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": ORDERS_PER_DAY, "count": day},
+            _limit("ORDERS", "SECOND", 10, ORDERS_PER_10S) | {"count": short},
+            _limit("ORDERS", "DAY", 1, ORDERS_PER_DAY) | {"count": day},
         ]
+
+
+def announced() -> list[dict[str, object]]:
+    """The limits as exchangeInfo lists them."""
+    return [
+        _limit("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
+        _limit("ORDERS", "SECOND", 10, ORDERS_PER_10S),
+        _limit("ORDERS", "DAY", 1, ORDERS_PER_DAY),
+        _limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
+    ]
+
+
+def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, object]:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
 
 
 def _too_many(limit: int, per: str, retry_at_ms: int) -> Refusal:

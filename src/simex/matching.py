@@ -56,7 +56,8 @@ class Matcher:
         price = book.taker_price(side, order.limit)
         found = book.available(order) if price is not None else Decimal(0)
         for rival in book.asks if side == "BUY" else book.bids:
-            reaches = rival.ticket.price <= order.ticket.price if side == "BUY" else rival.ticket.price >= order.ticket.price
+            beyond = rival.ticket.price - order.ticket.price
+            reaches = beyond <= 0 if side == "BUY" else beyond >= 0
             if reaches and rival.account is not order.account:
                 found += rival.remaining
         return found >= order.remaining

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Literal, Protocol
+from urllib.parse import unquote
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -372,7 +373,11 @@ class Server:
             self._something_changed.set()
         self._exchange.ws_text(link.number, text, self.now_ms())
         frames = self._exchange.take_frames()
-        if self.faults.is_armed and link.kind == "ws_api":
+        if link.kind == "stream":
+            # Answers to commands are never held: a client may wait for them before it pongs.
+            self._send(frames)
+            return
+        if self.faults.is_armed:
             frames = self._with_fault(link, text, frames)
         self._send_by_kind(frames)
 
@@ -533,7 +538,7 @@ def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _streams_of(target: str) -> list[str]:
-    path, _, query = target.partition("?")
+    path, _, query = unquote(target).partition("?")
     if path.startswith("/ws/"):
         return path[len("/ws/") :].split("/")
     streams = next((part for part in query.split("&") if part.startswith("streams=")), "streams=")

@@ -63,6 +63,7 @@ def oto(params: Params, spec: InstrumentSpec, kind: Literal["OTO", "OTOCO", "OPO
     working = _ticket(params, spec, Names("working", "workingSide", "workingQuantity"), has_quantity=True)
     if working.type not in ("LIMIT", "LIMIT_MAKER"):
         raise Refusal(-1014, "Unsupported order combination.")
+    legs: tuple[Ticket, ...]
     if kind.endswith("OCO"):
         above = Names("pendingAbove", "pendingSide", "pendingQuantity")
         below = Names("pendingBelow", "pendingSide", "pendingQuantity")

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -106,6 +105,14 @@ def _no_truth(value: object) -> object:
     return value
 
 
+def _plain_truth(value: object) -> object:
+    # A confirmation is worth something only if it cannot be given by a stray 1 or "y".
+    truths: dict[object, bool] = {"true": True, "false": False}
+    if isinstance(value, bool) or (isinstance(value, str) and value in truths):
+        return value if isinstance(value, bool) else truths[value]
+    raise PydanticCustomError("not_a_truth", "neither true nor false")
+
+
 def _speed(value: object) -> object:
     if value == "max":
         return value
@@ -124,11 +131,8 @@ def _file_name(value: object) -> object:
     return value
 
 
-def _all_different(symbols: tuple[str, ...]) -> bool:
-    return len(set(symbols)) == len(symbols)
-
-
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+Truth = Annotated[bool, BeforeValidator(_plain_truth)]
 Whole = Annotated[int, BeforeValidator(_no_truth)]
 Exact = Annotated[Decimal, BeforeValidator(_no_truth)]
 Real = Annotated[float, BeforeValidator(_no_truth)]
@@ -150,52 +154,70 @@ class MarketSettings(Section):
     """What is traded, and on which candles"""
 
     symbols: Symbols = Field(
-        ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"),
+        default=("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"),
         description="symbols traded; those that close together are decided in this order",
         json_schema_extra=_allowed("1 to 20 different upper-case symbols"),
     )
-    interval: Interval = Field("15m", description="length of the candles that signals are made from")
-    confirm_interval: Interval = Field("1h", description="length of the candles that confirm; a multiple of interval")
-    warmup_candles: Whole = Field(600, ge=20, le=5000, description="candles of interval read before the first signal")
+    interval: Interval = Field(default="15m", description="length of the candles that signals are made from")
+    confirm_interval: Interval = Field(
+        default="1h", description="length of the candles that confirm; a multiple of interval"
+    )
+    warmup_candles: Whole = Field(
+        default=600, ge=20, le=5000, description="candles of interval read before the first signal"
+    )
 
 
 class StrategySettings(Section):
     """Which strategy speaks, and how strongly it must"""
 
-    name: Literal["rsi"] = Field("rsi", description="strategy that makes the signals")
-    score_min_backtest: Real = Field(0.50, ge=0, le=1, description="lowest rule score that may enter in a backtest")
-    score_min_paper: Real = Field(0.60, ge=0, le=1, description="lowest rule score that may enter in paper mode")
-    score_min_live: Real = Field(0.70, ge=0, le=1, description="lowest rule score that may enter live and on testnet")
-    signal_expiry_s: Whole = Field(1800, ge=10, le=86_400, description="seconds after which a signal enters no more")
+    name: Literal["rsi"] = Field(default="rsi", description="strategy that makes the signals")
+    score_min_backtest: Real = Field(
+        default=0.50, ge=0, le=1, description="lowest rule score that may enter in a backtest"
+    )
+    score_min_paper: Real = Field(
+        default=0.60, ge=0, le=1, description="lowest rule score that may enter in paper mode"
+    )
+    score_min_live: Real = Field(
+        default=0.70, ge=0, le=1, description="lowest rule score that may enter live and on testnet"
+    )
+    signal_expiry_s: Whole = Field(
+        default=1800, ge=10, le=86_400, description="seconds after which a signal enters no more"
+    )
 
 
 class RsiSettings(Section):
     """Parameters of the RSI strategy; thresholds are points of the index, 0 to 100"""
 
-    period: Whole = Field(14, ge=2, le=200, description="candles that the index looks back on")
-    oversold: Real = Field(30.0, ge=1, le=50, description="at or below it the moderate rule goes long")
-    overbought: Real = Field(70.0, ge=50, le=99, description="at or above it the moderate rule goes short")
-    extreme_low: Real = Field(20.0, ge=1, le=50, description="at or below it the strong rule goes long")
-    extreme_high: Real = Field(80.0, ge=50, le=99, description="at or above it the strong rule goes short")
+    period: Whole = Field(default=14, ge=2, le=100, description="candles that the index looks back on")
+    oversold: Real = Field(default=30.0, ge=5, le=49, description="at or below it the moderate rule goes long")
+    overbought: Real = Field(default=70.0, ge=51, le=95, description="at or above it the moderate rule goes short")
+    extreme_low: Real = Field(default=20.0, ge=1, le=49, description="at or below it the strong rule goes long")
+    extreme_high: Real = Field(default=80.0, ge=51, le=99, description="at or above it the strong rule goes short")
 
 
 class RiskSettings(Section):
     """How much may be lost, and how much may be held"""
 
     risk_pct_of_equity: Exact = Field(
-        Decimal("2.0"), ge=Decimal("0.01"), le=10, description="percent of equity that a trade loses at its stop"
+        default=Decimal("2.0"),
+        ge=Decimal("0.01"),
+        le=10,
+        description="percent of equity that a trade loses at its stop",
     )
     notional_max_pct_of_equity: Exact = Field(
-        Decimal(20), ge=Decimal("0.1"), le=100, description="largest position of a symbol, percent of equity"
+        default=Decimal(20), ge=Decimal("0.1"), le=100, description="largest position of a symbol, percent of equity"
     )
     notional_max_quote: Exact = Field(
-        Decimal(100_000), ge=10, le=100_000_000, description="largest position of a symbol, in quote currency"
+        default=Decimal(100_000), ge=10, le=100_000_000, description="largest position of a symbol, in quote currency"
     )
     reserve_pct_of_balance: Exact = Field(
-        Decimal(10), ge=0, le=90, description="percent of the quote balance that is never spent"
+        default=Decimal(10), ge=0, le=90, description="percent of the quote balance that is never spent"
     )
     day_loss_max_pct: Exact = Field(
-        Decimal("5.0"), ge=Decimal("0.1"), le=50, description="loss since 00:00 UTC, percent, that stops entries"
+        default=Decimal("5.0"),
+        ge=Decimal("0.1"),
+        le=50,
+        description="loss since 00:00 UTC, percent, that stops entries",
     )
 
 
@@ -203,10 +225,16 @@ class ExitSettings(Section):
     """Where a position is closed"""
 
     stop_pct_of_price: Exact = Field(
-        Decimal("2.0"), ge=Decimal("0.5"), le=10, description="distance of the stop from the entry, percent of price"
+        default=Decimal("2.0"),
+        ge=Decimal("0.5"),
+        le=10,
+        description="distance of the stop from the entry, percent of price",
     )
     target_pct_of_price: Exact = Field(
-        Decimal("4.0"), ge=Decimal("0.1"), le=100, description="distance of the target from the entry, percent of price"
+        default=Decimal("4.0"),
+        ge=Decimal("0.1"),
+        le=100,
+        description="distance of the target from the entry, percent of price",
     )
 
 
@@ -214,57 +242,64 @@ class OrderSettings(Section):
     """How orders are placed, and how long anything is waited for"""
 
     entry_limit_offset_pct: Exact = Field(
-        Decimal("0.1"), ge=0, le=5, description="percent that an entry may cost above the price it was decided at"
+        default=Decimal("0.1"),
+        ge=0,
+        le=5,
+        description="percent that an entry may cost above the price it was decided at",
     )
-    entry_timeout_s: Whole = Field(15, ge=1, le=600, description="seconds until an unfilled entry is canceled")
+    entry_timeout_s: Whole = Field(default=15, ge=1, le=600, description="seconds until an unfilled entry is canceled")
     partial_fill_wait_s: Whole = Field(
-        2, ge=0, le=60, description="seconds that a partly filled entry may take to fill before it is protected"
+        default=2, ge=0, le=60, description="seconds that a partly filled entry may take to fill before it is protected"
     )
     recv_window_ms: Whole = Field(
-        5000, ge=100, le=60_000, description="milliseconds that the venue may take to admit a request"
+        default=5000, ge=100, le=60_000, description="milliseconds that the venue may take to admit a request"
     )
     unprotected_max_s: Whole = Field(
-        10, ge=1, le=60, description="seconds after which a position without a resting stop is closed"
+        default=10, ge=1, le=60, description="seconds after which a position without a resting stop is closed"
     )
     reconcile_every_s: Whole = Field(
-        300, ge=10, le=3600, description="seconds between two comparisons of the books with the venue"
+        default=300, ge=10, le=3600, description="seconds between two comparisons of the books with the venue"
     )
 
 
 class PaperSettings(Section):
     """The simulated market of paper mode"""
 
-    seed: Whole = Field(7, ge=0, le=4_294_967_295, description="number that the market is made from")
+    seed: Whole = Field(default=7, ge=0, le=4_294_967_295, description="number that the market is made from")
     speed: Speed = Field(
-        "60",
+        default="60",
         description="how many times faster than real time",
         json_schema_extra=_allowed('1 to 100000, or "max"'),
     )
-    balance_usdt: Exact = Field(Decimal(10_000), ge=10, le=1_000_000_000, description="USDT on the account at first")
-    fee_bps: Exact = Field(Decimal(10), ge=0, le=100, description="fee of the venue, hundredths of a percent")
+    balance_usdt: Exact = Field(
+        default=Decimal(10_000), ge=10, le=1_000_000_000, description="USDT on the account at first"
+    )
+    fee_bps: Exact = Field(default=Decimal(10), ge=0, le=100, description="fee of the venue, hundredths of a percent")
 
 
 class CostSettings(Section):
     """What fills cost in backtests and in paper mode"""
 
     half_spread_bps: Exact = Field(
-        Decimal(1), ge=0, le=100, description="half of bid to ask, hundredths of a percent of price"
+        default=Decimal(1), ge=0, le=100, description="half of bid to ask, hundredths of a percent of price"
     )
     slippage_bps: Exact = Field(
-        Decimal(2), ge=0, le=500, description="worsening of a taker's price, hundredths of a percent"
+        default=Decimal(2), ge=0, le=500, description="worsening of a taker's price, hundredths of a percent"
     )
     volume_share_pct: Exact = Field(
-        Decimal(10), ge=Decimal("0.1"), le=100, description="percent of a candle's volume that fills may take"
+        default=Decimal(10), ge=Decimal("0.1"), le=100, description="percent of a candle's volume that fills may take"
     )
-    path: Literal["worst", "best"] = Field("worst", description="order of a candle's extremes, for the position held")
-    latency_ms: Whole = Field(50, ge=0, le=60_000, description="milliseconds from a decision to the venue")
+    path: Literal["worst", "best"] = Field(
+        default="worst", description="order of a candle's extremes, for the position held"
+    )
+    latency_ms: Whole = Field(default=50, ge=0, le=60_000, description="milliseconds from a decision to the venue")
 
 
 class StoreSettings(Section):
     """What is kept"""
 
     journal_path: FileName = Field(
-        Path("var/surefoot.sqlite"),
+        default=Path("var/surefoot.sqlite"),
         description="file of the journal, from the folder that the program is started in",
         json_schema_extra=_allowed("the name of a file"),
     )
@@ -275,8 +310,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    mode: Mode = Field(Mode.PAPER, description="where trading happens; decides hosts, keys and data together")
-    live_confirmed: bool = Field(False, description="second confirmation that mode = live trades real money")
+    mode: Mode = Field(default=Mode.PAPER, description="where trading happens; decides hosts, keys and data together")
+    live_confirmed: Truth = Field(default=False, description="second confirmation that mode = live trades real money")
     market: MarketSettings = MarketSettings()
     strategy: StrategySettings = StrategySettings()
     rsi: RsiSettings = RsiSettings()
@@ -286,8 +321,8 @@ class Settings(BaseSettings):
     paper: PaperSettings = PaperSettings()
     costs: CostSettings = CostSettings()
     store: StoreSettings = StoreSettings()
-    api_key: SecretStr | None = Field(None, description="the venue's API key; from the environment or a file")
-    api_secret: SecretStr | None = Field(None, description="the key's secret; from the environment or a file")
+    api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
+    api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")
 
     @classmethod
     def settings_customise_sources(
@@ -428,8 +463,8 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     """
     given = _from_file(path) | _from_environment(env) | _from_flags(overrides)
     problems = [problem for key, entry in given.items() if (problem := _unknown(key, entry))]
-    known = {key: entry for key, entry in given.items() if key in _FIELDS or entry.value == {}}
-    if _mode_of(known) in VENUES:
+    known = {key: entry for key, entry in given.items() if key in _FIELDS}
+    if str(_mode_of(known)) in VENUES:
         # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
         known |= _secrets(env)
     try:
@@ -532,8 +567,7 @@ def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
     for key, entry in given.items():
         section, _, name = key.rpartition(".")
         place = values.setdefault(section, {}) if section else values
-        if name not in _SECTIONS:
-            place[name] = entry.value
+        place[name] = entry.value
     return values
 
 
@@ -546,18 +580,8 @@ def _unknown(key: str, given: _Given) -> str | None:
         return None
     if key in _SECTIONS:
         return f"{_told(key, given)}: this is a section; in it are {', '.join(_SECTIONS[key].model_fields)}"
-    return f"{_told(key, given)}: unknown key; the nearest known one is {_nearest(key)}"
-
-
-def _nearest(key: str) -> str:
-    section, _, name = key.rpartition(".")
-    here = [known for known in _OPEN_FIELDS if known.rpartition(".")[0] == section]
-    by_name = {known.rpartition(".")[2]: known for known in _OPEN_FIELDS}
-    for word, words in ((key, here), (name, list(by_name)), (key, list(_OPEN_FIELDS))):
-        close = get_close_matches(word, words, n=1)
-        if close:
-            return by_name.get(close[0], close[0])
-    return get_close_matches(key, _OPEN_FIELDS, n=1, cutoff=0)[0]
+    nearest = get_close_matches(key, (*_FIELDS, *_SECTIONS, *_SECRET_VARIABLES), n=1, cutoff=0)[0]
+    return f"{_told(key, given)}: unknown key; the nearest known one is {nearest}"
 
 
 def _lines_of(error: ValidationError, given: Mapping[str, _Given]) -> list[str]:
@@ -594,10 +618,8 @@ def allowed(field: FieldInfo) -> str:
         return ", ".join(get_args(field.annotation))
     if field.annotation is bool:
         return "true, false"
-    if SecretStr in get_args(field.annotation):
-        return "printable text"
-    low = next(str(bound.ge) for bound in field.metadata if isinstance(bound, Ge))
-    high = next(str(bound.le) for bound in field.metadata if isinstance(bound, Le))
+    low = next(str(bound.ge) for bound in field.metadata if hasattr(bound, "ge"))
+    high = next(str(bound.le) for bound in field.metadata if hasattr(bound, "le"))
     return f"{'a whole number from ' if field.annotation is int else ''}{low} to {high}"
 
 

@@ -267,6 +267,15 @@ def test_reader_in_another_process_sees_whole_batches_while_the_writer_writes(pa
     assert len(set(seen)) > 2  # It moved on under the reader's eyes.
 
 
+def test_reader_reads_what_a_killed_trader_left_before_a_new_one_starts(path: Path) -> None:
+    writer = start_writer(path, "crashed", "2")
+    time.sleep(0.1)
+    durable = kill(writer)
+    with JournalReader(path) as reader:
+        alarms = [entry.message for entry in reader.read(kinds=[RecordAlarm])]
+    assert len(_batches([message for message in alarms if isinstance(message, RecordAlarm)])) >= durable > 0
+
+
 def test_reader_cannot_write(path: Path, journal: Journal) -> None:
     journal.append(started())
     journal.flush()
@@ -357,6 +366,26 @@ def test_file_locked_by_someone_else_is_an_error_and_the_next_flush_writes_all(p
     other.close()
     journal.flush()
     assert [entry.message for entry in journal.read()] == list(day_of_trading())
+
+
+@pytest.mark.spec("DB-2")
+def test_flush_that_fails_half_way_holds_no_lock_on_the_file_and_neither_does_a_failing_close(path: Path) -> None:
+    journal = Journal.open(path)
+    journal.append(started())
+    journal.flush()
+    journal.append(closed(), closed())
+    other = sqlite.connect(str(path), isolation_level=None)
+    taken = "INSERT INTO journal VALUES (3, 'k3f9', 0, 'event', 'Woke', '{\"at_ms\":0}')"
+    other.execute(taken)
+    with pytest.raises(StoreError, match="2 records not written, kept: UNIQUE constraint failed"):
+        journal.flush()
+    other.execute("BEGIN IMMEDIATE")  # Fails when the half-done transaction is still open.
+    other.execute("ROLLBACK")
+    other.close()
+    with pytest.raises(StoreError, match="2 records not written, kept"):
+        journal.close()
+    with Journal.open(path) as again:
+        assert [entry.seq for entry in again.read()] == [1, 3]
 
 
 @pytest.mark.spec("DB-2")

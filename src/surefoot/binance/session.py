@@ -322,9 +322,15 @@ class Session:
         due: int | None = min(self._deadlines(), default=None)
         return due
 
-    def idle(self) -> bool:
-        """Whether nothing is queued or waiting for an answer."""
-        return not self._queue and not self._sent and not self._requests
+    def idle(self, now_ms: int) -> bool:
+        """Whether nothing is waiting for an answer and nothing could leave now."""
+        return not self._sent and not self._requests and not any(c.not_before_ms <= now_ms for c in self._queue)
+
+    def withdraw_entries(self, now_ms: int) -> list[Event]:
+        """Take back entries that have not left: they could not be made durable. Exits and protection stay."""
+        withdrawn = [call for call in self._queue if call.read is None and call.lane is Lane.ENTRY]
+        self._queue = [call for call in self._queue if call not in withdrawn]
+        return [event for call in withdrawn for event in self._refused(call, None, "not sent: no journal", now_ms)]
 
     def _deadlines(self) -> list[int]:
         dues = [call.not_before_ms for call in self._queue]

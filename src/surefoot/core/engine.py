@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Protocol, assert_never
 
 from surefoot.core.breaker import Breaker
-from surefoot.core.exits import ExitSettings, Plan, stop_order, target_order
+from surefoot.core.exits import ExitSettings, Plan, plan_long, stop_order, target_order
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -143,7 +143,8 @@ class Engine:
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
         self._compare_ms: int | None = None
         self._reading_account = False
-        self._suspicion: tuple[str, ...] = ()
+        self._store_failed = False  # intents cannot be made durable
+        self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
         self._out: list[Command] = []
 
     # -- the machine ------------------------------------------------------------------------------------------
@@ -225,13 +226,15 @@ class Engine:
                 if not self.portfolio.opened:
                     self.portfolio.open(event.balances)
             case BalanceMoved():
-                self.portfolio.transfer(event.asset, event.delta)
+                if self.portfolio.opened:  # what moved before is part of what the books open with
+                    self.portfolio.transfer(event.asset, event.delta)
                 self._doubt_books(event.at_ms)
             case LinkRestored():
                 self._restore_link(event)
             case LinkLost():
                 self.links.discard(event.link)
-                self._reading_account = False
+                self._store_failed = self._store_failed or event.link == "store"
+                self._reading_account = self._reading_account and event.link != "account"
             case PriceDropped() | Woke():
                 pass
             case _:
@@ -244,14 +247,23 @@ class Engine:
         self.links.clear()
         self._watched.clear()
         self._compare_ms = event.at_ms
+        self._reading_account = False  # its answer went to the process that asked
         self.orders.doubt_unanswered(event.at_ms)
 
     def _restore_link(self, event: LinkRestored) -> None:
+        if event.link == "store":
+            self._store_failed = False
+            return
         self.links.add(event.link)
         if event.link == "account":  # whatever happened meanwhile, the stream will not tell
             self.books = Books.UNKNOWN
             self._compare_ms = event.at_ms
-            self._to_ask = {order.id: event.at_ms for order in self.orders.open_orders() if not order.finished}
+            self._to_ask = {
+                order.id: event.at_ms
+                for order in self.orders.open_orders()
+                # What was just sent has its answer still to come; asked now, the venue might not know it yet.
+                if not order.finished and order.state is not State.SUBMITTED
+            }
 
     def _see_close(self, candle: Candle) -> None:
         self.closes[candle.symbol] = self.marks[candle.symbol] = candle.close
@@ -265,13 +277,15 @@ class Engine:
         if applied.fill is not None:
             self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose)
             self._doubt_books(event.at_ms)
-        if isinstance(event, OrderRejected) and order.request.side is Side.SELL:
+        if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event.at_ms)
         if order.request.purpose is Purpose.STOP and order.resting:
             self._refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
             self.books, self._compare_ms = Books.UNKNOWN, event.at_ms
         self._mark_for_asking(applied, event)
+        if order.settled:
+            self._to_ask.pop(order.id, None)
         self._close_if_flat(order.symbol, event.at_ms)
         if applied.note in (Note.ALARM, Note.ERROR):
             return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
@@ -290,11 +304,7 @@ class Engine:
 
     def _close_if_flat(self, symbol: str, now_ms: int) -> None:
         """End the round trip when nothing of it can be sold any more and no order of it is left."""
-        position = self.portfolio.positions.get(symbol)
-        if position is None or self.orders.busy(symbol):
-            return
-        price = position.entry_price or ZERO
-        if self.instruments[symbol].can_sell(position.quantity, price):
+        if symbol not in self.portfolio.positions or self.orders.busy(symbol) or self._worth_selling(symbol):
             return
         self.portfolio.close(symbol)
         self.plans.pop(symbol, None)
@@ -302,6 +312,11 @@ class Engine:
         self._overdue.discard(symbol)
         self._refusals.pop(symbol, None)
         self._retry_ms.pop(symbol, None)
+
+    def _worth_selling(self, symbol: str) -> bool:
+        """Whether the position is large enough to be sold, at the price it was bought for."""
+        position = self.portfolio.positions[symbol]
+        return self.instruments[symbol].can_sell(position.quantity, position.entry_price or ZERO)
 
     def _doubt_books(self, now_ms: int) -> None:
         self._compare_ms = now_ms + BOOKS_QUIET_MS
@@ -352,6 +367,9 @@ class Engine:
                 self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
             stop = request if request.purpose is Purpose.STOP else stop
             target = request if request.purpose is Purpose.TARGET else target
+            if request.purpose is Purpose.ENTRY:  # it was decided on the newest close, which a restart knows, too
+                close, instrument = self.closes[request.symbol], self.instruments[request.symbol]
+                self.plans[request.symbol] = plan_long(close, self.settings.exits, instrument)
         if stop and target and stop.stop_price is not None and target.price is not None:
             self.plans[stop.symbol] = Plan(stop.stop_price, target.price)
 
@@ -372,7 +390,7 @@ class Engine:
         self._judge_equity(event.at_ms)
         if signal.target is None:
             self._do(RecordDecision(event.at_ms, signal, "none", signal.rule))
-        elif signal.target <= 0:
+        elif not signal.target > 0:  # so that a target that is no number buys nothing
             detail = "spot is long only; a position leaves by its stop or its target"
             self._do(RecordDecision(event.at_ms, signal, "long-only", detail))
         else:
@@ -391,7 +409,7 @@ class Engine:
         return Circumstances(
             now_ms=event.at_ms,
             entries_off=self.entries_off(),
-            breaker_off=self._breaker_text(event.at_ms),
+            breaker_off=self.breaker_off(event.at_ms),
             instrument=self.instruments.get(symbol),
             fees=self.fees.get(symbol),
             price=event.candle.close,
@@ -406,10 +424,13 @@ class Engine:
             return f"ledger and venue differ: {'; '.join(self.differences)}"
         if self.books is Books.UNKNOWN:
             return "ledger and venue have not been compared since the start or the last loss of the account link"
+        if self._store_failed:
+            return "the journal cannot be written, and no intent is sent that is not on disk"
         missing = {"market", "account"} - self.links
         return f"no link to {' and '.join(sorted(missing))}" if missing else None
 
-    def _breaker_text(self, now_ms: int) -> str | None:
+    def breaker_off(self, now_ms: int) -> str | None:
+        """What the breaker says against entries; None when it says nothing."""
         if not self.breaker.stops_entries(now_ms):
             return None
         return f"the loss of the day reached {self.breaker.day_loss_max_pct} %: no entries until 00:00 UTC"
@@ -474,7 +495,6 @@ class Engine:
         )
         lists = instrument.oco_allowed and instrument.oto_allowed
         if not lists:
-            self.plans[approved.symbol] = approved.plan
             self._do(SubmitOrder(at_ms, entry))
             return
         received = instrument.lots_down(approved.quantity * (1 - self.fees[approved.symbol].taker))
@@ -504,9 +524,9 @@ class Engine:
     def _tend_order(self, order: Order, now_ms: int) -> None:
         if _due(self._ask_ms(order), now_ms):
             self._do(QueryOrder(now_ms, order.symbol, order.id))
-        elif _due(order.read_fills_ms, now_ms) and order.order_id is not None:
+        if order.order_id is not None and _due(order.read_fills_ms, now_ms):
             self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id))
-        elif _due(self._cancel_ms(order), now_ms):
+        if _due(self._cancel_ms(order), now_ms):
             self._do(CancelOrder(now_ms, order.symbol, order.id))
 
     def _ask_ms(self, order: Order) -> int | None:
@@ -519,6 +539,8 @@ class Engine:
             return order.asked_ms + CANCEL_ANSWER_MS
         if self._is_silent_stop(order):
             return max(self.unprotected_since[order.symbol] + LEG_ASK_MS, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
+        if order.read_fills_ms is not None and order.order_id is None:  # fills are read by the venue's id: learn it
+            return max(order.read_fills_ms, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
         return self._to_ask.get(order.id)
 
     def _is_silent_stop(self, order: Order) -> bool:
@@ -543,7 +565,8 @@ class Engine:
         return due
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
-        if any(order.resting and not order.finished for order in self._exits(symbol)):
+        resting = any(order.resting and not order.finished for order in self._exits(symbol))
+        if resting or not self._worth_selling(symbol):
             self.unprotected_since.pop(symbol, None)
             return
         since = self.unprotected_since.setdefault(symbol, now_ms)
@@ -558,11 +581,14 @@ class Engine:
         return (o for o in self.orders.open_orders(symbol) if o.request.purpose in (Purpose.STOP, Purpose.EXIT))
 
     def _may_act(self, symbol: str) -> bool:
-        """A new exit is sent when nothing of the symbol is open; when overdue, doubt alone does not hold it up:
-        the venue itself refuses to sell more than there is."""
-        if symbol in self._overdue:
-            return all(order.state is State.IN_DOUBT or order.finished for order in self.orders.open_orders(symbol))
-        return not self.orders.busy(symbol)
+        """A new exit is sent when nothing of the symbol is open; when overdue, doubt about the protection does not hold
+        it up: the venue itself refuses to sell more than there is. Doubt about a sale does: it might be done twice."""
+        if symbol not in self._overdue:
+            return not self.orders.busy(symbol)
+        return all(
+            order.finished or (order.state is State.IN_DOUBT and order.request.purpose is not Purpose.EXIT)
+            for order in self.orders.open_orders(symbol)
+        )
 
     def _protect(self, symbol: str, now_ms: int) -> None:
         instrument = self.instruments[symbol]
@@ -579,8 +605,12 @@ class Engine:
 
     def _plan(self, symbol: str, instrument: Instrument) -> Plan:
         plan = self.plans.get(symbol)
-        assert plan is not None, f"{symbol} is held without a plan"
-        return plan
+        if plan is not None:
+            return plan
+        # A fill that came after its round trip had ended: its plan went with that.
+        entry_price = self.portfolio.positions[symbol].entry_price
+        assert entry_price is not None, f"{symbol} is held and was never bought"
+        return plan_long(entry_price, self.settings.exits, instrument)
 
     def _sale(self, instrument: Instrument, quantity: Decimal) -> OrderRequest:
         return OrderRequest(
@@ -619,28 +649,30 @@ class Engine:
         for finding in findings:
             if finding.label is Label.ASK:
                 self._to_ask[finding.subject] = event.at_ms
-        serious = tuple(f.text for f in findings if f.label in (Label.DIFFERS, Label.UNKNOWN))
+        serious = tuple(f for f in findings if f.label in (Label.DIFFERS, Label.UNKNOWN))
         if any(f.label is Label.ASK for f in findings):
             self._doubt_books(event.at_ms)
         elif not serious:
             self._books_agree(event.at_ms)
         else:
-            self._books_differ(serious, findings, event.at_ms)
+            self._books_differ(serious, event.at_ms)
 
     def _books_agree(self, now_ms: int) -> None:
-        self._suspicion = ()
+        self._suspicion = frozenset()
         if self.books is not Books.AGREE:
             self._do(RecordBooks(now_ms, ()))
 
-    def _books_differ(self, serious: tuple[str, ...], findings: tuple[Finding, ...], now_ms: int) -> None:
-        """A difference counts when it stands in two readings: a fill may have been on its way during the first."""
-        if serious != self._suspicion:
-            self._suspicion = serious
+    def _books_differ(self, serious: tuple[Finding, ...], now_ms: int) -> None:
+        """A difference counts when its subject differs in two readings, by whatever: a fill may have been on its way
+        during the first."""
+        before, self._suspicion = self._suspicion, frozenset(finding.subject for finding in serious)
+        if before.isdisjoint(self._suspicion):
             self._doubt_books(now_ms)
             return
-        if self.books is not Books.DIFFER or self.differences != serious:
-            self._do(RecordBooks(now_ms, serious))
-            self._alarm(now_ms, "books-differ", "; ".join(serious))
+        texts = tuple(finding.text for finding in serious)
+        if self.books is not Books.DIFFER or self.differences != texts:
+            self._do(RecordBooks(now_ms, texts))
+            self._alarm(now_ms, "books-differ", "; ".join(texts))
 
     # -- deadlines --------------------------------------------------------------------------------------------
 

@@ -112,10 +112,10 @@ TABLE: dict[tuple[State, Report], tuple[State, Note]] = {
     (S.PARTIALLY_FILLED, R.CANCEL_REFUSED): (S.PARTIALLY_FILLED, N.LATE),
     (S.PARTIALLY_FILLED, R.OUTCOME_UNKNOWN): (S.PARTIALLY_FILLED, N.LATE),
     (S.PARTIALLY_FILLED, R.NOT_FOUND): (S.PARTIALLY_FILLED, N.ALARM),
-    (S.CANCEL_SENT, R.ACCEPTED): (S.CANCEL_SENT, N.LATE),
+    (S.CANCEL_SENT, R.ACCEPTED): (S.CANCEL_SENT, N.LATE),  # back when asked after the cancel, see `apply`
     (S.CANCEL_SENT, R.FILLED_PART): (S.CANCEL_SENT, N.FINE),
     (S.CANCEL_SENT, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.CANCEL_SENT, R.REJECTED): (S.REJECTED, N.FINE),
+    (S.CANCEL_SENT, R.REJECTED): (S.CANCEL_SENT, N.ERROR),
     (S.CANCEL_SENT, R.CANCELED): (S.CANCELED, N.FINE),
     (S.CANCEL_SENT, R.EXPIRED): (S.EXPIRED, N.FINE),
     (S.CANCEL_SENT, R.CANCEL_REFUSED): (S.NEW, N.ASK),  # back to where it was, see `apply`
@@ -174,7 +174,6 @@ class Order:
     filled: Decimal = ZERO
     reported: Decimal = ZERO  # the most that the venue said has filled
     resting: bool = False  # live at the venue, not waiting for its entry
-    before_cancel: State = State.NEW
     first_fill_ms: int | None = None
     finished_ms: int | None = None
     reason: str = ""
@@ -247,8 +246,8 @@ class OrderBook:
         order.cancels += 1
         order.asked_ms = at_ms
         if order.state in (State.NEW, State.PARTIALLY_FILLED):
-            order.before_cancel = order.state
             order.state = State.CANCEL_SENT
+            order.asks = 0
 
     def asked(self, client_order_id: str, at_ms: int) -> None:
         """The venue is being asked about it."""
@@ -301,10 +300,10 @@ class OrderBook:
         report = _report(order, event)
         if report is Report.NOT_FOUND and self._may_still_arrive(order, event.at_ms):
             return Applied(order, Note.ASK, text="not found yet")
-        announced = fill is not None and order.reported >= order.filled > order.reported - fill.quantity
+        announced = fill is not None and order.reported >= order.filled
         state, note = TABLE[order.state, report]
-        if order.state is State.CANCEL_SENT and report is Report.CANCEL_REFUSED:
-            state = order.before_cancel
+        if order.state is State.CANCEL_SENT and _outlived_its_cancel(order, report):
+            state = State.PARTIALLY_FILLED if order.filled else State.NEW
         if note is Note.ALARM and order.finished and announced:
             note = Note.FINE
         text = f"{order.id} {order.state} heard {report.name.lower()}"
@@ -372,19 +371,25 @@ class OrderBook:
             self._orders.pop(self._settled.pop(0), None)
 
     def _reopen(self, order: Order) -> None:
-        order.finished_ms = None
+        order.finished_ms = order.finished_ms if order.finished else None
         if order.id in self._settled:
             self._settled.remove(order.id)
         self._open.setdefault(order.symbol, {})[order.id] = order
 
 
+def _outlived_its_cancel(order: Order, report: Report) -> bool:
+    """Whether the venue still works the order: it says so, or it is alive when asked after the cancel was sent."""
+    return report is Report.CANCEL_REFUSED or (report is Report.ACCEPTED and order.asks > 0)
+
+
 def _report(order: Order, event: OrderEvent) -> Report:
     """Which column of the table the event is, its own fill already counted."""
+    whole = order.quantity is not None and order.filled >= order.quantity
     match event:
         case OrderAccepted():
-            return Report.ACCEPTED
+            # The quantity of a leg that the venue sized may be heard only after its fills.
+            return Report.FILLED_ALL if whole and not order.finished else Report.ACCEPTED
         case OrderFilled():
-            whole = order.quantity is not None and order.filled >= order.quantity
             return Report.FILLED_ALL if whole else Report.FILLED_PART
         case OrderRejected():
             return Report.REJECTED

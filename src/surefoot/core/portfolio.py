@@ -157,7 +157,7 @@ class Portfolio:
         """Base quantity that an exit may sell: the position and the dust of earlier ones."""
         position = self.positions.get(symbol)
         held = position.quantity if position else ZERO
-        return held + self.dust.get(symbol, ZERO)
+        return held + max(self.dust.get(symbol, ZERO), ZERO)  # below zero when more was sold than we had bought
 
     def wallet(self, asset: str) -> Decimal:
         return self.ledger.get(("wallet", asset), ZERO)

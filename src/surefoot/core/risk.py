@@ -105,7 +105,7 @@ def review(signal: Signal, at: Circumstances, settings: RiskSettings, exits: Exi
         return Refused("no-price", "a price that equity depends on is missing")
     if at.breaker_off:
         return Refused("breaker", at.breaker_off)
-    if signal.score < settings.score_min:
+    if not signal.score >= settings.score_min:  # so that a score that is no number is refused, too
         return Refused("score", f"{signal.score:.2f} is below {settings.score_min:.2f}")
     age_ms = at.now_ms - signal.at_ms
     if age_ms > settings.signal_expiry_ms:
@@ -147,7 +147,9 @@ def _fit(
 def exit_refusal(
     instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates
 ) -> str | None:
-    """Why the position could not be sold at its own stop or target; None when it could."""
+    """Why the position could not be protected, or sold at its own stop or target; None when it could."""
+    if not instrument.oco_allowed:
+        return f"{instrument.symbol} takes no OCO, so nothing could protect it"
     received = instrument.lots_down(quantity * (1 - fees.taker))
     for name, exit_price in (("stop", plan.stop_price), ("target", plan.target_price)):
         refusal = instrument.refusal(Side.SELL, received, exit_price, price)

@@ -193,7 +193,7 @@ def _data(result: Result) -> str:
             str(item.get("file", NO_VALUE)),
             _number(item.get("rows"), 0),
             _gaps(item.get("gaps")),
-            str(item.get("sha256")),
+            str(item.get("sha256", NO_VALUE)),
         ]
         for item in result.get("data") or ()
     ]
@@ -302,7 +302,8 @@ body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 sy
 main { max-width: 1080px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; margin: .5rem 0 0; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem; }
 .note, .scale { color: var(--soft); font-size: .85rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .5rem; margin: 1rem 0 .5rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .5rem; }
+.tiles { margin: 1rem 0 .5rem; }
 .tiles div { background: var(--tile); border-radius: .5rem; padding: .6rem .75rem; }
 .tiles dt { color: var(--soft); font-size: .8rem; }
 .tiles dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
@@ -310,7 +311,8 @@ h1 { font-size: 1.4rem; margin: .5rem 0 0; } h2 { font-size: 1.05rem; margin: 1.
 svg { display: block; width: 100%; height: 14rem; border-block: 1px solid var(--line); touch-action: pan-y; }
 polyline { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; }
 .equity { stroke: var(--curve); } .drawdown { stroke: var(--fall); }
-line { stroke-width: 1.4; vector-effect: non-scaling-stroke; } .won { stroke: var(--won); } .lost { stroke: var(--lost); }
+line { stroke-width: 1.4; vector-effect: non-scaling-stroke; }
+.won { stroke: var(--won); } .lost { stroke: var(--lost); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import talib
 
-FloatArray = npt.NDArray[np.float64]
+from surefoot.signals.window import FloatArray
 
 # What may remain of the first average of a window in its last value. A move in the old history may be a thousand times
 # the present one, and the value still agrees with that of the whole history to 1e-12.

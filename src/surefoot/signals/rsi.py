@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from surefoot.signals.indicators import FloatArray, before, rsi, wilder_window
+from surefoot.signals.indicators import before, rsi, wilder_window
 from surefoot.signals.strategy import Parameter, Rule, Warmup, checked_parameters
-from surefoot.signals.window import WINDOW_CANDLES_DEFAULT, Columns
+from surefoot.signals.window import WINDOW_CANDLES_DEFAULT, Columns, FloatArray
 
 # RSI points. A still candle shrinks both averages alike, and rounding then moves the RSI by some 1e-14: that is no
 # rise. The same margin puts a value that lies exactly on a threshold on its side of it, wherever the window started.

@@ -18,8 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from surefoot.core.model import INTERVAL_MS, Candle, Signal
-from surefoot.signals.indicators import FloatArray
-from surefoot.signals.window import Columns, IntArray, Placement, Resampler, Series, resample
+from surefoot.signals.window import Columns, FloatArray, IntArray, Placement, Resampler, Series, resample
 
 # Known by name: where the class is. Import happens when it is asked for.
 STRATEGIES = {"rsi": "surefoot.signals.rsi:Rsi"}

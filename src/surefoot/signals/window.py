@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS, ZERO, Candle
-from surefoot.signals.indicators import FloatArray
 
+FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 WINDOW_CANDLES_DEFAULT = 500

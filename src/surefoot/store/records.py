@@ -34,7 +34,7 @@ _EDGES: dict[str, Edge] = {
 KINDS = frozenset(_DECODERS)
 
 # "sf-<run>-<counter><role>": everything up to the last hyphen names the run.
-_RUN_OF_AN_ID = re.compile(rb"(?<![0-9A-Za-z_-])sf-(?:[0-9A-Za-z_]+-)+")
+_RUN_OF_AN_ID = re.compile(rb"sf-[0-9A-Za-z_-]*-")
 
 
 class RecordError(ValueError):

@@ -1,0 +1,54 @@
+"""What a request may ask for: the shape of a call, and how its caller and its subject are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from simex import refusal
+from simex.accounts import Account
+from simex.book import Book
+from simex.engine import Engine
+from simex.params import Params
+
+API: Final = "/api/v3"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One admitted request; `caller` is None on public calls."""
+
+    engine: Engine
+    params: Params
+    caller: Account | None
+    now_ms: int
+
+    @property
+    def account(self) -> Account:
+        assert self.caller is not None, "a public call has no account"
+        return self.caller
+
+    @property
+    def book(self) -> Book:
+        """The book of the mandatory parameter `symbol`."""
+        return self.book_of(self.params.text("symbol"))
+
+    def book_of(self, symbol: str) -> Book:
+        book = self.engine.books.get(symbol)
+        if book is None:
+            raise refusal.bad_symbol()
+        return book
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a call is reached, what it weighs, who may make it, and what answers it."""
+
+    answer: Callable[[Ask], object]
+    weight: int | Callable[[Params], int]
+    is_signed: bool = False
+    is_trading: bool = False  # Costs nothing when it succeeds, and shows the order counts.
+
+    def weight_of(self, params: Params) -> int:
+        return self.weight if isinstance(self.weight, int) else self.weight(params)

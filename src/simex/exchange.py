@@ -1,0 +1,147 @@
+"""The simulated exchange: a machine without I/O, clock or chance.
+
+Requests and prints go in with the time at which they happen; answers come back, frames wait until they are taken. The
+same object stands behind real sockets and inside the virtual-time backtest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from simex.engine import Engine
+from simex.frames import Outbox
+from simex.gate import Gate
+from simex.limits import WeightBudget
+from simex.rest import Rest
+from simex.socket_api import SocketApi
+from simex.streams import Streams
+from simex.user_events import UserEvents
+from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec
+
+
+class Exchange:
+    """Instruments, accounts, the wire and the market."""
+
+    def __init__(
+        self,
+        instruments: Sequence[InstrumentSpec],
+        accounts: Sequence[AccountSpec],
+        *,
+        model: FillModel | None = None,
+        forming_klines: bool = True,
+    ) -> None:
+        self.model = FillModel() if model is None else model
+        self._forming_klines = forming_klines
+        self._outbox = Outbox()
+        self._events = UserEvents(self._outbox)
+        self._engine = Engine(instruments, accounts, self.model, self._events)
+        self._books = self._engine.books
+        gate = Gate(self._engine, WeightBudget())
+        self._rest = Rest(gate)
+        self._streams = Streams(self._books, self._outbox)
+        self._feeds = self._streams.feeds
+        self._socket_api = SocketApi(gate, self._outbox)
+
+    # -- the wire -----------------------------------------------------------------------------------------------
+
+    def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse:
+        """Answer one HTTP request that arrives now."""
+        return self._rest.serve(request, now_ms)
+
+    def ws_open(self, link: int, target: str, now_ms: int) -> bool:
+        """A WebSocket connection by its raw target; False when there is nothing at that path."""
+        return self._socket_api.open(link, target, now_ms) or self._streams.open(link, target, now_ms)
+
+    def ws_text(self, link: int, text: str, now_ms: int) -> None:
+        """A text frame from a client; KeyError for a link that is not open."""
+        if self._socket_api.has(link):
+            self._socket_api.receive(link, text, now_ms)
+        else:
+            self._streams.receive(link, text, now_ms)
+
+    def ws_close(self, link: int) -> None:
+        """A connection is gone; what was queued for it is dropped."""
+        if not self._socket_api.close(link):
+            self._streams.close(link)
+        self._outbox.forget(link)
+
+    def take_frames(self) -> list[tuple[int, str]]:
+        """Queued frames as (link, text): those of the WebSocket API first, each kind in order of emission."""
+        return self._outbox.take()
+
+    # -- the market ---------------------------------------------------------------------------------------------
+
+    def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
+        """Closed base candles before the start, oldest first; ValueError when they overlap or come after a print."""
+        book = self._books[symbol]
+        book.series.load_history(candles)
+        if candles:
+            book.last = candles[-1].close
+
+    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
+        """One public print; `liquidity` is the most base quantity that clients may trade until the next one."""
+        book, feed = self._books[symbol], self._feeds[symbol]
+        series = book.series
+        if now_ms >= series.next_close_ms:
+            self._close_klines(symbol, now_ms)
+        series.print(price, volume, now_ms)
+        trade_id = series.trade_id
+        self._engine.print(book, price, liquidity, now_ms)
+        if feed.books or feed.trades or (self._forming_klines and feed.klines):
+            self._streams.printed(symbol, price, volume, trade_id, self._forming_klines, now_ms)
+
+    def finish_candle(self, symbol: str, candle: Candle) -> None:
+        """The rest of a base candle after its opening print in one go.
+
+        ValueError when somebody watches the symbol's prints, or when prints after the opening one were made.
+        """
+        if not self.is_idle(symbol):
+            raise ValueError(f"{symbol} is not idle: its prints must be made one by one")
+        book = self._books[symbol]
+        if candle.open_ms >= book.series.next_close_ms:
+            self._close_klines(symbol, candle.open_ms)
+        book.series.finish(candle)
+        book.print(candle.close, self.model.volume_share * candle.volume)
+
+    def is_idle(self, symbol: str) -> bool:
+        """No open orders, and nobody who would see the prints inside a candle."""
+        feed = self._feeds[symbol]
+        watched = feed.books or feed.trades or (self._forming_klines and feed.klines)
+        return not self._books[symbol].open_count and not watched
+
+    def roll(self, now_ms: int) -> None:
+        """Close the klines whose interval has ended by now."""
+        for symbol in self._books:
+            self._close_klines(symbol, now_ms)
+
+    def stop_side(self, symbol: str) -> int:
+        """-1: sell stops rest below, +1: buy stops rest above, 0: none."""
+        return self._books[symbol].stop_side()
+
+    def last_price(self, symbol: str) -> Decimal | None:
+        """The last print, before the first one the last close of the history; None without either."""
+        return self._books[symbol].last
+
+    # -- the operator -------------------------------------------------------------------------------------------
+
+    def deposit(self, account: str, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Money from outside (negative: to outside) for the account with this key.
+
+        KeyError for an unknown key, ValueError when more is withdrawn than is free.
+        """
+        owner = self._engine.ledger.accounts[account]
+        self._engine.deposit(owner, asset, amount, now_ms)
+        self._events.deposited(owner, asset, amount, now_ms)
+
+    def check_books(self) -> None:
+        """AssertionError when an asset was made or lost, a balance is negative or a lock belongs to no order."""
+        self._engine.ledger.check()
+
+    def totals(self) -> dict[str, Decimal]:
+        """Each asset over all accounts, the market's and the fee account's: changed by deposits only."""
+        return self._engine.ledger.totals()
+
+    def _close_klines(self, symbol: str, now_ms: int) -> None:
+        for interval, bar in self._books[symbol].series.close_until(now_ms):
+            self._streams.closed(symbol, interval, bar, now_ms)

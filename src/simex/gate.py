@@ -1,0 +1,98 @@
+"""Admission: address limits, key, timing and signature of a request, in the order Binance checks them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from simex import refusal, signing
+from simex.accounts import Account
+from simex.calls import Ask, Call
+from simex.engine import Engine
+from simex.limits import WeightBudget
+from simex.params import Params
+from simex.refusal import Refusal
+
+RECV_WINDOW_DEFAULT_MS: Final = Decimal(5000)
+RECV_WINDOW_MAX_MS: Final = Decimal(60_000)
+AHEAD_MAX_MS: Final = 1000
+_MICROSECONDS_FROM: Final = 10**15
+_KEY: Final = re.compile(r"[A-Za-z0-9_\-]+")
+_RECV_WINDOW: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request says about its sender; `payload` is what its signature covers."""
+
+    api_key: str | None
+    payload: bytes
+
+
+class Gate:
+    """Lets requests in, or refuses them before anything else looks at them."""
+
+    def __init__(self, engine: Engine, weights: WeightBudget) -> None:
+        self._engine = engine
+        self._accounts: Mapping[str, Account] = engine.ledger.accounts
+        self.weights = weights
+
+    def serve(self, call: Call, params: Params, credentials: Credentials, now_ms: int) -> tuple[object, Account | None]:
+        """Charge, check, answer. A trading call that succeeds gets its weight back."""
+        weight = _weight(call, params)
+        self.weights.charge(weight, now_ms)
+        account = self.authenticate(params, credentials, now_ms) if call.is_signed else None
+        answer = call.answer(Ask(self._engine, params, account, now_ms))
+        if call.is_trading:
+            self.weights.refund(weight, now_ms)
+        return answer, account
+
+    def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
+        """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
+        key = credentials.api_key
+        if key is None or not _KEY.fullmatch(key):
+            raise Refusal(-2014, "API-key format invalid.", status=401)
+        account = self._accounts.get(key)
+        if account is None:
+            raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+        signature = params.text("signature")
+        _check_timing(params, now_ms)
+        spec = account.spec
+        if not signing.verify(spec.key_type, spec.secret, credentials.payload, signature):
+            raise Refusal(-1022, "Signature for this request is not valid.")
+        return account
+
+
+def _weight(call: Call, params: Params) -> int:
+    """What a call weighs; a call whose parameters cannot be read weighs one."""
+    try:
+        return call.weight_of(params)
+    except Refusal:
+        return 1
+
+
+def _check_timing(params: Params, now_ms: int) -> None:
+    stamp = params.maybe_integer("timestamp")
+    if stamp is None:
+        raise refusal.missing("timestamp")
+    at_ms = Decimal(stamp) / 1000 if stamp >= _MICROSECONDS_FROM else Decimal(stamp)
+    window_ms = _recv_window(params)
+    if at_ms >= now_ms + AHEAD_MAX_MS:
+        raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+    if now_ms - at_ms > window_ms:
+        raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+
+
+def _recv_window(params: Params) -> Decimal:
+    text = params.maybe("recvWindow")
+    if text is None:
+        return RECV_WINDOW_DEFAULT_MS
+    if not _RECV_WINDOW.fullmatch(text):
+        raise refusal.missing("recvWindow")
+    window_ms = Decimal(text)
+    if window_ms > RECV_WINDOW_MAX_MS:
+        raise Refusal(-1102, "'recvWindow' contains unexpected value. Cannot be greater than 60000.")
+    return window_ms

@@ -1,0 +1,216 @@
+"""Moves bytes between the session and the venue's sockets; decides nothing.
+
+Every request of the session ends as exactly one arrival, every connection as one `LinkDown`. Nothing is ever sent
+twice: aiohttp's own resending after a dropped connection is switched off.
+
+`paced` is for a replay by the simulated exchange only. It asks, by WebSocket pings, whether all it has sent is digested;
+such pings become `Pinged` arrivals, which the driver answers when that is so, instead of being answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import aiohttp
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from yarl import URL
+
+from surefoot.binance.session import (
+    ACCOUNT,
+    Arrival,
+    CloseLink,
+    Frame,
+    HttpAnswer,
+    HttpFailed,
+    HttpRequest,
+    LinkDown,
+    LinkUp,
+    OpenLink,
+    Request,
+    SendText,
+)
+
+HTTP_TIMEOUT_S = 12.0  # the venue gives up after 10
+CONNECT_TIMEOUT_S = 5.0
+CLIENT_PING_S = 15.0
+PACE_MARK = b"digest "
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the three services of one venue are; `ws_api` is complete, to the others a path is added."""
+
+    rest: str
+    ws_api: str
+    streams: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """The replaying exchange asks whether everything it sent is digested; `payload` says at what market time."""
+
+    link: str
+    payload: bytes
+
+
+Deliver = Callable[[Arrival | Pinged], None]
+
+
+class Gateway:
+    """One HTTP pool and up to two connections. `deliver` is called on the event loop, in the order of arrival."""
+
+    def __init__(self, addresses: Addresses, deliver: Deliver, *, paced: bool = False) -> None:
+        self._addresses = addresses
+        self._deliver = deliver
+        self._paced = paced
+        self._http: aiohttp.ClientSession | None = None
+        self._transports: dict[str, WSTransport] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        self._http = aiohttp.ClientSession(timeout=timeout, auto_decompress=True)
+        # The only switch there is against aiohttp resending a DELETE whose connection dropped; a test counts arrivals.
+        self._http._retry_connection = False
+
+    async def close(self) -> None:
+        """End every connection. What was still on its way is given up without an arrival."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for transport in list(self._transports.values()):
+            transport.disconnect()
+        self._transports.clear()
+        if self._http is not None:
+            await self._http.close()
+
+    async def server_time_ms(self) -> int | None:
+        """The venue's clock, read once outside the dialogue; None when it does not answer."""
+        assert self._http is not None
+        try:
+            async with self._http.get(f"{self._addresses.rest}/api/v3/time") as response:
+                return int((await response.json())["serverTime"])
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
+            return None
+
+    def send(self, request: Request) -> None:
+        """Let a request leave; its answer is delivered later."""
+        match request:
+            case HttpRequest():
+                self._spawn(self._call(request))
+            case OpenLink():
+                self._spawn(self._open(request))
+            case CloseLink():
+                self._drop(request.link)
+            case SendText():
+                transport = self._transports.get(request.link)
+                if transport is not None:
+                    transport.send(WSMsgType.TEXT, request.text.encode())
+
+    def pong(self, link: str, payload: bytes) -> None:
+        """Answer a `Pinged`: everything up to it is digested."""
+        transport = self._transports.get(link)
+        if transport is not None:
+            transport.send_pong(payload)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- HTTP -------------------------------------------------------------------------------------------------
+
+    async def _call(self, request: HttpRequest) -> None:
+        self._deliver(await self._exchange(request))
+
+    async def _exchange(self, request: HttpRequest) -> HttpAnswer | HttpFailed:
+        assert self._http is not None
+        url = URL(self._addresses.rest + request.target, encoded=True)  # the bytes that were signed
+        try:
+            async with self._http.request(request.method, url, headers=request.headers) as response:
+                body = await response.read()
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return HttpAnswer(request.request_id, response.status, headers, body)
+        except aiohttp.ClientConnectorError as problem:  # no connection was made, so nothing was sent
+            return HttpFailed(request.request_id, False, str(problem))
+        except aiohttp.ConnectionTimeoutError as problem:
+            return HttpFailed(request.request_id, False, f"no connection in time: {problem}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+            return HttpFailed(request.request_id, True, f"{type(problem).__name__}: {problem}")
+
+    # -- WebSocket --------------------------------------------------------------------------------------------
+
+    async def _open(self, request: OpenLink) -> None:
+        addresses = self._addresses
+        url = addresses.ws_api if request.link == ACCOUNT else addresses.streams + request.target
+        try:
+            await ws_connect(
+                lambda: _Listener(self, request.link, self._paced),
+                url,
+                websocket_handshake_timeout=CONNECT_TIMEOUT_S,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=CLIENT_PING_S,
+                auto_ping_reply_timeout=CLIENT_PING_S,
+                enable_auto_pong=not self._paced,
+            )
+        except Exception as problem:  # whatever kept it from opening, the session tries again
+            self._deliver(LinkDown(request.link, f"{type(problem).__name__}: {problem}"))
+
+    def _drop(self, link: str) -> None:
+        """Close on the session's own wish: it knows, so nothing is delivered."""
+        transport = self._transports.pop(link, None)
+        if transport is not None:
+            transport.disconnect()
+
+    def connected(self, link: str, transport: WSTransport) -> None:
+        self._transports[link] = transport
+        self._deliver(LinkUp(link))
+
+    def disconnected(self, link: str, transport: WSTransport) -> None:
+        if self._transports.get(link) is transport:
+            del self._transports[link]
+            self._deliver(LinkDown(link, "the connection ended"))
+
+    def received(self, link: str, transport: WSTransport, arrival: Frame | Pinged) -> None:
+        if self._transports.get(link) is transport:
+            self._deliver(arrival)
+
+
+class _Listener(WSListener):
+    """One connection's callbacks: hands whole messages on."""
+
+    def __init__(self, gateway: Gateway, link: str, paced: bool) -> None:
+        super().__init__()
+        self._paced = paced
+        self._gateway = gateway
+        self._link = link
+        self._parts = bytearray()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._gateway.connected(self._link, transport)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._gateway.disconnected(self._link, transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes()
+        match frame.msg_type:
+            case WSMsgType.TEXT | WSMsgType.BINARY | WSMsgType.CONTINUATION:
+                self._take_part(transport, payload, whole=bool(frame.fin))
+            case WSMsgType.PING if payload.startswith(PACE_MARK):
+                self._gateway.received(self._link, transport, Pinged(self._link, payload))
+            case WSMsgType.PING if self._paced:
+                transport.send_pong(payload)
+            case WSMsgType.CLOSE:
+                transport.send_close(frame.get_close_code())
+                transport.disconnect()
+
+    def _take_part(self, transport: WSTransport, payload: bytes, *, whole: bool) -> None:
+        if not whole or self._parts:
+            self._parts += payload
+            if not whole:
+                return
+            payload, self._parts = bytes(self._parts), bytearray()
+        self._gateway.received(self._link, transport, Frame(self._link, payload))

@@ -1,0 +1,143 @@
+"""What a person may see of the engine at one moment: an immutable picture, made only when somebody looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from surefoot.core.engine import Engine
+from surefoot.core.messages import RecordAlarm, RecordDecision
+from surefoot.core.model import Purpose, RoundTrip
+from surefoot.core.orders import Order
+
+ROUND_TRIPS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PriceView:
+    symbol: str
+    price: Decimal | None
+    at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    client_order_id: str
+    symbol: str
+    side: str
+    type: str
+    purpose: str
+    state: str
+    quantity: Decimal | None
+    filled: Decimal
+    price: Decimal | None
+    stop_price: Decimal | None
+    resting: bool
+    submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionView:
+    """`stop_price` and `target_price` are those of orders that rest at the venue; None when there is none.
+
+    `profit` is open profit in quote after what was paid, at the newest mark; None without a mark.
+    """
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal | None
+    mark: Decimal | None
+    profit: Decimal | None
+    stop_price: Decimal | None
+    target_price: Decimal | None
+    unprotected_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    at_ms: int
+    run: str
+    equity: Decimal | None
+    quote: str
+    balances: tuple[tuple[str, Decimal], ...]
+    prices: tuple[PriceView, ...]
+    positions: tuple[PositionView, ...]
+    orders: tuple[OrderView, ...]
+    round_trips: tuple[RoundTrip, ...]
+    round_trip_count: int
+    decisions: tuple[RecordDecision, ...]
+    alarms: tuple[RecordAlarm, ...]
+    books: str
+    differences: tuple[str, ...]
+    foreign: tuple[str, ...]
+    links: tuple[str, ...]
+    entries_off: str | None
+    breaker: str | None
+
+
+def view_of(engine: Engine, now_ms: int) -> View:
+    """The engine as it stands; newest decisions, alarms and round trips last."""
+    portfolio = engine.portfolio
+    return View(
+        at_ms=now_ms,
+        run=engine.run,
+        equity=engine.equity(),
+        quote=engine.settings.quote,
+        balances=tuple(sorted((asset, amount) for asset, amount in portfolio.wallets().items() if amount)),
+        prices=tuple(
+            PriceView(symbol, engine.marks.get(symbol), engine.marked_ms.get(symbol))
+            for symbol in engine.settings.symbols
+        ),
+        positions=tuple(_position_view(engine, symbol, now_ms) for symbol in sorted(portfolio.positions)),
+        orders=tuple(_order_view(order) for order in engine.orders.open_orders()),
+        round_trips=tuple(portfolio.round_trips)[-ROUND_TRIPS_SHOWN:],
+        round_trip_count=len(portfolio.round_trips),
+        decisions=tuple(engine.decisions),
+        alarms=tuple(engine.alarms),
+        books=str(engine.books),
+        differences=engine.differences,
+        foreign=engine.foreign,
+        links=tuple(sorted(engine.links)),
+        entries_off=engine.entries_off(),
+        breaker=engine.breaker_off(now_ms),
+    )
+
+
+def _position_view(engine: Engine, symbol: str, now_ms: int) -> PositionView:
+    position = engine.portfolio.positions[symbol]
+    mark = engine.marks.get(symbol)
+    resting = {
+        order.request.purpose: order
+        for order in engine.orders.open_orders(symbol)
+        if order.resting and not order.finished and order.request.purpose is not Purpose.ENTRY
+    }
+    stop, target = resting.get(Purpose.STOP), resting.get(Purpose.TARGET)
+    since_ms = engine.unprotected_since.get(symbol)
+    return PositionView(
+        symbol=symbol,
+        quantity=position.quantity,
+        entry_price=position.entry_price,
+        mark=mark,
+        profit=None if mark is None else position.quantity * mark - position.cost,
+        stop_price=stop.request.stop_price if stop else None,
+        target_price=target.request.price if target else None,
+        unprotected_ms=None if since_ms is None else now_ms - since_ms,
+    )
+
+
+def _order_view(order: Order) -> OrderView:
+    request = order.request
+    return OrderView(
+        client_order_id=order.id,
+        symbol=order.symbol,
+        side=request.side,
+        type=request.type,
+        purpose=request.purpose,
+        state=order.state,
+        quantity=order.quantity,
+        filled=order.filled,
+        price=request.price,
+        stop_price=request.stop_price,
+        resting=order.resting,
+        submitted_ms=order.submitted_ms,
+    )

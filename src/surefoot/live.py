@@ -1,0 +1,312 @@
+"""The real-time driver: one task owns engine, session and journal; everything else only moves bytes into its inbox.
+
+Order of things, for every arrival: events are appended to the journal before the engine sees them, commands before they
+leave, and whatever moves money leaves only after the journal is on disk. When the journal cannot be written, entries
+are taken back and stay off, while exits go on; what happened meanwhile is written when it can be again.
+
+Time is the wall clock, or, under a replaying exchange (`paced`), the market's: what the exchange last said, moving on by
+itself only while the exchange is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from surefoot import __version__
+from surefoot.assembly import build_engine, build_session
+from surefoot.binance.gateway import PACE_MARK, Addresses, Gateway, Pinged
+from surefoot.binance.session import (
+    MARKET,
+    Arrival,
+    CloseLink,
+    Frame,
+    Keys,
+    LinkDown,
+    Session,
+    SessionFailed,
+    Wake,
+)
+from surefoot.config import Settings, Venue, settings_digest
+from surefoot.control import ControlServer
+from surefoot.core.engine import Engine
+from surefoot.core.messages import Event, LinkLost, LinkRestored, RunStarted, Woke
+from surefoot.core.view import View, view_of
+from surefoot.store.journal import Journal, StoreError
+
+INBOX_MERGES_AT = 4_096  # from here on, only the newest best price of a symbol is kept
+INBOX_MAX = 16_384  # from here on, the link that overflows counts as lost
+STORE_RETRY_S = 1.0
+CLOCK_GRACE_S = 1.0
+FIRST_TIME_TRIES = 20
+FIRST_TIME_PAUSE_S = 0.25
+
+EXIT_OK, EXIT_STORE, EXIT_VENUE = 0, 3, 4
+
+Say = Callable[[str], None]
+
+
+class WallClock:
+    """UTC milliseconds of this machine; the session keeps the venue's offset."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def observe(self, market_ms: int) -> None:
+        """The wall clock does not follow the market."""
+
+
+class MarketClock:
+    """The replaying exchange's time, never going back."""
+
+    def __init__(self) -> None:
+        self._market_ms = 0
+        self._heard_s = time.monotonic()
+
+    def now_ms(self) -> int:
+        silent_s = time.monotonic() - self._heard_s - CLOCK_GRACE_S
+        return self._market_ms + max(0, int(silent_s * 1_000))
+
+    def observe(self, market_ms: int) -> None:
+        """The exchange said what time it is."""
+        self._market_ms = max(self.now_ms(), market_ms)
+        self._heard_s = time.monotonic()
+
+
+class Inbox:
+    """Bounded, in order of arrival. Too many best prices merge to the newest; nothing else is ever dropped singly:
+    when even that is too much, the link counts as lost and is read anew."""
+
+    def __init__(self) -> None:
+        self._items: deque[Arrival | Pinged] = deque()
+        self._prices: dict[bytes, Frame] = {}
+        self._filled = asyncio.Event()
+        self.merged = 0
+
+    def put(self, arrival: Arrival | Pinged) -> None:
+        self._filled.set()
+        if len(self._items) < INBOX_MERGES_AT or not isinstance(arrival, Frame):
+            self._items.append(arrival)
+        elif (key := _price_key(arrival)) is not None:
+            self.merged += key in self._prices
+            self._prices[key] = arrival
+        elif len(self._items) < INBOX_MAX:
+            self._items.append(arrival)
+        else:
+            self._overflow(arrival.link)
+
+    def _overflow(self, link: str) -> None:
+        self._items = deque(item for item in self._items if not (isinstance(item, Frame) and item.link == link))
+        self._items.append(LinkDown(link, "more came than could be taken"))
+
+    def take(self) -> Arrival | Pinged | None:
+        """The next arrival, or None."""
+        if self._items:
+            return self._items.popleft()
+        if self._prices:
+            return self._prices.pop(next(iter(self._prices)))
+        self._filled.clear()
+        return None
+
+    async def wait(self, timeout_s: float | None) -> None:
+        """Until something is there, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._filled.wait(), timeout_s)
+
+
+def _price_key(frame: Frame) -> bytes | None:
+    """The stream name of a best-price frame; None for all others."""
+    if frame.link != MARKET or not isinstance(frame.data, bytes):
+        return None
+    head = frame.data[:80]
+    at = head.find(b"@bookTicker")
+    return head[:at] if at > 0 else None
+
+
+class Trader:
+    """Engine, session, gateway and journal of one run."""
+
+    def __init__(self, engine: Engine, session: Session, journal: Journal, clock: WallClock | MarketClock) -> None:
+        self.engine = engine
+        self.session = session
+        self.journal = journal
+        self.clock = clock
+        self.inbox = Inbox()
+        self.stopping = asyncio.Event()
+        self._store_failed_s: float | None = None
+        self._pings: list[Pinged] = []
+
+    def view(self) -> View:
+        return view_of(self.engine, self.clock.now_ms())
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.inbox._filled.set()
+
+    async def drive(self, gateway: Gateway, started: RunStarted) -> None:
+        """Until `stop`: the loop of the module's first paragraph."""
+        self._react(started)
+        held = set(self.engine.portfolio.positions) | {order.symbol for order in self.engine.orders.open_orders()}
+        self.session.start(sorted(held - set(self.engine.settings.symbols)))
+        self._send(gateway)
+        while not self.stopping.is_set():
+            arrival = self.inbox.take()
+            if arrival is None:
+                self._flush()
+                self._answer_pings(gateway)
+                await self.inbox.wait(self._patience_s())
+                arrival = self.inbox.take() or Wake()
+            self._take(arrival)
+            self._send(gateway)
+
+    def _take(self, arrival: Arrival | Pinged) -> None:
+        if isinstance(arrival, Pinged):
+            self._pings.append(arrival)
+            self.clock.observe(_market_ms(arrival.payload))
+            return
+        now_ms = self.clock.now_ms()
+        for event in self.session.receive(arrival, now_ms):
+            self._react(event)
+        if isinstance(arrival, Wake):
+            self._react(Woke(now_ms))
+
+    def _react(self, event: Event) -> None:
+        self.journal.append(event)
+        commands = self.engine.step(event)
+        self.journal.append(*commands)
+        self.session.submit(commands, event.at_ms)
+
+    def _send(self, gateway: Gateway) -> None:
+        if self.session.has_writes() and not self._flush():
+            for event in self.session.withdraw_entries(self.clock.now_ms()):
+                self._react(event)
+        for request in self.session.take_requests(self.clock.now_ms()):
+            gateway.send(request)
+
+    def _flush(self) -> bool:
+        """Put the journal on disk; False when it cannot be. A failure and its end are facts for the engine."""
+        if self._store_failed_s is not None and time.monotonic() - self._store_failed_s < STORE_RETRY_S:
+            return False
+        try:
+            self.journal.flush()
+        except StoreError as problem:
+            first, self._store_failed_s = self._store_failed_s is None, time.monotonic()
+            if first:
+                self._react(LinkLost(self.clock.now_ms(), "store", str(problem)))
+            return False
+        if self._store_failed_s is not None:
+            self._store_failed_s = None
+            self._react(LinkRestored(self.clock.now_ms(), "store"))
+        return True
+
+    def _patience_s(self) -> float | None:
+        deadlines = (self.engine.deadline_ms(), self.session.deadline_ms())
+        due = [ms - self.clock.now_ms() for ms in deadlines if ms is not None]
+        waits = [max(0.0, wait_ms / 1_000) for wait_ms in due]
+        if isinstance(self.clock, MarketClock):  # the market moves the clock, or its silence does
+            waits = [max(wait, CLOCK_GRACE_S / 4) for wait in waits]
+        if self._store_failed_s is not None:
+            waits.append(STORE_RETRY_S)
+        return min(waits, default=None)
+
+    def _answer_pings(self, gateway: Gateway) -> None:
+        """Tell the replaying exchange that all is digested, and when we want to be woken at the latest."""
+        if not self._pings:
+            return
+        now_ms = self.clock.now_ms()
+        deadlines = [ms for ms in (self.engine.deadline_ms(), self.session.deadline_ms()) if ms is not None]
+        if any(ms <= now_ms for ms in deadlines):
+            self.inbox.put(Wake())
+        elif self.session.idle(now_ms):
+            wanted = b" %d" % min(deadlines) if deadlines else b""
+            for ping in self._pings:
+                gateway.pong(ping.link, ping.payload + wanted)
+            self._pings.clear()
+
+
+def _market_ms(payload: bytes) -> int:
+    """The market time in a replaying exchange's ping: `digest <number> <ms>`."""
+    parts = payload.removeprefix(PACE_MARK).split()
+    return int(parts[1])
+
+
+def run_trader(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
+    """Trade until SIGINT or SIGTERM; the exit code. Whatever protects positions is left resting."""
+    import uvloop
+
+    return uvloop.run(_trade(settings, venue, keys, paced=paced, say=say))
+
+
+async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
+    path = settings.store.journal_path
+    try:
+        journal = Journal.open(path)
+    except StoreError as problem:
+        say(str(problem))
+        return EXIT_STORE
+    try:
+        return await _trade_with(journal, path, settings, venue, keys, paced=paced, say=say)
+    finally:
+        with contextlib.suppress(StoreError):
+            journal.close()
+
+
+async def _trade_with(
+    journal: Journal, path: Path, settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say
+) -> int:
+    engine = build_engine(settings)
+    for entry in journal.read():
+        engine.fold(entry.message)
+    clock = MarketClock() if paced else WallClock()
+    session = build_session(settings, keys, random.random, watch_always=True)
+    trader = Trader(engine, session, journal, clock)
+    gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
+    control = ControlServer(path.with_name(path.name + ".sock"), trader.view)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, trader.stop)
+    await gateway.start()
+    await control.start()
+    try:
+        if paced and not await _set_clock(clock, gateway):
+            say(f"the venue does not answer at {venue.rest}: check the network and the address")
+            return EXIT_VENUE
+        await trader.drive(gateway, _started(settings, clock.now_ms()))
+    except SessionFailed as problem:
+        say(f"{problem} [{venue.rest}]")
+        return EXIT_VENUE
+    finally:
+        await control.stop()
+        await gateway.close()
+    return EXIT_OK
+
+
+async def _set_clock(clock: WallClock | MarketClock, gateway: Gateway) -> bool:
+    """Begin at the market's time."""
+    for _ in range(FIRST_TIME_TRIES):
+        market_ms = await gateway.server_time_ms()
+        if market_ms is not None:
+            clock.observe(market_ms)
+            return True
+        await asyncio.sleep(FIRST_TIME_PAUSE_S)
+    return False
+
+
+def _started(settings: Settings, now_ms: int) -> RunStarted:
+    """The run's name is the moment of its start on the wall clock, so that no order id is ever used twice."""
+    run = _base36(time.time_ns() // 1_000)
+    return RunStarted(now_ms, run, settings.mode, settings.market.symbols, settings_digest(settings), __version__)
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits

@@ -1,0 +1,268 @@
+"""The virtual-time driver: the live engine, session and codec against the simulated exchange, without sockets or clock.
+
+One heap of (time, sequence) moves things between the machines; ties break by sequence, so a run is the same every time.
+A request takes `latency_ms` to the exchange and its answer as long back; frames take it once. What the real-time driver
+does over sockets, in the same order, this does in memory: nothing else differs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from simex.exchange import Exchange
+from simex.market import CandleTape
+from simex.venue import AccountSpec, FillModel
+from simex.venue import Candle as TapeCandle
+from simex.venue import HttpRequest as VenueRequest
+from simex.venue import HttpResponse as VenueResponse
+from simex.venue import instrument_for
+from surefoot.binance.session import (
+    Arrival,
+    CloseLink,
+    Frame,
+    HttpAnswer,
+    HttpFailed,
+    HttpRequest,
+    Keys,
+    LinkDown,
+    LinkUp,
+    OpenLink,
+    Request,
+    SendText,
+    Session,
+    Wake,
+)
+from surefoot.core.engine import Engine
+from surefoot.core.messages import Command, Event, RunStarted, Woke
+
+NEVER_MS = 1 << 62
+BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
+DEMO_KEYS = Keys("surefoot-backtest-key", "surefoot-backtest-secret")
+
+Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]  # open_ms, open, high, low, close, volume
+Sink = Callable[[Event | Command], None]
+
+
+class Fates(Protocol):
+    """What may befall a message on its way. The default lets everything through; tests bring their own."""
+
+    def request(self, request: HttpRequest, at_ms: int) -> Fate: ...
+
+    def frame(self, link: str, text: str, at_ms: int) -> Sequence[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Travelling:
+    """A request on its way, and what will become of it."""
+
+    request: HttpRequest
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a request: whether it arrives, how much later, and what comes back instead of the answer."""
+
+    arrives: bool = True
+    extra_ms: int = 0  # later to the exchange
+    answer_extra_ms: int = 0  # later back
+    instead: int | None = None  # this HTTP status comes back, whatever the exchange said; 0 is no answer at all
+
+
+class Faultless:
+    """Nothing ever goes wrong on the way."""
+
+    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+        return FINE
+
+    def frame(self, link: str, text: str, at_ms: int) -> Sequence[int]:
+        return ON_TIME
+
+
+FINE = Fate()
+ON_TIME = (0,)  # one delivery, no delay; an empty tuple is a loss, two entries a repeat
+
+
+@dataclass(slots=True)
+class VirtualTime:
+    """Engine, session and exchange on one heap. `sink` sees every event before the engine does, every command after."""
+
+    engine: Engine
+    session: Session
+    exchange: Exchange
+    tape: CandleTape | None
+    latency_ms: int
+    sink: Sink
+    fates: Fates = field(default_factory=Faultless)
+    now_ms: int = 0
+    _heap: list[tuple[int, int, _Travelling | Request | Arrival]] = field(default_factory=list)
+    _sequence: int = 0
+    _links: dict[str, int] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _last_link: int = 0
+    _wake_ms: int = NEVER_MS
+
+    def begin(self, started: RunStarted, extra_symbols: Sequence[str] = ()) -> None:
+        """Start the run at its own time."""
+        self.now_ms = started.at_ms
+        self._react(started)
+        self.session.start(extra_symbols)
+        self._send_requests()
+
+    def run(self, until_ms: int) -> None:
+        """Go on to a time. Deadlines are met exactly; at the same millisecond messages come before the market, and the
+        market before deadlines."""
+        while True:
+            arrival_ms = self._heap[0][0] if self._heap else NEVER_MS
+            market_ms = self._market_ms()
+            due_ms = min(arrival_ms, market_ms, self._wake_ms)
+            if due_ms > until_ms:
+                break
+            self._turn(due_ms, arrival_ms, market_ms)
+        self.now_ms = max(self.now_ms, until_ms)
+
+    def drain(self) -> None:
+        """Let everything arrive that is on its way; no deadline is waited for."""
+        while self._heap:
+            self._turn(self._heap[0][0], self._heap[0][0], NEVER_MS)
+
+    def _market_ms(self) -> int:
+        next_ms = self.tape.next_ms() if self.tape else None
+        return NEVER_MS if next_ms is None else next_ms
+
+    def _turn(self, now_ms: int, arrival_ms: int, market_ms: int) -> None:
+        self.now_ms = max(self.now_ms, now_ms)
+        if arrival_ms == now_ms:
+            self._deliver(heapq.heappop(self._heap)[2])
+        elif market_ms == now_ms:
+            assert self.tape is not None
+            self.tape.advance(self.exchange)
+            self.take_frames()
+        else:
+            self._receive(Wake())
+            self._react(Woke(self.now_ms))
+            self._send_requests()
+
+    # -- towards the exchange ---------------------------------------------------------------------------------
+
+    def _send_requests(self) -> None:
+        for request in self.session.take_requests(self.now_ms):
+            if isinstance(request, HttpRequest):
+                fate = self.fates.request(request, self.now_ms)
+                self._push(self.latency_ms + fate.extra_ms, _Travelling(request, fate))
+            else:
+                self._push(self.latency_ms, request)
+        deadlines = (self.engine.deadline_ms(), self.session.deadline_ms())
+        self._wake_ms = min((ms for ms in deadlines if ms is not None), default=NEVER_MS)
+
+    def _push(self, delay_ms: int, item: _Travelling | Request | Arrival) -> None:
+        self._sequence += 1
+        heapq.heappush(self._heap, (self.now_ms + delay_ms, self._sequence, item))
+
+    def _deliver(self, item: _Travelling | Request | Arrival) -> None:
+        match item:
+            case _Travelling():
+                self._execute(item.request, item.fate)
+            case OpenLink():
+                self._open(item)
+            case CloseLink():
+                self.cut(item.link, None)
+            case SendText():
+                if item.link in self._links:
+                    self.exchange.ws_text(self._links[item.link], item.text, self.now_ms)
+                    self.take_frames()
+            case HttpRequest():
+                raise AssertionError("a request travels with its fate")
+            case _:
+                self._receive(item)
+                self._send_requests()
+
+    def _execute(self, request: HttpRequest, fate: Fate) -> None:
+        response: VenueResponse | None = None
+        if fate.arrives:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            response = self.exchange.rest(VenueRequest(request.method, request.target, headers, b""), self.now_ms)
+        delay_ms = self.latency_ms + fate.answer_extra_ms
+        if fate.instead is not None and fate.instead > 0:
+            self._push(delay_ms, HttpAnswer(request.request_id, fate.instead, {}, b""))
+        elif response is None or fate.instead == 0:
+            self._push(delay_ms, HttpFailed(request.request_id, True, "the answer was lost"))
+        else:
+            self._push(delay_ms, HttpAnswer(request.request_id, response.status, _lower(response), response.body))
+        self.take_frames()
+
+    def _open(self, request: OpenLink) -> None:
+        self._last_link += 1
+        if not self.exchange.ws_open(self._last_link, request.target, self.now_ms):
+            self._push(self.latency_ms, LinkDown(request.link, "no such path"))
+            return
+        self._links[request.link], self._names[self._last_link] = self._last_link, request.link
+        self._push(self.latency_ms, LinkUp(request.link))
+
+    def cut(self, link: str, text: str | None) -> None:
+        """End a connection; with a text the session hears of it."""
+        number = self._links.pop(link, None)
+        if number is None:
+            return
+        self._names.pop(number)
+        self.exchange.ws_close(number)
+        if text is not None:
+            self._push(0, LinkDown(link, text))
+
+    # -- towards the engine -----------------------------------------------------------------------------------
+
+    def take_frames(self) -> None:
+        """Send on what the exchange has queued."""
+        for number, text in self.exchange.take_frames():
+            link = self._names.get(number)
+            if link is None:
+                continue
+            for delay_ms in self.fates.frame(link, text, self.now_ms):
+                self._push(self.latency_ms + delay_ms, Frame(link, text))
+
+    def _receive(self, arrival: Arrival) -> None:
+        if isinstance(arrival, Frame) and arrival.link not in self._links:
+            return  # it was on its way when the connection broke
+        for event in self.session.receive(arrival, self.now_ms):
+            self._react(event)
+
+    def _react(self, event: Event) -> None:
+        self.sink(event)
+        commands = self.engine.step(event)
+        if not commands:
+            return
+        for command in commands:
+            self.sink(command)
+        self.session.submit(commands, self.now_ms)
+
+
+def _lower(response: VenueResponse) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The account and the fill model of a backtest; shares and fees as the names say."""
+
+    balances: Mapping[str, Decimal]
+    fee_bps: Decimal
+    half_spread_bps: Decimal
+    slippage_bps: Decimal
+    volume_share: Decimal
+    path: Literal["worst", "best"]
+
+
+def candle_exchange(
+    interval_ms: int, rows: Mapping[str, Iterable[Row]], costs: Costs, keys: Keys = DEMO_KEYS
+) -> tuple[Exchange, CandleTape]:
+    """An exchange in memory that will live through these candles, and the tape that makes it."""
+    candles = {symbol: [TapeCandle(row[0], interval_ms, *row[1:]) for row in series] for symbol, series in rows.items()}
+    instruments = [instrument_for(symbol, [candle.close for candle in series]) for symbol, series in candles.items()]
+    account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
+    model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
+    exchange = Exchange(instruments, [account], model=model, forming_klines=False)
+    return exchange, CandleTape(candles, path=costs.path, always_tick=False, volume_share=costs.volume_share)

@@ -1,0 +1,218 @@
+"""`python -m simex` as a user meets it: one JSON line, clear refusals, a clean end."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import aiohttp
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+T0_MS = 1_717_200_000_000
+MINUTE_MS = 60_000
+PATIENCE_S = 20.0
+QUICK = ("--history-days", "1")
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "simex", *options]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SOURCE)}
+
+
+def line_of(pipe: IO[str] | None) -> dict[str, Any]:
+    assert pipe is not None
+    assert select.select([pipe], [], [], PATIENCE_S)[0], "no line came"
+    line: dict[str, Any] = json.loads(pipe.readline())
+    return line
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    process = subprocess.Popen(
+        command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        yield process, line_of(process.stdout)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(*options: str) -> tuple[int, str]:
+    done = subprocess.run(command(*options), capture_output=True, text=True, env=environment(), timeout=PATIENCE_S)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.returncode, done.stderr
+
+
+def call(venue: dict[str, Any], method: str, path: str, query: str = "", *, sign: bool = False) -> Any:
+    if sign:
+        query += f"&timestamp={call(venue, 'GET', '/api/v3/time')['serverTime']}"
+        query += f"&signature={hmac.new(venue['secret'].encode(), query.encode(), hashlib.sha256).hexdigest()}"
+    request = urllib.request.Request(
+        f"{venue['rest']}{path}?{query}", method=method, headers={"X-MBX-APIKEY": venue["api_key"]}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return json.load(answer)
+
+
+def candle_file(folder: Path, count: int, *, skip: int | None = None) -> str:
+    path = folder / "BTCUSDT-1m-2024-06.csv"
+    rows = [
+        f"{T0_MS + i * MINUTE_MS},{60_000 + i},{60_010 + i},{59_990 + i},{60_001 + i},5"
+        for i in range(count)
+        if i != skip
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+@pytest.mark.spec("SIM-1")
+def test_it_says_where_it_listens_trades_and_ends_on_sigterm() -> None:
+    with running("--seed", "7", "--balance", "USDT=5000", "BTC=1", "--fee-bps", "7.5", *QUICK) as (process, venue):
+        told = {"event", "host", "port", "rest", "stream", "ws_api", "api_key", "secret"}
+        assert set(venue) == told | {"seed", "speed", "start_ms", "symbols"}
+        assert (venue["event"], venue["seed"], venue["speed"]) == ("listening", 7, 1)
+        assert venue["symbols"] == ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"]
+        assert abs(call(venue, "GET", "/api/v3/time")["serverTime"] - time.time() * 1_000) < 2_000
+        klines = call(venue, "GET", "/api/v3/klines", "symbol=ETHUSDT&interval=15m&limit=50")
+        assert len(klines) == 50
+        order = call(venue, "POST", "/api/v3/order", "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.01", sign=True)
+        assert order["status"] == "FILLED"
+        account = call(venue, "GET", "/api/v3/account", "omitZeroBalances=true", sign=True)
+        free = {balance["asset"]: balance["free"] for balance in account["balances"]}
+        assert (free["BTC"], float(free["USDT"]) > 5_000) == ("0.99000000", True)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - started < 2
+        assert process.communicate() == ("", "")
+
+
+async def test_sigint_ends_it_within_two_seconds_with_open_links() -> None:
+    with running("--speed", "60", *QUICK) as (process, venue):
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{venue['stream']}/ws/btcusdt@kline_1m") as link:
+            assert json.loads((await link.receive(PATIENCE_S)).data)["e"] == "kline"
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 0
+            assert time.monotonic() - started < 2
+
+
+def test_the_same_seed_gives_the_same_key_and_the_same_market() -> None:
+    options = ("--seed", "11", "--speed", "0.001", "--start-ms", str(T0_MS), *QUICK)
+    seen = []
+    for _ in range(2):
+        with running(*options) as (_, venue):
+            klines = call(venue, "GET", "/api/v3/klines", "symbol=SOLUSDT&interval=1m&limit=500")
+            seen.append((venue["api_key"], venue["secret"], venue["start_ms"], klines))
+    assert seen[0] == seen[1]
+    assert seen[0][2] == T0_MS
+
+
+def test_a_key_can_be_given() -> None:
+    with running("--api-key", "mine", "--secret", "hush", *QUICK) as (_, venue):
+        assert (venue["api_key"], venue["secret"]) == ("mine", "hush")
+        assert call(venue, "GET", "/api/v3/account", sign=True)["canTrade"] is True
+
+
+@pytest.mark.spec("SIM-3")
+async def test_a_replay_serves_what_lies_before_its_start_and_ends_by_itself(tmp_path: Path) -> None:
+    start_ms = T0_MS + 60 * MINUTE_MS
+    options = ("--replay", candle_file(tmp_path, 100), "--start-ms", str(start_ms), "--speed", "max", "--exit-at-end")
+    with running(*options) as (process, venue):
+        assert (venue["start_ms"], venue["speed"], venue["symbols"]) == (start_ms, "max", ["BTCUSDT"])
+        assert len(call(venue, "GET", "/api/v3/klines", "symbol=BTCUSDT&interval=1m&limit=500")) == 60
+        closed = []
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{venue['stream']}/ws/btcusdt@kline_1m") as link:
+            async for message in link:
+                kline = json.loads(message.data)["k"]
+                closed += [(kline["t"], float(kline["c"]))] if kline["x"] else []
+        assert closed == [(T0_MS + i * MINUTE_MS, 60_001.0 + i) for i in range(60, 100)]
+        assert line_of(process.stdout) == {"event": "tape_end", "at_ms": T0_MS + 100 * MINUTE_MS}
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.spec("SIM-2")
+def test_faults_are_given_on_the_command_line() -> None:
+    with running("--fault", "http-503-executed=1", *QUICK) as (_, venue):
+        with pytest.raises(urllib.error.HTTPError) as lost:
+            call(venue, "POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001", sign=True)
+        assert lost.value.code == 503
+        lost.value.close()
+        assert len(call(venue, "GET", "/api/v3/myTrades", "symbol=BTCUSDT", sign=True)) == 1
+
+
+def test_it_ends_when_its_parent_is_gone() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with running("--parent-pid", str(parent.pid), *QUICK) as (process, _):
+        time.sleep(0.5)
+        assert process.poll() is None
+        parent.kill()
+        parent.communicate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, text = refused("--port", str(port), *QUICK)
+    assert code == 3
+    assert f"port {port}" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--speed", "fast"], "give 1 for real time, a number such as 60, or max"),
+        (["--speed", "-1"], "not a speed"),
+        (["--port", "99999"], "not a port"),
+        (["--balance", "USDT"], "give one like USDT=10000"),
+        (["--balance", "USDT=lots"], "not an amount"),
+        (["--fault", "nonsense=1"], "known: drop-response-after-accept, http-503-executed"),
+        (["--fault", "http-503-executed=0"], "at least 1"),
+        (["--replay", "BTCUSDT-none.parquet"], "no such file"),
+        (["--symbols", "NOPEUSDT"], "no instrument for NOPEUSDT"),
+        (["--start-ms", "60000"], "--start-ms needs another speed"),
+        (["--speed", "60", "--start-ms", "61"], "full minute"),
+        (["--exit-at-end"], "need --replay"),
+        (["--nonsense"], "see python -m simex --help"),
+    ],
+)
+def test_a_command_that_cannot_be_carried_out_is_refused_in_one_line(options: list[str], hint: str) -> None:
+    code, text = refused(*options)
+    assert code == 2
+    assert hint in text
+
+
+def test_a_replay_with_gaps_needs_a_flag_and_market_time(tmp_path: Path) -> None:
+    path = candle_file(tmp_path, 10, skip=5)
+    assert "row 6: 1 candles are missing" in refused("--replay", path)[1]
+    assert "give --speed N or --speed max" in refused("--replay", path, "--gaps", "keep", "--speed", "1")[1]
+    with running("--replay", path, "--gaps", "keep") as (_, venue):
+        assert venue["speed"] == "max"
+
+
+def test_help_shows_examples() -> None:
+    done = subprocess.run(command("--help"), capture_output=True, text=True, env=environment(), timeout=PATIENCE_S)
+    assert done.returncode == 0
+    assert "python -m simex --seed 7" in done.stdout
