@@ -208,6 +208,7 @@ class Server:
                 await self._clients_are_ready()
             # What clients were sent before, such as answers to their subscriptions, is digested before time moves.
             await self._barrier()
+            await self._wake_clients(pause, at_ms)
             await pause.until(at_ms)
             self._clock_ms = at_ms
             self._market.advance(self._exchange)
@@ -215,6 +216,20 @@ class Server:
             turn = (turn + 1) % EVENTS_PER_TURN
             if not turn:
                 await asyncio.sleep(0)
+
+    async def _wake_clients(self, pause: _Pause, before_ms: int) -> None:
+        """Stop at every time between events that a client asked for with its pong, so that it can act at it."""
+        while True:
+            wishes = [link.wake_ms for link in self._links.values() if link.wake_ms is not None]
+            at_ms = max(min(wishes, default=before_ms), self._clock_ms)
+            if at_ms >= before_ms:
+                return
+            await pause.until(at_ms)
+            self._clock_ms = at_ms
+            for link in self._links.values():
+                if link.wake_ms is not None and link.wake_ms <= at_ms:
+                    link.wake()
+            await self._barrier()
 
     async def _clients_are_ready(self) -> None:
         while not self._is_ready():
@@ -246,7 +261,7 @@ class Server:
         """Ping every link that got frames since its last answered ping, until none is left."""
         while owing := [link for link in self._links.values() if link.owes_pong]:
             self._last_digest += 1
-            payload = b"digest %d" % self._last_digest
+            payload = b"digest %d %d" % (self._last_digest, self._clock_ms)
             for link in owing:
                 link.ping(payload)
             if not await self._answered(owing):
@@ -430,6 +445,14 @@ class _Pause:
             await asyncio.sleep(due_s - now_s)
 
 
+def _split_wish(payload: bytes) -> tuple[bytes, int | None]:
+    """`digest <number> <ms>` may be followed by ` <ms>`: when the client wants to be pinged again."""
+    echo, _, wish = payload.rpartition(b" ")
+    if payload.startswith(b"digest ") and payload.count(b" ") == 3 and wish.isdigit():
+        return echo, int(wish)
+    return payload, None
+
+
 class _Link:
     """One WebSocket link: a bounded queue out, what it subscribed to, and which frames its client has digested."""
 
@@ -452,6 +475,7 @@ class _Link:
         self._sent_at_ping = 0
         self._digested = 0
         self._awaited: bytes | None = None
+        self.wake_ms: int | None = None
         # A pong nobody asked for does not keep a link alive.
         self._recent_pings: deque[bytes] = deque(maxlen=4)
 
@@ -480,12 +504,20 @@ class _Link:
     def pong(self, payload: bytes) -> None:
         self._put(WSMsgType.PONG, payload)
 
+    def wake(self) -> None:
+        """Make the next barrier ping it, which tells it the time."""
+        self.wake_ms = None
+        self._sent += 1
+
     def on_pong(self, payload: bytes) -> None:
-        if payload in self._recent_pings:
+        """A plain echo, or in a paced market the echo and the market time at which the client wants to be pinged."""
+        echo, wish_ms = _split_wish(payload)
+        if echo in self._recent_pings:
             self.pong_heard_s = asyncio.get_running_loop().time()
-        if payload == self._awaited:
+        if echo == self._awaited:
             self._awaited = None
             self._digested = self._sent_at_ping
+            self.wake_ms = wish_ms
 
     def note_subscriptions(self, text: str) -> None:
         """Keep track of kline streams, which tell the market that somebody watches."""

@@ -18,7 +18,7 @@ def build_engine(settings: Settings) -> Engine:
     """An engine with empty books and cold signals."""
     market = settings.market
     signals = SignalSource(_strategy(settings), market.symbols, market.interval, market.confirm_interval)
-    return Engine(_engine_settings(settings), signals)
+    return Engine(engine_settings(settings), signals)
 
 
 def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
@@ -62,7 +62,8 @@ def _score_min(settings: Settings) -> float:
             return settings.strategy.score_min_live
 
 
-def _engine_settings(settings: Settings) -> EngineSettings:
+def engine_settings(settings: Settings) -> EngineSettings:
+    """What the engine needs of the settings, times in milliseconds."""
     risk, exits, orders = settings.risk, settings.exits, settings.orders
     return EngineSettings(
         symbols=settings.market.symbols,

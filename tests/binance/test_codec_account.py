@@ -160,10 +160,8 @@ def test_report_with_an_impossible_value_is_a_bad_frame(change: dict[str, Any]) 
 @pytest.mark.spec("SAFE-5")
 @pytest.mark.parametrize("change", [{"L": "0"}, {"l": "0"}, {"l": "-1"}, {"t": -1}, {"N": None}])
 def test_trade_that_nobody_could_have_made_is_a_bad_frame(change: dict[str, Any]) -> None:
-    report = read_account_frame(trade(**change))
-    assert isinstance(report, ExecutionReport)
     with pytest.raises(BadFrame):
-        order_events(report, NOW)
+        read_account_frame(trade(**change))
 
 
 def test_trade_without_a_fee_needs_no_fee_asset() -> None:
@@ -317,9 +315,9 @@ def damaged_events(draw: st.DrawFn) -> bytes:
 def test_junk_raises_bad_frame_or_is_read_soundly(junk: bytes | str) -> None:
     try:
         read = read_account_frame(junk)
-        events = order_events(read, NOW) if isinstance(read, ExecutionReport) else ()
     except BadFrame:
         return
+    events = order_events(read, NOW) if isinstance(read, ExecutionReport) else ()
     for event in events:
         if isinstance(event, OrderFilled):
             assert event.fill.price > 0

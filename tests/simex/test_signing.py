@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -132,10 +131,8 @@ def test_socket_numbers_are_signed_as_they_were_written(exchange: Exchange) -> N
     assert rest_payload("b=2&signature=x&a=1", b"c=%20") == b"b=2&a=1c=%20"
 
 
-def test_every_published_hmac_vector_verifies() -> None:
-    path = Path(os.environ.get("SUREFOOT_DATA", "../shared/data")) / "measure" / "fixtures" / "signing_vectors.json"
-    if not path.exists():
-        pytest.skip(f"no signing vectors at {path}")
+def test_every_published_hmac_vector_verifies(shared_data: Path) -> None:
+    path = shared_data / "measure" / "fixtures" / "signing_vectors.json"
     vectors = json.loads(path.read_text())
     assert vectors
     for vector in vectors:

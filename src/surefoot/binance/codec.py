@@ -1,14 +1,14 @@
 """Bytes to messages and back for Binance spot: the venue's words end here.
 
 Rules: no clock, no network, no state. Amounts are exact decimals made from their text. What cannot be read raises
-`BadFrame`, a price that cannot be raises `BadPrice`, and nothing else is raised for what came from outside. A number
-that is missing stays missing (`None`); zero is never put in its place.
+`BadFrame`, a price that cannot be raises `BadPrice` (a `BadFrame` too), and nothing else is raised for what came from
+outside. A number that is missing stays missing (`None`); zero is never put in its place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Literal, TypeVar
 
@@ -183,6 +183,8 @@ def _read_event(event: Raw) -> AccountEvent:
 def _read_execution_report(event: Raw) -> ExecutionReport:
     report = _decode(wire.EXECUTION_REPORT, event, "executionReport")
     _check_amounts(report.quantity, report.executed, report.last_quantity, report.last_price, report.fee)
+    if report.execution == "TRADE":
+        _sound(_reported_fill(report, report.client_order_id))
     return report
 
 
@@ -208,7 +210,10 @@ _event_readers: dict[str, Callable[[Raw], AccountEvent]] = {
 
 
 def order_events(report: ExecutionReport, at_ms: int) -> tuple[OrderEvent, ...]:
-    """What a report means to the core; nothing for an amendment or a prevented match that the order survived."""
+    """What a report means to the core; nothing for an amendment or a prevented match that the order survived.
+
+    Raises nothing: `read_account_frame` lets no impossible report through.
+    """
     client_order_id = report.original_client_order_id or report.client_order_id
     match report.execution:
         case "NEW":
@@ -225,23 +230,21 @@ def order_events(report: ExecutionReport, at_ms: int) -> tuple[OrderEvent, ...]:
 
 
 def _reported_fill(report: ExecutionReport, client_order_id: str) -> Fill:
-    return _fill(
-        Fill(
-            client_order_id=client_order_id,
-            symbol=report.symbol,
-            trade_id=report.trade_id,
-            side=report.side,
-            price=report.last_price,
-            quantity=report.last_quantity,
-            fee=report.fee,
-            fee_asset=report.fee_asset or "",
-            maker=report.maker,
-            at_ms=report.trade_ms,
-        )
+    return Fill(
+        client_order_id=client_order_id,
+        symbol=report.symbol,
+        trade_id=report.trade_id,
+        side=report.side,
+        price=report.last_price,
+        quantity=report.last_quantity,
+        fee=report.fee,
+        fee_asset=report.fee_asset or "",
+        maker=report.maker,
+        at_ms=report.trade_ms,
     )
 
 
-def _fill(fill: Fill) -> Fill:
+def _sound(fill: Fill) -> Fill:
     """The fill itself, unless nobody could have traded so."""
     _check_amounts(fill.price, fill.quantity, fill.fee)
     if fill.price <= 0 or fill.quantity <= 0 or fill.trade_id < 0:
@@ -386,6 +389,8 @@ def _instrument(symbol: wire.Symbol) -> Instrument:
 
 def _step(step: Decimal, precision: int) -> Decimal:
     # Without a step of its own a symbol is still bound to the asset's decimals (-1111).
+    if not 0 <= precision <= _EXPONENT_MAX:
+        raise BadFrame(f"exchangeInfo: no asset has {precision} decimals")
     return step or Decimal(1).scaleb(-precision)
 
 
@@ -406,17 +411,16 @@ def read_fee_rates(body: bytes) -> tuple[str, FeeRates]:
     """
     answer = _decode(wire.COMMISSIONS, body, "commission")
     blocks = [each for each in (answer.standard_commission, answer.tax_commission, answer.special_commission) if each]
+    _check_rates(rate for block in blocks for rate in astuple(block))
     side = max(sum((each.buyer for each in blocks), ZERO), sum((each.seller for each in blocks), ZERO))
-    rates = FeeRates(
-        _rate(sum((each.maker for each in blocks), side)), _rate(sum((each.taker for each in blocks), side))
-    )
-    return answer.symbol, rates
+    maker, taker = sum((each.maker for each in blocks), side), sum((each.taker for each in blocks), side)
+    return answer.symbol, FeeRates(maker, taker)
 
 
-def _rate(rate: Decimal) -> Decimal:
-    if not (rate.is_finite() and 0 <= rate < 1):
-        raise BadFrame(f"commission: {rate} is not a share")
-    return rate
+def _check_rates(rates: Iterable[Decimal]) -> None:
+    for rate in rates:
+        if not (rate.is_finite() and 0 <= rate < 1):
+            raise BadFrame(f"commission: {rate} is not a share")
 
 
 def read_klines(body: bytes, symbol: str, interval: str) -> tuple[Candle, ...]:
@@ -505,7 +509,7 @@ def _report_id(report: wire.OrderReport) -> str:
 def _part_fill(report: wire.OrderReport, part: wire.FillPart) -> Fill:
     if report.side is None or report.transact_time is None:
         raise BadFrame(f"order {report.order_id}: fills without side or time")
-    return _fill(
+    return _sound(
         Fill(
             client_order_id=_report_id(report),
             symbol=report.symbol,
@@ -531,7 +535,7 @@ def read_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[OrderFil
 
 
 def _row_fill(row: wire.TradeRow, client_order_id: str) -> Fill:
-    return _fill(
+    return _sound(
         Fill(
             client_order_id=client_order_id,
             symbol=row.symbol,

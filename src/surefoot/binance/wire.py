@@ -22,7 +22,7 @@ class BadFrame(ValueError):
     """What came from the venue is no JSON, has not the documented shape, or has amounts that cannot be."""
 
 
-class BadPrice(ValueError):
+class BadPrice(BadFrame):
     """A market price or candle that cannot be: drop it, count it, alarm."""
 
 

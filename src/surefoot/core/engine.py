@@ -146,6 +146,7 @@ class Engine:
         self._store_failed = False  # intents cannot be made durable
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
         self._out: list[Command] = []
+        self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
 
     # -- the machine ------------------------------------------------------------------------------------------
 
@@ -155,7 +156,9 @@ class Engine:
         for alarm in self._apply(event):
             self._do(alarm)
         self._react(event)
-        self._duties(event.at_ms)
+        if not isinstance(event, PriceMarked) or _due(self.deadline_ms(), event.at_ms):
+            self._deadline = None
+            self._duties(event.at_ms)
         return self._out
 
     def fold(self, message: Event | Command) -> None:
@@ -168,8 +171,9 @@ class Engine:
 
     def deadline_ms(self) -> int | None:
         """When to be woken although nothing came; None when nothing is pending."""
-        due_ms: int | None = min(self._deadlines(), default=None)
-        return due_ms
+        if self._deadline is None:
+            self._deadline = (min(self._deadlines(), default=None),)
+        return self._deadline[0]
 
     def _react(self, event: Event) -> None:
         match event:
@@ -275,7 +279,7 @@ class Engine:
             return ()
         order = applied.order
         if applied.fill is not None:
-            self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose)
+            self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose.value)
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event.at_ms)
@@ -514,17 +518,17 @@ class Engine:
 
     def _duties(self, now_ms: int) -> None:
         if "account" in self.links:
+            for symbol in list(self.portfolio.positions):  # first: what is overdue decides over its orders
+                self._tend_position(symbol, now_ms)
             for order in list(self.orders.open_orders()):
                 self._tend_order(order, now_ms)
-            for symbol in list(self.portfolio.positions):
-                self._tend_position(symbol, now_ms)
             self._tend_books(now_ms)
         self._tend_watches(now_ms)
 
     def _tend_order(self, order: Order, now_ms: int) -> None:
         if _due(self._ask_ms(order), now_ms):
             self._do(QueryOrder(now_ms, order.symbol, order.id))
-        if order.order_id is not None and _due(order.read_fills_ms, now_ms):
+        if order.order_id is not None and _due(order.read_fills_ms, now_ms):  # else it is asked for, see `_ask_ms`
             self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id))
         if _due(self._cancel_ms(order), now_ms):
             self._do(CancelOrder(now_ms, order.symbol, order.id))
@@ -680,7 +684,8 @@ class Engine:
         if "account" not in self.links:
             return
         for order in self.orders.open_orders():
-            for due in (self._ask_ms(order), order.read_fills_ms, self._cancel_ms(order)):
+            read_fills_ms = order.read_fills_ms if order.order_id is not None else None
+            for due in (self._ask_ms(order), read_fills_ms, self._cancel_ms(order)):
                 if due is not None:
                     yield due
         for symbol, since in self.unprotected_since.items():

@@ -130,6 +130,13 @@ class VirtualTime:
         while self._heap:
             self._turn(self._heap[0][0], self._heap[0][0], NEVER_MS)
 
+    def deliver_requests_on_their_way(self) -> None:
+        """What has left arrives at the exchange although nobody is there to hear the answer."""
+        for _, _, item in sorted(self._heap, key=lambda entry: entry[:2]):
+            if isinstance(item, _Travelling):
+                self._execute(item.request, item.fate)
+        self._heap.clear()
+
     def _market_ms(self) -> int:
         next_ms = self.tape.next_ms() if self.tape else None
         return NEVER_MS if next_ms is None else next_ms

@@ -1,0 +1,204 @@
+"""The gate: each cap binds and is named, each refusal has its place in the order, exits are possible before entries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surefoot.core.exits import Plan
+from surefoot.core.model import FeeRates, Instrument, Side, Signal
+from surefoot.core.risk import Approved, Circumstances, Refused, RiskSettings, Sized, exit_refusal, review, size
+from tests.core.desk import BTC, EXITS, FEES, RISK, START_MS, dec
+
+SIGNAL = Signal("BTCUSDT", START_MS, 1.0, 0.9, "scripted")
+FINE = Circumstances(
+    now_ms=START_MS,
+    entries_off=None,
+    breaker_off=None,
+    instrument=BTC,
+    fees=FEES,
+    price=dec(30_000),
+    equity=dec(1_000),
+    free_quote=dec(1_000),
+    busy=None,
+)
+
+
+def verdict(signal: Signal = SIGNAL, settings: RiskSettings = RISK, **changes: Any) -> Approved | Refused:
+    return review(signal, replace(FINE, **changes), settings, EXITS)
+
+
+def approved(**changes: Any) -> Approved:
+    answer = verdict(**changes)
+    assert isinstance(answer, Approved), answer
+    return answer
+
+
+def refused(**changes: Any) -> Refused:
+    answer = verdict(**changes)
+    assert isinstance(answer, Refused), answer
+    return answer
+
+
+def sized(instrument: Instrument = BTC, equity: str = "1000", free: str = "100000", **changes: Any) -> Sized:
+    settings = replace(RISK, **{name: dec(value) for name, value in changes.items()})
+    return size(dec(30_000), dec(30_030), dec(29_400), dec(equity), dec(free), instrument, settings)
+
+
+# 2 % of 1000 is 20 at risk; between entry and stop lie 600 a coin. A coin costs at most 30030.
+@pytest.mark.spec("RISK-2")
+@pytest.mark.parametrize(
+    ("answer", "cap", "quantity"),
+    [
+        (sized(notional_max_pct_of_equity="200"), "risk_pct_of_equity", "0.03333"),
+        (sized(), "notional_max_pct_of_equity", "0.00666"),
+        (sized(notional_max_quote="150"), "notional_max_quote", "0.00499"),
+        (sized(free="200"), "free balance less reserve", "0.00599"),
+        (sized(replace(BTC, quantity_max=dec("0.005"))), "LOT_SIZE", "0.005"),
+        (sized(replace(BTC, market_quantity_max=dec("0.004"))), "MARKET_LOT_SIZE", "0.004"),
+        (sized(replace(BTC, notional_max=dec("90"))), "NOTIONAL", "0.00299"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_smallest_cap_binds_and_is_named(answer: Sized, cap: str, quantity: str) -> None:
+    assert answer == Sized(dec(quantity), cap)
+
+
+@pytest.mark.spec("RISK-2")
+def test_bounds_that_the_venue_does_not_set_bind_nothing() -> None:
+    off = dec(0)
+    unbounded = replace(BTC, quantity_max=off, market_quantity_max=off, notional_max=off)
+    assert sized(unbounded) == Sized(dec("0.00666"), "notional_max_pct_of_equity")
+
+
+@pytest.mark.spec("RISK-2")
+def test_nothing_free_means_nothing_bought() -> None:
+    assert sized(free="-5") == Sized(dec(0), "free balance less reserve")
+
+
+@pytest.mark.spec("RISK-2")
+@given(st.decimals("1", "1000000", places=2), st.decimals("0", "1000000", places=2))
+def test_size_never_exceeds_any_cap(equity: Decimal, free: Decimal) -> None:
+    quantity = size(dec(30_000), dec(30_030), dec(29_400), equity, free, BTC, RISK).quantity
+    assert quantity * 600 <= equity * 2 / 100
+    assert quantity * 30_030 <= min(equity * 20 / 100, free * 90 / 100, RISK.notional_max_quote)
+    assert quantity % BTC.lot_size == 0
+
+
+@pytest.mark.spec("RISK-1", "SIG-8")
+def test_approved_entry_carries_its_final_numbers_and_why() -> None:
+    answer = approved()
+    assert (answer.symbol, answer.quantity, answer.limit_price) == ("BTCUSDT", dec("0.00666"), dec("30030"))
+    assert answer.plan == Plan(dec(29_400), dec(31_200))
+    assert answer.detail.endswith("at risk 4.00 of 1000.00 USDT, bound by notional_max_pct_of_equity")
+
+
+# Each line's circumstance alone is refused by its rule; and it wins over all lines below it (RISK-1).
+CHECKS: list[tuple[str, dict[str, Any]]] = [
+    ("entries-off", {"entries_off": "no link to account"}),
+    ("no-instrument", {"fees": None}),
+    ("no-price", {"equity": None}),
+    ("breaker", {"breaker_off": "the loss of the day"}),
+    ("score", {"signal": replace(SIGNAL, score=0.59)}),
+    ("expired", {"now_ms": START_MS + 1_800_001}),
+    ("not-trading", {"instrument": replace(BTC, trading=False)}),
+    ("position", {"busy": "already holding 1"}),
+    ("filters", {"free_quote": dec(0)}),
+]
+
+
+@pytest.mark.spec("RISK-1", "SIG-8")
+@pytest.mark.parametrize(("rule", "circumstance"), CHECKS, ids=[rule for rule, _ in CHECKS])
+def test_each_check_refuses_by_its_own_name(rule: str, circumstance: dict[str, Any]) -> None:
+    answer = refused(**circumstance)
+    assert answer.rule == rule
+    assert answer.detail
+
+
+@pytest.mark.spec("RISK-1")
+@pytest.mark.parametrize("first", range(len(CHECKS)), ids=[rule for rule, _ in CHECKS])
+def test_checks_are_made_in_the_order_of_the_specification(first: int) -> None:
+    everything: dict[str, Any] = {}
+    for _, circumstance in reversed(CHECKS[first:]):
+        everything |= circumstance
+    assert refused(**everything).rule == CHECKS[first][0]
+
+
+@pytest.mark.spec("SAFE-5")
+@pytest.mark.parametrize("missing", ["price", "equity"])
+def test_missing_number_is_never_traded_on(missing: str) -> None:
+    assert refused(**{missing: None}).rule == "no-price"
+
+
+@pytest.mark.spec("SAFE-5")
+def test_score_that_is_no_number_is_refused() -> None:
+    assert refused(signal=replace(SIGNAL, score=float("nan"))).rule == "score"
+
+
+@pytest.mark.spec("RISK-1")
+def test_score_and_age_at_their_bounds_pass() -> None:
+    assert approved(signal=replace(SIGNAL, score=0.6), now_ms=START_MS + 1_800_000)
+
+
+@pytest.mark.spec("SIG-8")
+def test_refusals_say_by_how_much() -> None:
+    assert refused(signal=replace(SIGNAL, score=0.51)).detail == "0.51 is below 0.60"
+    late = refused(now_ms=START_MS + 1_900_000)
+    assert late.detail == "the candle closed 1900000 ms ago, 1800000 ms is the most"
+    # 10 % of 22 are kept back; what 19.80 buy, 0.00065, is worth 19.5195 at the limit.
+    small = refused(free_quote=dec(22), instrument=replace(BTC, notional_min=dec(25)))
+    assert small.detail == "NOTIONAL: 19.519500 is below 25 (bound by free balance less reserve)"
+
+
+# 0.00666 at 30000 is 199.80; less the fee 0.00665 are received, worth 195.51 at the stop and 207.48 at the target.
+@pytest.mark.spec("ORD-2")
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"notional_min": dec("195.52")}, "its stop would be refused: NOTIONAL: 195.51000 is below 195.52"),
+        ({"quantity_min": dec("0.00666")}, "its stop would be refused: LOT_SIZE: 0.00665 is outside 0.00666 to 9000"),
+        ({"ask_multiplier_down": dec("0.99")}, "its stop would be refused: PERCENT_PRICE_BY_SIDE: 29400 is below 29700.00"),
+        ({"ask_multiplier_up": dec("1.03")}, "its target would be refused: PERCENT_PRICE_BY_SIDE: 31200 is above 30900.00"),
+        ({"price_max": dec("31199")}, "its target would be refused: PRICE_FILTER: 31200 is outside 0.01 to 31199"),
+        ({"oco_allowed": False}, "BTCUSDT takes no OCO, so nothing could protect it"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_entry_whose_exit_would_be_refused_is_refused(changes: dict[str, Any], text: str) -> None:
+    answer = refused(instrument=replace(BTC, **changes))
+    assert (answer.rule, answer.detail) == ("exitability", text)
+
+
+@pytest.mark.spec("ORD-2")
+def test_position_that_sells_at_exactly_the_least_notional_is_exitable() -> None:
+    plan = Plan(dec(29_400), dec(31_200))
+    exact = replace(BTC, notional_min=dec("195.51"))
+    assert exit_refusal(exact, dec("0.00666"), plan, dec(30_000), FEES) is None
+
+
+@pytest.mark.spec("ORD-2")
+@given(
+    st.decimals("10", "5000", places=2),
+    st.integers(1, 10**7).map(lambda ticks: ticks * dec("0.01")),
+    st.sampled_from([dec("0.00001"), dec("0.001"), dec("1")]),
+    st.sampled_from([dec(0), dec("0.001"), dec("0.01")]),
+)
+def test_whatever_is_approved_passes_the_filters_on_its_way_in_and_out(
+    equity: Decimal, price: Decimal, lot: Decimal, fee: Decimal
+) -> None:
+    instrument = replace(BTC, lot_size=lot, quantity_min=lot)
+    answer = verdict(
+        instrument=instrument, price=price, equity=equity, free_quote=equity, fees=FeeRates(fee, fee)
+    )
+    if isinstance(answer, Approved):
+        received = instrument.lots_down(answer.quantity * (1 - fee))
+        assert instrument.refusal(Side.BUY, answer.quantity, answer.limit_price, price) is None
+        assert instrument.refusal(Side.SELL, received, answer.plan.stop_price, price) is None
+        assert instrument.refusal(Side.SELL, received, answer.plan.target_price, price) is None
+    else:
+        assert answer.rule in ("filters", "exitability")

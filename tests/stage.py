@@ -1,0 +1,242 @@
+"""A stage for scenarios and the swarm: the bot and the simulated exchange in virtual time, with faults on the way.
+
+It wraps the driver of the exact backtest. Signals come from a script, prices from the test; everything else is the
+real engine, session, codec, exchange and journal encoding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from simex.exchange import Exchange
+from simex.market import CandleTape
+from simex.signing import hmac_signature
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec
+from simex.venue import HttpRequest as VenueRequest
+from surefoot.assembly import build_session, engine_settings
+from surefoot.binance.session import HttpRequest, Keys
+from surefoot.config import Settings, load
+from surefoot.core.engine import Engine
+from surefoot.core.messages import Command, Event, QueryOrder, RecordAlarm, RunStarted, SubmitList, SubmitOrder
+from surefoot.core.model import Candle, Signal
+from surefoot.research.exact import FINE, Fate, VirtualTime
+from surefoot.store.records import decode, encode
+
+KEYS = Keys("stage-key", "stage-secret")
+START_MS = 1_790_000_100_000 // 900_000 * 900_000
+QUARTER_HOUR_MS = 900_000
+PLENTY = Decimal(1_000_000)
+
+
+class Script:
+    """Signals that a test puts in: the next candle of a symbol gets the next one."""
+
+    def __init__(self) -> None:
+        self.next: dict[str, deque[tuple[float, float]]] = {}
+
+    def say(self, symbol: str, target: float, score: float = 0.9) -> None:
+        self.next.setdefault(symbol, deque()).append((target, score))
+
+    def warm(self, candles: Sequence[Candle]) -> None:
+        """History changes nothing in a script."""
+
+    def on_candle(self, candle: Candle) -> Signal:
+        waiting = self.next.get(candle.symbol)
+        if not waiting:
+            return Signal(candle.symbol, candle.close_ms, None, 0.0, "silent")
+        target, score = waiting.popleft()
+        return Signal(candle.symbol, candle.close_ms, target, score, "scripted")
+
+
+@dataclass(slots=True)
+class Planned:
+    """Fates by the first request whose method and path match; frames by link. Each plan is used once."""
+
+    requests: list[tuple[str, str, Fate]] = field(default_factory=list)
+    frames: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
+
+    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+        for plan in self.requests:
+            method, path, fate = plan
+            if request.method == method and request.target.startswith(path):
+                self.requests.remove(plan)
+                return fate
+        return FINE
+
+    def frame(self, link: str, text: str, at_ms: int) -> tuple[int, ...]:
+        for plan in self.frames:
+            if plan[0] == link and plan[1] in text:
+                self.frames.remove(plan)
+                return plan[2]
+        return (0,)
+
+
+def stage_settings(symbols: Sequence[str], **overrides: str) -> Settings:
+    values = {"market.symbols": ",".join(symbols), "market.warmup_candles": "20", "rsi.period": "14"}
+    dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+    return load(None, values | dotted, {}).settings
+
+
+class Stage:
+    """One account, one bot, one exchange. Times go on only when a test lets them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        usdt: str = "10000",
+        instruments: Sequence[InstrumentSpec] | None = None,
+        fates: Planned | None = None,
+        engine_maker: Callable[[Settings, Script], Engine] | None = None,
+        tape: CandleTape | None = None,
+        latency_ms: int = 10,
+    ) -> None:
+        self.settings = settings
+        self.script = Script()
+        self.planned = fates if fates is not None else Planned()
+        specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]
+        account = AccountSpec(KEYS.api_key, KEYS.secret, {"USDT": Decimal(usdt)})
+        self.exchange = Exchange(specs, [account], model=FillModel(), forming_klines=False)
+        self.journal: list[tuple[str, bytes]] = []
+        self.sent: list[Command] = []  # commands since the last look
+        self.counts: Counter[str] = Counter()
+        self.runs = 0
+        self._tape = tape
+        self._latency_ms = latency_ms
+        self._maker = engine_maker or scripted_engine
+        self.now_ms = START_MS
+        self.driver = self._new_driver()
+
+    # -- life and death of the bot ----------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        return self.driver.engine
+
+    def _new_driver(self) -> VirtualTime:
+        engine = self._maker(self.settings, self.script)
+        for kind, body in self.journal:
+            engine.fold(decode(kind, body))
+        session = build_session(self.settings, KEYS, lambda: 0.5, watch_always=True)
+        return VirtualTime(
+            engine, session, self.exchange, self._tape, self._latency_ms, self._record, self.planned, self.now_ms
+        )
+
+    def start(self) -> None:
+        """Begin a run and let it come up."""
+        self.runs += 1
+        held = sorted(self.engine.portfolio.positions)
+        extra = [symbol for symbol in held if symbol not in self.settings.market.symbols]
+        started = RunStarted(self.now_ms, f"r{self.runs}", "paper", self.settings.market.symbols, "stage", "0")
+        self.driver.begin(started, extra)
+
+    def kill(self) -> None:
+        """The process dies: what it had in memory is gone, what it had sent is on its way, connections break."""
+        self.driver.now_ms = max(self.driver.now_ms, self.now_ms)
+        self.driver.deliver_requests_on_their_way()
+        for link in ("market", "account"):
+            self.driver.cut(link, None)
+        self.now_ms = self.driver.now_ms
+        self.driver = self._new_driver()
+
+    def _record(self, message: Event | Command) -> None:
+        kind, body = encode(message)
+        if kind not in ("PriceMarked", "Woke", "HistoryLoaded"):
+            self.journal.append((kind, body))
+        self.counts[kind] += 1
+        if not isinstance(message, Event):
+            self.sent.append(message)
+            if isinstance(message, RecordAlarm):
+                self.counts[f"alarm {message.code}"] += 1
+
+    # -- the market -------------------------------------------------------------------------------------------
+
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+        self.driver.run(self.now_ms)
+
+    def price(self, symbol: str, price: Decimal, liquidity: Decimal = PLENTY) -> None:
+        """A print now."""
+        self.driver.run(self.now_ms)
+        self.exchange.tick(symbol, price, Decimal(1), liquidity, self.now_ms)
+        self.driver.take_frames()
+        self.driver.run(self.now_ms)
+
+    def next_candle(self, symbol: str, liquidity: Decimal = PLENTY) -> None:
+        """Go to the next quarter of an hour; its first print, at the last price, closes the candle."""
+        price = self.exchange.last_price(symbol)
+        assert price is not None, "a price first"
+        self.now_ms = (self.now_ms // QUARTER_HOUR_MS + 1) * QUARTER_HOUR_MS
+        self.price(symbol, price, liquidity)
+
+    # -- the venue's word -------------------------------------------------------------------------------------
+
+    def ask(self, path: str, **params: str) -> object:
+        """A signed read of the account, past all faults."""
+        query = "&".join(
+            f"{name}={value}"
+            for name, value in {**params, "recvWindow": "60000", "timestamp": str(self.now_ms)}.items()
+        )
+        target = f"{path}?{query}&signature={hmac_signature(KEYS.secret, query.encode())}"
+        answer = self.exchange.rest(VenueRequest("GET", target, {"x-mbx-apikey": KEYS.api_key}), self.now_ms)
+        body: object = json.loads(answer.body)
+        assert answer.status == 200, body
+        return body
+
+    def venue_orders(self, symbol: str) -> list[dict[str, object]]:
+        orders = self.ask("/api/v3/allOrders", symbol=symbol, limit="1000")
+        assert isinstance(orders, list)
+        return orders
+
+    def venue_balances(self) -> dict[str, Decimal]:
+        account = self.ask("/api/v3/account", omitZeroBalances="true")
+        assert isinstance(account, dict)
+        totals = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in account["balances"]}
+        return {asset: total for asset, total in totals.items() if total}
+
+    # -- invariants -------------------------------------------------------------------------------------------
+
+    def submitted(self) -> list[str]:
+        """Client order ids that the bot ever decided to send."""
+        ids: list[str] = []
+        for kind, body in self.journal:
+            if kind in ("SubmitOrder", "SubmitList"):
+                message = decode(kind, body)
+                if isinstance(message, SubmitOrder):
+                    ids.append(message.order.client_order_id)
+                elif isinstance(message, SubmitList):
+                    ids += [order.client_order_id for order in message.orders]
+        return ids
+
+    def check_orders(self) -> None:
+        """At most one order of the venue for each intent, and none that the journal does not know."""
+        ours = Counter(self.submitted())
+        assert not [name for name, count in ours.items() if count > 1], "an id was used twice"
+        for symbol in self.settings.market.symbols:
+            theirs = Counter(str(order["clientOrderId"]) for order in self.venue_orders(symbol))
+            assert not [name for name, count in theirs.items() if count > 1], f"{symbol}: doubled orders {theirs}"
+            assert not set(theirs) - set(ours), f"{symbol}: forgotten orders {set(theirs) - set(ours)}"
+
+    def check_books(self) -> None:
+        """The ledger equals the venue's balances, to the last digit."""
+        wallets = {asset: amount for asset, amount in self.engine.portfolio.wallets().items() if amount}
+        assert wallets == self.venue_balances()
+        self.exchange.check_books()
+
+    def queries(self) -> int:
+        return sum(isinstance(command, QueryOrder) for command in self.sent)
+
+
+def scripted_engine(settings: Settings, script: Script) -> Engine:
+    """An engine of the settings that listens to the script."""
+    return Engine(engine_settings(settings), script)
+
+
+def instrument(symbol: str, **changes: object) -> InstrumentSpec:
+    """A default instrument with other rules."""
+    spec = next(spec for spec in DEFAULT_INSTRUMENTS if spec.symbol == symbol)
+    return replace(spec, **changes)  # type: ignore[arg-type]
