@@ -108,6 +108,7 @@ class Ledger:
             raise ValueError("two accounts have the same key")
         self.market: dict[str, Decimal] = dict.fromkeys(assets, ZERO)
         self.fees: dict[str, Decimal] = dict.fromkeys(assets, ZERO)
+        self._specs = {spec.symbol: spec for spec in instruments}
         self._endowed = self.totals()
 
     def deposit(self, account: Account, asset: str, amount: Decimal) -> None:
@@ -134,13 +135,16 @@ class Ledger:
         totals = self.totals()
         assert totals == self._endowed, f"assets were made or lost: {totals} is not {self._endowed}"
         for account in self.accounts.values():
-            _check_account(account)
+            self._check_account(account)
 
-
-def _check_account(account: Account) -> None:
-    for asset, balance in account.balances.items():
-        assert balance.free >= 0, f"{account.uid} has {balance.free} {asset} free"
-        assert balance.locked >= 0, f"{account.uid} has {balance.locked} {asset} locked"
-    locked_by_orders = sum((order.locked + order.earned for order in account.orders.values()), ZERO)
-    locked = sum((balance.locked for balance in account.balances.values()), ZERO)
-    assert locked == locked_by_orders, f"{account.uid} has {locked} locked for orders that need {locked_by_orders}"
+    def _check_account(self, account: Account) -> None:
+        needed: dict[str, Decimal] = {}
+        for order in account.orders.values():
+            spec = self._specs[order.ticket.symbol]
+            paid = spec.quote if order.ticket.side == "BUY" else spec.base
+            needed[paid] = needed.get(paid, ZERO) + order.locked
+            needed[spec.base] = needed.get(spec.base, ZERO) + order.earned
+        for asset, balance in account.balances.items():
+            assert balance.free >= 0, f"{account.uid} has {balance.free} {asset} free"
+            expected = needed.get(asset, ZERO)
+            assert balance.locked == expected, f"{account.uid} has {balance.locked} {asset} locked, not {expected}"

@@ -148,7 +148,9 @@ def instrument_for(symbol: str, prices: Sequence[Decimal]) -> InstrumentSpec:
     if not prices:
         raise ValueError(f"{symbol} is not listed and has no prices to derive its tick from")
     base, quote = _split(symbol)
-    lot = Decimal(1).scaleb(-(prices[0].adjusted() + 1))
+    # About half a dollar a lot; a coin as quote is worth some 10^5 times as much.
+    coins = 5 if quote in ("BTC", "ETH", "BNB") else 0
+    lot = Decimal(1).scaleb(-(prices[0].adjusted() + 1 + coins))
     lot = max(lot, _finest_exact_lot(needed))
     spec = InstrumentSpec(
         symbol=symbol,
@@ -162,7 +164,7 @@ def instrument_for(symbol: str, prices: Sequence[Decimal]) -> InstrumentSpec:
         min_price=needed,
         max_price=needed * 100_000_000,
     )
-    return spec if quote not in ("BTC", "ETH", "BNB") else replace(spec, min_notional=Decimal("0.0001"))
+    return replace(spec, min_notional=Decimal("0.0001")) if coins else spec
 
 
 def _with_tick(spec: InstrumentSpec, tick_size: Decimal) -> InstrumentSpec:

@@ -134,7 +134,16 @@ def fill(
     symbol: str = "BTCUSDT",
 ) -> Fill:
     return Fill(
-        client_order_id, symbol, trade_id, side, dec(price), dec(quantity), dec(fee), fee_asset, maker=False, at_ms=at_ms
+        client_order_id,
+        symbol,
+        trade_id,
+        side,
+        dec(price),
+        dec(quantity),
+        dec(fee),
+        fee_asset,
+        maker=False,
+        at_ms=at_ms,
     )
 
 
@@ -220,7 +229,7 @@ class Desk:
     def link(self, name: str) -> list[Command]:
         return self.tell(LinkRestored(self.now_ms, name))
 
-    def snapshot(self, orders: tuple[VenueOrder, ...] = (), **balances: str) -> list[Command]:
+    def snapshot(self, orders: tuple[VenueOrder, ...] = (), /, **balances: str) -> list[Command]:
         held = tuple(Balance(asset, dec(free), dec(0)) for asset, free in balances.items())
         return self.tell(AccountSnapshot(self.now_ms, held, orders))
 

@@ -33,7 +33,9 @@ def test_stop_is_rounded_down_and_target_up() -> None:
     st.decimals("0.5", "10", places=2),
     st.decimals("0.5", "20", places=2),
 )
-def test_plan_is_on_the_tick_and_never_nearer_than_asked(price: Decimal, stop_pct: Decimal, target_pct: Decimal) -> None:
+def test_plan_is_on_the_tick_and_never_nearer_than_asked(
+    price: Decimal, stop_pct: Decimal, target_pct: Decimal
+) -> None:
     plan = plan_long(price, ExitSettings(stop_pct, target_pct), BTC)
     stop, target = price * (1 - stop_pct / 100), price * (1 + target_pct / 100)
     assert plan.stop_price % BTC.tick_size == 0

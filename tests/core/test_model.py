@@ -82,7 +82,9 @@ REFUSALS = [
 
 @pytest.mark.spec("ORD-1")
 @pytest.mark.parametrize(("side", "quantity", "price", "refusal"), REFUSALS)
-def test_filter_refuses_with_its_name_and_its_numbers(side: Side, quantity: str, price: str, refusal: str | None) -> None:
+def test_filter_refuses_with_its_name_and_its_numbers(
+    side: Side, quantity: str, price: str, refusal: str | None
+) -> None:
     assert TIGHT.refusal(side, dec(quantity), dec(price), dec(100)) == refusal
 
 

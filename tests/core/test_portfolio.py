@@ -25,7 +25,9 @@ def fills(draw: st.DrawFn, trade_id: int = 1, sides: tuple[Side, ...] = (BUY, SE
     side, quantity, price = draw(st.sampled_from(sides)), draw(quantities), draw(prices)
     fee_asset = draw(st.sampled_from(["BTC", "USDT", "BNB"]))
     base = quantity if fee_asset == "BTC" else quantity * price
-    return Fill("sf-r1-1e", "BTCUSDT", trade_id, side, price, quantity, base * draw(fee_rates), fee_asset, True, START_MS)
+    return Fill(
+        "sf-r1-1e", "BTCUSDT", trade_id, side, price, quantity, base * draw(fee_rates), fee_asset, True, START_MS
+    )
 
 
 def portfolio(**balances: str) -> Portfolio:

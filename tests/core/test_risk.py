@@ -45,8 +45,9 @@ def refused(**changes: Any) -> Refused:
     return answer
 
 
-def sized(instrument: Instrument = BTC, equity: str = "1000", free: str = "100000", **changes: Any) -> Sized:
-    settings = replace(RISK, **{name: dec(value) for name, value in changes.items()})
+def sized(instrument: Instrument = BTC, equity: str = "1000", free: str = "100000", **changes: str) -> Sized:
+    caps: dict[str, Any] = {name: dec(value) for name, value in changes.items()}
+    settings = replace(RISK, **caps)
     return size(dec(30_000), dec(30_030), dec(29_400), dec(equity), dec(free), instrument, settings)
 
 
@@ -142,7 +143,7 @@ def test_score_that_is_no_number_is_refused() -> None:
 
 @pytest.mark.spec("RISK-1")
 def test_score_and_age_at_their_bounds_pass() -> None:
-    assert approved(signal=replace(SIGNAL, score=0.6), now_ms=START_MS + 1_800_000)
+    assert approved(signal=replace(SIGNAL, score=0.6), now_ms=START_MS + 1_800_000).quantity > 0
 
 
 @pytest.mark.spec("SIG-8")
@@ -162,8 +163,14 @@ def test_refusals_say_by_how_much() -> None:
     [
         ({"notional_min": dec("195.52")}, "its stop would be refused: NOTIONAL: 195.51000 is below 195.52"),
         ({"quantity_min": dec("0.00666")}, "its stop would be refused: LOT_SIZE: 0.00665 is outside 0.00666 to 9000"),
-        ({"ask_multiplier_down": dec("0.99")}, "its stop would be refused: PERCENT_PRICE_BY_SIDE: 29400 is below 29700.00"),
-        ({"ask_multiplier_up": dec("1.03")}, "its target would be refused: PERCENT_PRICE_BY_SIDE: 31200 is above 30900.00"),
+        (
+            {"ask_multiplier_down": dec("0.99")},
+            "its stop would be refused: PERCENT_PRICE_BY_SIDE: 29400 is below 29700.00",
+        ),
+        (
+            {"ask_multiplier_up": dec("1.03")},
+            "its target would be refused: PERCENT_PRICE_BY_SIDE: 31200 is above 30900.00",
+        ),
         ({"price_max": dec("31199")}, "its target would be refused: PRICE_FILTER: 31200 is outside 0.01 to 31199"),
         ({"oco_allowed": False}, "BTCUSDT takes no OCO, so nothing could protect it"),
     ],
@@ -192,9 +199,7 @@ def test_whatever_is_approved_passes_the_filters_on_its_way_in_and_out(
     equity: Decimal, price: Decimal, lot: Decimal, fee: Decimal
 ) -> None:
     instrument = replace(BTC, lot_size=lot, quantity_min=lot)
-    answer = verdict(
-        instrument=instrument, price=price, equity=equity, free_quote=equity, fees=FeeRates(fee, fee)
-    )
+    answer = verdict(instrument=instrument, price=price, equity=equity, free_quote=equity, fees=FeeRates(fee, fee))
     if isinstance(answer, Approved):
         received = instrument.lots_down(answer.quantity * (1 - fee))
         assert instrument.refusal(Side.BUY, answer.quantity, answer.limit_price, price) is None

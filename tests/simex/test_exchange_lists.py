@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from simex.venue import FillModel
+from simex.venue import DEFAULT_INSTRUMENTS, FillModel
 from tests.simex.wire import BOB, Client, Floor, floor
 
 pytestmark = [pytest.mark.spec("SIM-1", "ORD-6")]
@@ -229,8 +230,12 @@ def test_opoco_cancelled_after_a_partial_fill_frees_what_was_received(at: Floor,
     link = alice.listen()
     alice.delete("order", symbol="BTCUSDT", origClientOrderId="target")
     assert told(alice.events(link)) == [
-        "entry CANCELED/CANCELED", "target CANCELED/CANCELED", "stop CANCELED/CANCELED", "list ALL_DONE/ALL_DONE", "balances",
-    ]  # fmt: skip
+        "entry CANCELED/CANCELED",
+        "target CANCELED/CANCELED",
+        "stop CANCELED/CANCELED",
+        "list ALL_DONE/ALL_DONE",
+        "balances",
+    ]
     assert alice.balance("BTC") == (D("10.4995"), 0)
     assert alice.balance("USDT") == (D(100_000) - D("0.5") * 59_900, 0)
     at.exchange.check_books()
@@ -305,10 +310,6 @@ def test_bad_entry_lists_are_refused_as_a_whole(alice: Client, path: str, change
 
 
 def test_symbol_without_opo_refuses_it() -> None:
-    from dataclasses import replace
-
-    from simex.venue import DEFAULT_INSTRUMENTS
-
     at = floor(instruments=[replace(DEFAULT_INSTRUMENTS[0], opo_allowed=False)])
     at.tick("60000")
     refused = Client(at).refused("POST", "orderList/opoco", **WORKING)

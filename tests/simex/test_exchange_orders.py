@@ -1,15 +1,16 @@
-"""Single orders: types, fills, stops, filters, cancels and queries. Prices: half spread 6.00 and 2 bps slippage at 60000."""
+"""Single orders: types, fills, stops, filters, cancels and queries."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from simex.venue import FillModel
-from tests.simex.wire import ALICE, BOB, Client, Floor, floor
+from simex.venue import DEFAULT_INSTRUMENTS, FillModel, HttpRequest
+from tests.simex.wire import ALICE, BOB, Client, Floor, accepted, floor, secret_of, sign
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
@@ -362,7 +363,8 @@ REFUSED = [
     ({"quantity": "0.010001"}, -1013, "Filter failure: LOT_SIZE"),
     ({"quantity": "9001"}, -1013, "Filter failure: LOT_SIZE"),
     ({"quantity": "0.00008"}, -1013, "Filter failure: NOTIONAL"),
-    ({"type": "MARKET", "price": None, "timeInForce": None, "quantity": "121"}, -1013, "Filter failure: MARKET_LOT_SIZE"),
+    ({"type": "MARKET", "price": None, "timeInForce": None, "quantity": "121"}, -1013,
+     "Filter failure: MARKET_LOT_SIZE"),
     ({"quantity": "2"}, -2010, "Account has insufficient balance for requested action."),
 ]  # fmt: skip
 
@@ -541,10 +543,62 @@ def test_market_order_before_the_first_price_expires_unfilled() -> None:
 
 
 def test_parameters_may_come_as_form_body(at: Floor) -> None:
-    from simex.venue import HttpRequest
-    from tests.simex.wire import accepted, secret_of, sign
-
     body = f"quantity=0.01&side=BUY&symbol=BTCUSDT&timestamp={at.now_ms}&type=MARKET"
     body += f"&signature={sign(secret_of(ALICE), body)}"
     request = HttpRequest("POST", "/api/v3/order", {"x-mbx-apikey": ALICE}, body.encode())
     assert accepted(at.exchange.rest(request, at.now_ms))["status"] == "FILLED"
+
+
+def test_fill_or_kill_counts_other_clients_orders(at: Floor, alice: Client, bob: Client) -> None:
+    at.tick("60000", liquidity="0.1")
+    alice.sell(**limit("0.1", "60001"))
+    alice.sell(**limit("0.1", "60002"))
+    assert bob.buy(**limit("0.3", "60001", "FOK"))["status"] == "EXPIRED"
+    answer = bob.buy(**limit("0.3", "60002", "FOK"))
+    assert answer["status"] == "FILLED"
+    assert [fill["price"] for fill in answer["fills"]] == ["60000.01000000", "60001.00000000", "60002.00000000"]
+    at.exchange.check_books()
+
+
+def test_waiting_buy_stop_that_can_no_longer_pay_expires_with_what_it_got() -> None:
+    at = floor(balances={"USDT": D(620)}, model=SHARP)
+    at.tick("60000")
+    alice = Client(at)
+    order_id = alice.buy(type="STOP_LOSS", quantity="0.01", stopPrice="61000")["orderId"]
+    at.tick("61500", liquidity="0.004")
+    assert alice.order(order_id)["status"] == "PARTIALLY_FILLED"
+    at.tick("70000")
+    order = alice.order(order_id)
+    assert (order["status"], order["executedQty"], order["expiryReason"]) == ("EXPIRED", "0.00400000", "REJECTED")
+    at.exchange.check_books()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"type": "MARKET", "quoteOrderQty": "10"}, -1128),
+        ({"type": "MARKET", "quantity": None}, -1102),
+        ({"type": "MARKET", "quantity": None, "quoteOrderQty": "0"}, -1013),
+        ({"type": "MARKET", "quantity": None, "quoteOrderQty": "1"}, -1013),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "59000", "quoteOrderQty": "10"}, -1106),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "0"}, -1013),
+        ({"type": "STOP_LOSS"}, -1102),
+        ({"type": "STOP_LOSS", "trailingDelta": "100"}, -2010),
+        ({"type": "STOP_LOSS", "stopPrice": "2000000"}, -1013),
+        ({"type": "LIMIT_MAKER", "price": "59000", "pegPriceType": "PRIMARY_PEG"}, -2010),
+    ],
+    ids=str,
+)
+def test_bad_combinations_are_refused(alice: Client, change: dict[str, str | None], code: int) -> None:
+    wish = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "0.01", **change}
+    assert alice.refused("POST", "order", **wish)[0] == code
+
+
+def test_open_orders_of_a_symbol_are_limited() -> None:
+    at = floor(instruments=[replace(DEFAULT_INSTRUMENTS[0], max_num_orders=2)], model=SHARP)
+    at.tick("60000")
+    alice = Client(at)
+    for _ in range(2):
+        alice.buy(**limit("0.001", "59000"))
+    wish = {"symbol": "BTCUSDT", "side": "BUY", **limit("0.001", "59000")}
+    assert alice.refused("POST", "order", **wish) == (-1013, "Filter failure: MAX_NUM_ORDERS")

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from simex.exchange import Exchange
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, HttpRequest, HttpResponse, InstrumentSpec
 
-START_MS = 1_790_000_040_000  # A full minute.
+START_MS = 1_790_000_100_000  # A full minute, and five.
 ALICE, BOB = "alice-key", "bob-key"
 PLENTY = {"USDT": Decimal(100_000), "BTC": Decimal(10)}
 
@@ -88,7 +88,7 @@ class Client:
     def sell(self, **params: object) -> Any:
         return self.post("order", symbol="BTCUSDT", side="SELL", **params)
 
-    def balance(self, asset: str) -> tuple[Decimal, Decimal]:
+    def balance(self, asset: str) -> tuple[Decimal | int, Decimal | int]:
         """Free and locked."""
         held = {entry["asset"]: entry for entry in self.get("account")["balances"]}
         return Decimal(held[asset]["free"]), Decimal(held[asset]["locked"])

@@ -58,6 +58,7 @@ READINGS_MAX = 5  # disturbed account readings in a row before one is taken as i
 
 NO_SUCH_ORDER = -2013
 BAD_TIMESTAMP = -1021
+TOO_MANY_ORDERS = -1015
 FATAL_CODES = {
     -1002: "this key may not do that: check the key's permissions at the venue",
     -1022: "the signature was refused: check that the API secret belongs to the API key",
@@ -383,7 +384,7 @@ class Session:
             return self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = codec.outcome(answer.status, error)
-        if kind in ("limited", "banned"):
+        if kind in ("limited", "banned") and error.code != TOO_MANY_ORDERS:  # that one holds up placements only
             retry_after = answer.headers.get("retry-after", "")
             hold = self.budget.banned if kind == "banned" else self.budget.limited
             hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)

@@ -1,0 +1,498 @@
+"""The processes of `surefoot run`: started in order, watched, started again when they fail, stopped in order.
+
+Rules. The trader is started again after a crash, later each time; the simulated exchange is not, because its account
+would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
+which leaves protection resting at the venue, and then the exchange. Children are in sessions of their own, so that a
+Ctrl-C reaches this process alone, and they end by themselves when it is gone. Real keys are given to nobody in paper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from surefoot.config import Mode, Settings
+from surefoot.control import ControlError, read_view, socket_path, watch_views
+from surefoot.core.model import INTERVAL_MS, MS_PER_DAY
+from surefoot.core.view import View
+
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+STEADY_S = 60.0  # a process that ran this long has recovered: the next crash pauses shortly again
+TRADER_GRACE_S = 10.0
+EXCHANGE_GRACE_S = 5.0
+EXCHANGE_START_S = 60.0
+OUTPUT_GRACE_S = 1.0
+LOOK_AGAIN_S = 0.05
+LAST_VIEW_WAIT_S = 5.0
+LINE_BYTES_MAX = 1 << 20
+HISTORY_DAYS_MAX = 60
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+# Ends that starting again cannot mend: as asked, wrong settings, a journal that is in use.
+LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
+
+REAL_KEYS = tuple(f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE"))
+PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
+
+
+# The rest of the fill model that the simulated exchange's command line has no options for.
+_FIXED_COSTS = {"half_spread_bps": Decimal(1), "slippage_bps": Decimal(2), "volume_share_pct": Decimal(10)}
+
+
+class Child:
+    """One process: its lines as they come, its last complaint, and its end."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]
+    ) -> None:
+        """`on_line` gets each line of its stdout."""
+        self.name = name
+        self.complaint = ""  # the last line of its stderr
+        self._command = command
+        self._env = env
+        self._on_line = on_line
+        self._process: asyncio.subprocess.Process | None = None
+        self._readers: list[asyncio.Task[None]] = []
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Raises OSError when the system cannot start it."""
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            env=dict(self._env),
+            start_new_session=True,
+            limit=LINE_BYTES_MAX,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._readers = [
+            asyncio.create_task(_each_line(self._process.stdout, self._on_line)),
+            asyncio.create_task(_each_line(self._process.stderr, self._note_complaint)),
+        ]
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended and been heard out; below zero when a signal ended it."""
+        assert self._process is not None, f"{self.name} was never started"
+        code = await self._process.wait()
+        await asyncio.wait(self._readers, timeout=OUTPUT_GRACE_S)
+        return code
+
+    async def stop(self, grace_s: float) -> bool:
+        """Ask it to end and wait; kill it after `grace_s`. Whether it ended by itself."""
+        if self._process is None or self._process.returncode is not None:
+            return True
+        self._send(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+            return True
+        self._send(signal.SIGKILL)
+        await self._process.wait()
+        return False
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _note_complaint(self, line: str) -> None:
+        if line.strip():
+            self.complaint = line.strip()
+
+
+class Kept:
+    """A process that is started again when it fails, after a pause that grows."""
+
+    def __init__(
+        self,
+        make: Callable[[], Child],
+        lasting: Callable[[int], bool],
+        report: Callable[[str], None],
+        pauses_s: Sequence[float] = PAUSES_S,
+    ) -> None:
+        """`lasting` says of an exit code that starting again would not help."""
+        self.restarts = 0
+        self.child: Child | None = None
+        self._make = make
+        self._lasting = lasting
+        self._report = report
+        self._pauses_s = pauses_s
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Until it is stopped or an end is lasting; the exit code of that end."""
+        failures = 0
+        while True:
+            started_s = time.monotonic()
+            self.child = self._make()
+            await self.child.start()
+            if self._stopping.is_set():  # told while it was being started
+                await self.child.stop(0)
+            code = await self.child.wait()
+            if self._stopping.is_set() or self._lasting(code):
+                return code
+            failures = 0 if time.monotonic() - started_s >= STEADY_S else failures
+            pause_s = self._pauses_s[min(failures, len(self._pauses_s) - 1)]
+            failures += 1
+            self._report(f"{ended(self.child, code)}; starting it again in {pause_s:g} s")
+            if await self._stopped_within(pause_s):
+                return code
+            self.restarts += 1
+
+    async def stop(self, grace_s: float) -> bool:
+        """End it for good; whether it ended by itself."""
+        self._stopping.set()
+        return self.child is None or await self.child.stop(grace_s)
+
+    async def _stopped_within(self, pause_s: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._stopping.wait()
+        return self._stopping.is_set()
+
+
+def ended(child: Child, code: int) -> str:
+    """How a process ended, in words."""
+    try:
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    except ValueError:
+        how = f"was ended by signal {-code}"
+    return f"{child.name} {how}" + (f": {child.complaint}" if child.complaint else "")
+
+
+class StartError(Exception):
+    """The run cannot go on; the text is one line for a person."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Screen(Protocol):
+    """Where the run is shown."""
+
+    def note(self, text: str) -> None: ...
+
+    def show(self, view: View) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run. `options` is how the trader is told its settings; the journal's place is among `settings`.
+
+    `symbols_are_default`: then a replay trades the symbols of its files. `for_s` is None for a run without end.
+    """
+
+    settings: Settings
+    options: tuple[str, ...]
+    symbols_are_default: bool
+    env: Mapping[str, str]
+    replay: tuple[str, ...] = ()
+    gaps: str = "refuse"
+    for_s: float | None = None
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether market time is not this machine's time."""
+        speed = self.settings.paper.speed
+        return self.settings.mode is Mode.PAPER and (speed == "max" or float(speed) != 1)
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a run ended; `seconds` are since its start, `milestones_s` by name."""
+
+    code: int
+    why: str
+    seconds: float = 0.0
+    restarts: int = 0
+    milestones_s: dict[str, float] = field(default_factory=dict)
+    last_view: View | None = None
+
+
+class Run:
+    """One `surefoot run`, from the start of the first process to the end of the last."""
+
+    def __init__(self, job: Job, screen: Screen) -> None:
+        self._job = job
+        self._screen = screen
+        self._socket = socket_path(job.settings.store.journal_path)
+        self._milestones_s: dict[str, float] = {}
+        self._last_view: View | None = None
+        self._listening: asyncio.Future[dict[str, Any]]
+        self._tape_end = asyncio.Event()
+        self._signals: list[signal.Signals] = []
+        self._told_to_stop = asyncio.Event()
+        self._exchange: Child | None = None
+        self._trader: Kept | None = None
+        self._started_s = time.monotonic()
+
+    async def go(self) -> Ended:
+        """Run until there is a reason to stop, then stop everything. Raises StartError when it cannot begin."""
+        self._listen_for_signals()
+        try:
+            ended_run = await self._begin_and_watch()
+        finally:
+            await self._stop_exchange()
+        ended_run.seconds = time.monotonic() - self._started_s
+        ended_run.milestones_s, ended_run.last_view = self._milestones_s, self._last_view
+        ended_run.restarts = self._trader.restarts if self._trader else 0
+        return ended_run
+
+    # -- begin ------------------------------------------------------------------------------------------------
+
+    async def _begin_and_watch(self) -> Ended:
+        stops: dict[asyncio.Task[Any], Callable[[], Ended]] = {
+            asyncio.create_task(self._told_to_stop.wait()): self._why_told
+        }
+        if self._job.for_s is not None:
+            stops[asyncio.create_task(asyncio.sleep(self._job.for_s))] = self._why_time
+        try:
+            if self._job.settings.mode is Mode.PAPER:
+                begin: asyncio.Task[Any] = asyncio.create_task(self._start_exchange())
+                done, _ = await asyncio.wait({begin, *stops}, return_when=asyncio.FIRST_COMPLETED)
+                if begin not in done:
+                    begin.cancel()
+                    return stops[done.pop()]()
+                begin.result()
+            return await self._trade_until(stops)
+        finally:
+            for task in stops:
+                task.cancel()
+
+    async def _start_exchange(self) -> None:
+        self._listening = asyncio.get_running_loop().create_future()
+        child = self._exchange = Child(
+            "the simulated exchange", self._exchange_command(), _without_keys(self._job.env), self._exchange_said
+        )
+        await child.start()
+        end = asyncio.create_task(child.wait())
+        waited: set[asyncio.Future[Any]] = {end, self._listening}
+        await asyncio.wait(waited, timeout=EXCHANGE_START_S, return_when=asyncio.FIRST_COMPLETED)
+        if not self._listening.done():
+            raise _exchange_failed(child, end.result() if end.done() else None, bool(self._job.replay))
+        self._milestone("exchange up", f"{self._listening.result()['rest']}")
+
+    def _exchange_command(self) -> list[str]:
+        settings, replay = self._job.settings, self._job.replay
+        paper = settings.paper
+        command = [sys.executable, "-m", "simex", "--parent-pid", str(os.getpid()), "--speed", paper.speed]
+        command += ["--seed", str(paper.seed), "--balance", f"USDT={paper.balance_usdt:f}"]
+        command += ["--fee-bps", f"{paper.fee_bps:f}", *_fill_model(settings)]
+        if replay:
+            # Candles that are not closed are for watchers; without them a replay is several times as fast.
+            forming = "no" if paper.speed == "max" else "yes"
+            command += ["--wait-for-account", "--gaps", self._job.gaps, "--forming-klines", forming]
+            return [*command, "--replay", *replay]
+        symbols = ",".join(settings.market.symbols)
+        return [*command, "--symbols", symbols, "--history-days", str(_history_days(settings))]
+
+    def _exchange_said(self, line: str) -> None:
+        with suppress(ValueError):
+            said = json.loads(line)
+            if said.get("event") == "listening" and not self._listening.done():
+                self._listening.set_result(said)
+            elif said.get("event") == "tape_end":
+                self._tape_end.set()
+
+    def _make_trader(self) -> Child:
+        command = [sys.executable, "-m", "surefoot", "trade", "--parent-pid", str(os.getpid()), *self._job.options]
+        command += ["--set", f"store.journal_path={self._job.settings.store.journal_path}"]
+        if self._job.settings.mode is not Mode.PAPER:
+            return Child("the trader", command, self._job.env, self._screen.note)
+        market = self._listening.result()
+        command += ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
+        command += ["--paced"] if self._job.is_paced else []
+        env = {**_without_keys(self._job.env), PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
+        return Child("the trader", command, env, self._screen.note)
+
+    def _replayed_symbols(self, on_tape: list[str]) -> list[str]:
+        """The symbols of the files, in the order of the settings as far as they are in both."""
+        known = self._job.settings.market.symbols
+        if not self._job.replay:
+            return []
+        if self._job.symbols_are_default:
+            symbols = [*(s for s in known if s in on_tape), *(s for s in on_tape if s not in known)]
+            return ["--set", f"market.symbols={','.join(symbols)}"]
+        absent = [symbol for symbol in known if symbol not in on_tape]
+        if absent:
+            text = f"market.symbols: {', '.join(absent)} not in the replayed files; they hold {', '.join(on_tape)}"
+            raise StartError(text, EXIT_USAGE)
+        return []
+
+    # -- watch ------------------------------------------------------------------------------------------------
+
+    async def _trade_until(self, stops: Mapping[asyncio.Task[Any], Callable[[], Ended]]) -> Ended:
+        self._trader = Kept(self._make_trader, self._is_lasting, self._screen.note)
+        trader = asyncio.create_task(self._trader.run())
+        watch = asyncio.create_task(self._watch())
+        reasons: dict[asyncio.Task[Any], Callable[[], Ended]] = {**stops, trader: lambda: self._why_trader(trader)}
+        own: list[asyncio.Task[Any]] = [trader, watch]
+        if self._exchange is not None:
+            exchange, tape = asyncio.create_task(self._exchange.wait()), asyncio.create_task(self._tape_end.wait())
+            reasons |= {
+                exchange: lambda: self._why_exchange(exchange),
+                tape: lambda: Ended(EXIT_OK, "the replay has ended"),
+            }
+            own += [exchange, tape]
+        try:
+            done, _ = await asyncio.wait([*reasons, watch], return_when=asyncio.FIRST_COMPLETED)
+            if watch in done:
+                watch.result()
+            # By the order in which they are listed, when several came at once.
+            ended_run = next(why for task, why in reasons.items() if task in done)()
+            await self._take_last_view()
+            return ended_run
+        finally:
+            await self._stop_trader()
+            for task in own:
+                task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for view in watch_views(self._socket):
+                    self._see(view)
+            except ControlError as problem:
+                raise StartError(str(problem), EXIT_FAILED) from None
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _see(self, view: View) -> None:
+        self._last_view = view
+        for name, happened in milestones(view):
+            if happened:
+                self._milestone(name)
+        self._screen.show(view)
+
+    async def _take_last_view(self) -> None:
+        """The picture after the last event, for the summary."""
+        with suppress(ControlError):
+            view = await asyncio.to_thread(read_view, self._socket, LAST_VIEW_WAIT_S)
+            if view is not None:
+                self._see(view)
+
+    def _milestone(self, name: str, detail: str = "") -> None:
+        if name in self._milestones_s:
+            return
+        seconds = self._milestones_s[name] = time.monotonic() - self._started_s
+        self._screen.note(f"{seconds:6.2f} s  {name}" + (f" ({detail})" if detail else ""))
+
+    def _is_lasting(self, code: int) -> bool:
+        # A venue that cannot be reached at the start is a mistake to be told; later it is a night to be survived.
+        return code in LASTING or (code == EXIT_VENUE and "trader up" not in self._milestones_s)
+
+    # -- end --------------------------------------------------------------------------------------------------
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._signals.append(number)
+        self._told_to_stop.set()
+
+    def _why_told(self) -> Ended:
+        if self._signals[0] is signal.SIGINT:
+            return Ended(EXIT_INTERRUPTED, "stopped by Ctrl-C")
+        return Ended(EXIT_OK, "stopped by SIGTERM")
+
+    def _why_time(self) -> Ended:
+        return Ended(EXIT_OK, f"the {self._job.for_s:g} s are over")
+
+    def _why_trader(self, trader: asyncio.Task[int]) -> Ended:
+        assert self._trader is not None
+        child, code = self._trader.child, trader.result()
+        assert child is not None
+        if code == EXIT_OK:
+            return Ended(EXIT_OK, "the trader was stopped from outside")
+        return Ended(code, child.complaint.removeprefix("surefoot: ") or ended(child, code))
+
+    def _why_exchange(self, exchange: asyncio.Task[int]) -> Ended:
+        assert self._exchange is not None
+        return Ended(EXIT_FAILED, f"{ended(self._exchange, exchange.result())}; its account is gone, start a new run")
+
+    async def _stop_trader(self) -> None:
+        assert self._trader is not None
+        if not await self._trader.stop(TRADER_GRACE_S):
+            self._screen.note(f"the trader did not end within {TRADER_GRACE_S:g} s and was killed")
+
+    async def _stop_exchange(self) -> None:
+        if self._exchange is not None:
+            await self._exchange.stop(EXCHANGE_GRACE_S)
+
+
+def milestones(view: View) -> list[tuple[str, bool]]:
+    """What a picture shows to have happened, in the order in which it does."""
+    filled = bool(view.positions or view.round_trip_count or any(order.filled for order in view.orders))
+    return [
+        ("trader up", True),
+        ("first price", any(price.price is not None for price in view.prices)),
+        ("first order", filled or bool(view.orders)),
+        ("first fill", filled),
+    ]
+
+
+def _exchange_failed(child: Child, code: int | None, is_replay: bool) -> StartError:
+    if code is None:
+        return StartError(f"the simulated exchange said nothing for {EXCHANGE_START_S:g} s", EXIT_FAILED)
+    text = child.complaint.removeprefix("simex: ") or ended(child, code)
+    if code == EXIT_USAGE:
+        return StartError(text, EXIT_DATA if is_replay else EXIT_USAGE)
+    return StartError(text, code if code == EXIT_IN_USE else EXIT_FAILED)
+
+
+def _fill_model(settings: Settings) -> list[str]:
+    """Raises StartError for costs that the exchange's own command line cannot be given."""
+    costs = settings.costs
+    for name, fixed in _FIXED_COSTS.items():
+        if (value := getattr(costs, name)) != fixed:
+            raise StartError(f"costs.{name} = {value}: fixed at {fixed} in paper mode, for backtests only", EXIT_USAGE)
+    return ["--path", costs.path]
+
+
+def _history_days(settings: Settings) -> int:
+    """Days that hold the candles wanted before the first signal, and one more for the incomplete one."""
+    wanted_ms = settings.market.warmup_candles * INTERVAL_MS[settings.market.interval]
+    return min(math.ceil(wanted_ms / MS_PER_DAY) + 1, HISTORY_DAYS_MAX)
+
+
+def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in REAL_KEYS}
+
+
+async def _each_line(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # a line without an end: what is read of it is dropped
+            continue
+        if not line:
+            return
+        on_line(line.decode(errors="replace").rstrip("\n"))
+
+
+def new_paper_journal(folder: Path, now_s: float) -> Path:
+    """Where the journal of a paper run that starts now goes; folders sort by time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
+    return folder / f"paper-{stamp}-{int(now_s * 1000) % 1000:03d}.sqlite"

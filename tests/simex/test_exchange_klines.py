@@ -1,0 +1,159 @@
+"""Candles are aggregated exactly: against a brute-force sum of the prints, for every interval."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simex.klines import INTERVALS, interval_bounds
+from simex.venue import Candle
+from tests.simex.wire import START_MS, Floor, accepted, floor, public
+
+pytestmark = [pytest.mark.spec("SIM-1", "DATA-1")]
+MINUTE_MS = 60_000
+QUARTER = Decimal("0.25")
+Print = tuple[int, Decimal, Decimal]
+
+prints = st.lists(
+    st.tuples(
+        st.integers(0, 400_000),
+        st.integers(1, 10_000_000).map(lambda ticks: Decimal(ticks) / 100),
+        st.integers(0, 10**9).map(lambda amount: Decimal(amount).scaleb(-8)),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def brute_force(done: list[Print], interval: str) -> list[list[object]]:
+    """Rows of /klines from the bare prints."""
+    rows: dict[int, list[Print]] = {}
+    for one in done:
+        rows.setdefault(interval_bounds(interval, one[0])[0], []).append(one)
+    return [
+        [
+            open_ms,
+            f"{held[0][1]:.8f}",
+            f"{max(price for _, price, _ in held):.8f}",
+            f"{min(price for _, price, _ in held):.8f}",
+            f"{held[-1][1]:.8f}",
+            f"{sum(volume for _, _, volume in held):.8f}",
+            interval_bounds(interval, open_ms)[1] - 1,
+            f"{sum(price * volume for _, price, volume in held):.8f}",
+            len(held),
+        ]
+        for open_ms, held in rows.items()
+    ]
+
+
+def rows_of(at: Floor, interval: str) -> list[list[object]]:
+    return [row[:9] for row in accepted(public(at, f"klines?symbol=BTCUSDT&interval={interval}&limit=1000"))]
+
+
+@given(prints, st.sampled_from(sorted(INTERVALS)))
+def test_rest_and_stream_candles_equal_the_brute_force_sum(gaps: list[Print], interval: str) -> None:
+    at = floor(forming_klines=False)
+    link = at.open(f"/ws/btcusdt@kline_{interval}")
+    done: list[Print] = []
+    for gap_ms, price, volume in gaps:
+        at.now_ms += gap_ms
+        at.exchange.tick("BTCUSDT", price, volume, Decimal(0), at.now_ms)
+        done.append((at.now_ms, price, volume))
+    expected = brute_force(done, interval)
+    assert rows_of(at, interval) == expected
+    at.exchange.roll(at.now_ms + 32 * 24 * 60 * MINUTE_MS)
+    told = [frame["k"] for frame in at.heard(link)]
+    assert [[k["t"], k["o"], k["h"], k["l"], k["c"], k["v"], k["T"], k["q"], k["n"]] for k in told] == expected
+    assert [k["f"] for k in told] == [1, *(k["L"] + 1 for k in told[:-1])]
+
+
+def ticked(candle: Candle) -> list[Print]:
+    """The four prints of a candle as the tape makes them."""
+    quarter = (candle.volume * QUARTER).quantize(Decimal("0.00000001"))
+    length_ms = candle.interval_ms
+    return [
+        (candle.open_ms, candle.open, quarter),
+        (candle.open_ms + length_ms // 4, candle.low, quarter),
+        (candle.open_ms + length_ms // 2, candle.high, quarter),
+        (candle.end_ms - 1, candle.close, candle.volume - 3 * quarter),
+    ]
+
+
+def candles(count: int, interval_ms: int, start_ms: int) -> list[Candle]:
+    made = []
+    for number in range(count):
+        price = Decimal(100 + number * 7 % 13)
+        made.append(
+            Candle(
+                start_ms + number * interval_ms, interval_ms, price, price + number % 5, price - 1 - number % 3,
+                price - 1, Decimal(number * 100_000_007 + 3).scaleb(-8),
+            )
+        )  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize("base_ms", [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS])
+def test_history_finished_candles_and_single_prints_give_the_same_klines(base_ms: int) -> None:
+    start_ms = START_MS - START_MS % (24 * 60 * MINUTE_MS)
+    tape = candles(60, base_ms, start_ms)
+    one_by_one, in_one_go, as_history = (floor(forming_klines=False) for _ in range(3))
+    streams = [at.open("/ws/btcusdt@kline_1h/btcusdt@kline_4h") for at in (one_by_one, in_one_go)]
+    for candle in tape:
+        for at_ms, price, volume in ticked(candle):
+            one_by_one.exchange.tick("BTCUSDT", price, volume, Decimal(0), at_ms)
+        opening = ticked(candle)[0]
+        in_one_go.exchange.tick("BTCUSDT", opening[1], opening[2], Decimal(0), opening[0])
+        in_one_go.exchange.finish_candle("BTCUSDT", candle)
+    as_history.exchange.load_history("BTCUSDT", tape)
+    for at in (one_by_one, in_one_go, as_history):
+        at.now_ms = tape[-1].end_ms - 1
+        at.exchange.roll(tape[-1].end_ms)
+    for interval in ("1h", "4h", "1d"):
+        assert rows_of(one_by_one, interval) == rows_of(in_one_go, interval) == rows_of(as_history, interval)
+    told = [at.heard(link) for at, link in zip((one_by_one, in_one_go), streams, strict=True)]
+    assert told[0] == told[1] != []
+    assert in_one_go.exchange.last_price("BTCUSDT") == tape[-1].close
+
+
+def test_candle_can_be_finished_without_its_opening_print_but_not_after_later_ones() -> None:
+    at = floor(forming_klines=False)
+    first, second = candles(2, MINUTE_MS, START_MS)
+    at.exchange.finish_candle("BTCUSDT", first)
+    at.now_ms = first.end_ms - 1
+    assert rows_of(at, "1m") == brute_force(ticked(first), "1m")
+    at.exchange.tick("BTCUSDT", second.open, Decimal(1), Decimal(1), second.open_ms + 1)
+    with pytest.raises(ValueError):
+        at.exchange.finish_candle("BTCUSDT", second)
+
+
+def test_history_must_be_in_order_and_before_the_first_print() -> None:
+    at = floor()
+    first, second = candles(2, MINUTE_MS, START_MS)
+    with pytest.raises(ValueError):
+        at.exchange.load_history("BTCUSDT", [second, first])
+    at.exchange.load_history("BTCUSDT", [first])
+    assert at.exchange.last_price("BTCUSDT") == first.close
+    at.exchange.tick("BTCUSDT", Decimal(1), Decimal(1), Decimal(1), second.open_ms)
+    with pytest.raises(ValueError):
+        at.exchange.load_history("BTCUSDT", [second])
+
+
+def test_weeks_open_on_monday_and_months_on_their_first_day() -> None:
+    # 2024-02-29 12:00 UTC was a Thursday.
+    at_ms = 1_709_208_000_000
+    assert interval_bounds("1w", at_ms) == (1_708_905_600_000, 1_709_510_400_000)
+    assert interval_bounds("1M", at_ms) == (1_706_745_600_000, 1_709_251_200_000)
+    assert interval_bounds("1M", 1_735_689_599_999)[1] == 1_735_689_600_000
+
+
+def test_newest_rows_are_found_across_gaps() -> None:
+    at = floor()
+    tape = [candle for candle in candles(100, MINUTE_MS, START_MS) if (candle.open_ms // MINUTE_MS) % 10 < 2]
+    at.exchange.load_history("BTCUSDT", tape)
+    at.now_ms = tape[-1].end_ms
+    rows = json.loads(public(at, "klines?symbol=BTCUSDT&interval=1m&limit=15").body)
+    assert [row[0] for row in rows] == [candle.open_ms for candle in tape[-15:]]
