@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from simex.exchange import Exchange
-from simex.market import CandleTape
+from simex.market import Market
 from simex.signing import hmac_signature
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
@@ -92,14 +92,15 @@ class Stage:
         instruments: Sequence[InstrumentSpec] | None = None,
         fates: Planned | None = None,
         engine_maker: Callable[[Settings, Script], Engine] | None = None,
-        tape: CandleTape | None = None,
+        tape: Market | None = None,
+        balances: Mapping[str, Decimal] | None = None,
         latency_ms: int = 10,
     ) -> None:
         self.settings = settings
         self.script = Script()
         self.planned = fates if fates is not None else Planned()
         specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]
-        account = AccountSpec(KEYS.api_key, KEYS.secret, {"USDT": Decimal(usdt)})
+        account = AccountSpec(KEYS.api_key, KEYS.secret, {"USDT": Decimal(usdt), **(balances or {})})
         self.exchange = Exchange(specs, [account], model=FillModel(), forming_klines=False)
         self.journal: list[tuple[str, bytes]] = []
         self.sent: list[Command] = []  # commands since the last look

@@ -111,8 +111,16 @@ class Book:
 
     def best(self) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]] | None:
         """Best bid and ask with their quantities, clients' orders included; None before the first price."""
+        quote = self.quote
+        if quote is not None and self._market_leads(quote):  # most prints: no client is nearer than the market
+            shown = self._shown_liquidity()
+            return (quote[0], shown), (quote[1], shown)
         bids, asks = self.levels("BUY"), self.levels("SELL")
         return (bids[0], asks[0]) if bids and asks else None
+
+    def _market_leads(self, quote: tuple[Decimal, Decimal]) -> bool:
+        behind_bid = not self.bids or self.bids[0].ticket.price < quote[0]
+        return behind_bid and (not self.asks or self.asks[0].ticket.price > quote[1])
 
     def levels(self, side: Side) -> list[tuple[Decimal, Decimal]]:
         """Price levels of one side with their quantities, best first."""
@@ -123,9 +131,16 @@ class Book:
         }
         quote = self.quote
         if quote is not None:
-            price = quote[0] if side == "BUY" else quote[1]
+            price = self._shown_price(side, quote)
             levels[price] = levels.get(price, ZERO) + self._shown_liquidity()
         return sorted(levels.items(), reverse=side == "BUY")
+
+    def _shown_price(self, side: Side, quote: tuple[Decimal, Decimal]) -> Decimal:
+        """A book never shows itself crossed: where a client wants more than there was, the market's level retreats."""
+        tick = self.spec.tick_size
+        if side == "BUY":
+            return min(quote[0], self.asks[0].ticket.price - tick) if self.asks else quote[0]
+        return max(quote[1], self.bids[0].ticket.price + tick) if self.bids else quote[1]
 
     def _shown_liquidity(self) -> Decimal:
         """A market level is never empty: where a tick's liquidity is used up, one lot stays in sight."""

@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     option("--path", choices=("worst", "best"), default="worst", help="order of a candle's extremes (default worst)")
     option("--balance", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")
     option("--fee-bps", type=_amount, default=Decimal(10), help="maker and taker fee in basis points (default 10)")
+    option("--half-spread-bps", type=_amount, default=Decimal(1), help="half of bid to ask (default 1)")
+    option("--slippage-bps", type=_amount, default=Decimal(2), help="worsening of a taker's price (default 2)")
+    option("--volume-share-pct", type=_share, default=Decimal(10), help="share of volume for clients (default 10)")
     option("--api-key", help="default: derived from the seed")
     option("--secret", help="default: derived from the seed")
     option("--forming-klines", choices=("yes", "no"), default="yes", help="send klines that are not closed yet")
@@ -142,6 +145,13 @@ def _amount(text: str) -> Decimal:
     raise argparse.ArgumentTypeError(f"{text!r} is not an amount")
 
 
+def _share(text: str) -> Decimal:
+    share = _amount(text)
+    if not 0 < share <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share in percent; give more than 0, at most 100")
+    return share
+
+
 def _balance(text: str) -> tuple[str, Decimal]:
     asset, separator, amount = text.partition("=")
     if not separator or not asset.isalnum():
@@ -175,6 +185,7 @@ def _generated(options: argparse.Namespace) -> Scene:
             start_ms,
             print_every_ms=options.print_every_ms,
             history_days=options.history_days,
+            volume_share=options.volume_share_pct / 100,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -208,7 +219,9 @@ def _replayed(options: argparse.Namespace) -> Scene:
     if silent:
         raise UsageError(f"{silent[0]} has no candle from --start-ms {start_ms} to {end_ms}")
     # Watchers see every tick at a finite speed; at unlimited speed only those on which something depends.
-    market = CandleTape(played, path=options.path, always_tick=options.speed != MAX_SPEED)
+    always_tick = options.speed != MAX_SPEED
+    volume_share = options.volume_share_pct / 100
+    market = CandleTape(played, path=options.path, always_tick=always_tick, volume_share=volume_share)
     history = {symbol: [c for c in series if c.open_ms < start_ms] for symbol, series in tape.candles.items()}
     return Scene(market, market.start_ms, tape.instruments, history)
 
@@ -228,10 +241,16 @@ def _derived(what: str, seed: int) -> str:
 
 
 def _exchange(options: argparse.Namespace, scene: Scene, account: AccountSpec) -> Exchange:
+    model = FillModel(
+        half_spread_bps=options.half_spread_bps,
+        slippage_bps=options.slippage_bps,
+        volume_share=options.volume_share_pct / 100,
+        path=options.path,
+    )
     exchange = Exchange(
         scene.instruments,
         (account,),
-        model=FillModel(path=options.path),
+        model=model,
         forming_klines=options.forming_klines == "yes",
     )
     for symbol, candles in scene.history.items():

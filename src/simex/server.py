@@ -3,7 +3,8 @@
 Rules: the exchange decides everything, this module moves bytes and time. Targets and bodies reach the exchange exactly
 as received. At speed 1 the clock is the wall clock. At any other speed the clock is market time: it stands still
 between events, and after each event a barrier (ping, wait for pong) makes sure that every client has digested what it
-was sent, account frames before market frames, before time goes on.
+was sent, account frames before market frames, before time goes on. What time it is stands in those pings, and in an
+unasked pong ahead of the frames.
 """
 
 from __future__ import annotations
@@ -303,6 +304,8 @@ class Server:
         for number, text in frames:
             link = self._links.get(number)
             if link is not None:
+                if not self._is_real_time:
+                    link.tell_clock(self._clock_ms)
                 link.send(text)
                 if link.kind == "ws_api" and not link.has_account and _tells_subscription(text):
                     link.has_account = True
@@ -475,6 +478,7 @@ class _Link:
         self._sent_at_ping = 0
         self._digested = 0
         self._awaited: bytes | None = None
+        self._told_ms: int | None = None
         self.wake_ms: int | None = None
         # A pong nobody asked for does not keep a link alive.
         self._recent_pings: deque[bytes] = deque(maxlen=4)
@@ -503,6 +507,12 @@ class _Link:
 
     def pong(self, payload: bytes) -> None:
         self._put(WSMsgType.PONG, payload)
+
+    def tell_clock(self, now_ms: int) -> None:
+        """Ahead of the first frame of a moment, an unasked pong says when that is; clients that do not care skip it."""
+        if now_ms != self._told_ms:
+            self._told_ms = now_ms
+            self._put(WSMsgType.PONG, b"clock %d" % now_ms)
 
     def wake(self) -> None:
         """Make the next barrier ping it, which tells it the time."""

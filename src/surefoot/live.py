@@ -4,8 +4,8 @@ Order of things, for every arrival: events are appended to the journal before th
 leave, and whatever moves money leaves only after the journal is on disk. When the journal cannot be written, entries
 are taken back and stay off, while exits go on; what happened meanwhile is written when it can be again.
 
-Time is the wall clock, or, under a replaying exchange (`paced`), the market's: what the exchange last said, moving on by
-itself only while the exchange is silent.
+Time is the wall clock, or, under a replaying exchange (`paced`), the market's: what the exchange last said, moving on
+by itself only while the exchange is silent.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from pathlib import Path
 
 from surefoot import __version__
 from surefoot.assembly import build_engine, build_session
-from surefoot.binance.gateway import PACE_MARK, Addresses, Gateway, Pinged
+from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
 from surefoot.binance.session import (
     MARKET,
     Arrival,
-    CloseLink,
     Frame,
     Keys,
     LinkDown,
@@ -84,12 +83,12 @@ class Inbox:
     when even that is too much, the link counts as lost and is read anew."""
 
     def __init__(self) -> None:
-        self._items: deque[Arrival | Pinged] = deque()
+        self._items: deque[Arrival | Pinged | ClockTold] = deque()
         self._prices: dict[bytes, Frame] = {}
         self._filled = asyncio.Event()
         self.merged = 0
 
-    def put(self, arrival: Arrival | Pinged) -> None:
+    def put(self, arrival: Arrival | Pinged | ClockTold) -> None:
         self._filled.set()
         if len(self._items) < INBOX_MERGES_AT or not isinstance(arrival, Frame):
             self._items.append(arrival)
@@ -105,7 +104,7 @@ class Inbox:
         self._items = deque(item for item in self._items if not (isinstance(item, Frame) and item.link == link))
         self._items.append(LinkDown(link, "more came than could be taken"))
 
-    def take(self) -> Arrival | Pinged | None:
+    def take(self) -> Arrival | Pinged | ClockTold | None:
         """The next arrival, or None."""
         if self._items:
             return self._items.popleft()
@@ -165,10 +164,13 @@ class Trader:
             self._take(arrival)
             self._send(gateway)
 
-    def _take(self, arrival: Arrival | Pinged) -> None:
+    def _take(self, arrival: Arrival | Pinged | ClockTold) -> None:
         if isinstance(arrival, Pinged):
             self._pings.append(arrival)
             self.clock.observe(_market_ms(arrival.payload))
+            return
+        if isinstance(arrival, ClockTold):
+            self.clock.observe(arrival.market_ms)
             return
         now_ms = self.clock.now_ms()
         for event in self.session.receive(arrival, now_ms):

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Protocol
 
 from surefoot.config import Mode, Settings
@@ -490,9 +489,3 @@ async def _each_line(stream: asyncio.StreamReader, on_line: Callable[[str], None
         if not line:
             return
         on_line(line.decode(errors="replace").rstrip("\n"))
-
-
-def new_paper_journal(folder: Path, now_s: float) -> Path:
-    """Where the journal of a paper run that starts now goes; folders sort by time."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
-    return folder / f"paper-{stamp}-{int(now_s * 1000) % 1000:03d}.sqlite"

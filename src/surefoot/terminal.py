@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,6 +26,7 @@ from surefoot.core.model import RoundTrip
 from surefoot.core.view import OrderView, PositionView, PriceView, View
 
 NOTES_KEPT = 50
+TRIPS_SHOWN = 10
 NO_VALUE = "–"
 PRICE_WIDTH = 18
 PRICE_OLD_MS = 120_000  # longer than the quiet that is usual between two prints of a lively symbol
@@ -66,7 +68,7 @@ def picture(view: View | None, around: Surroundings, width: int, height: int) ->
 
 def _head(view: View, around: Surroundings, width: int) -> list[Text]:
     return [
-        Text(f"SUREFOOT {around.mode} · run {view.run} · {_day_and_time(view.at_ms)} UTC", style=TITLE),
+        Text(f"SUREFOOT {around.mode} · run {view.run} · {moment_text(view.at_ms)} UTC", style=TITLE),
         _equity(view, around.equity_at_start),
         _state(view),
         *_troubles(view),
@@ -237,7 +239,8 @@ def _time(at_ms: int) -> str:
     return _moment(at_ms).strftime("%H:%M:%S")
 
 
-def _day_and_time(at_ms: int) -> str:
+def moment_text(at_ms: int) -> str:
+    """Day and time of day, UTC."""
     return _moment(at_ms).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -247,6 +250,57 @@ def _moment(at_ms: int) -> datetime:
 
 def _sign_style(value: Decimal) -> str:
     return GOOD if value > 0 else BAD if value < 0 else ""
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """How a run ended; the summary is what `surefoot run --json` prints."""
+    equity = summary["final_equity"]
+    held = ", ".join(summary["open_positions"])
+    earned = sum((Decimal(trip["pnl"]) for trip in summary["round_trips"]), Decimal(0))
+    return [
+        f"{summary['ended']} ({summary['seconds']:.1f} s, trader restarted {summary['restarts']} times)",
+        f"equity       {'not known' if equity is None else f'{Decimal(equity):,.2f}'}",
+        f"round trips  {len(summary['round_trips'])}, {earned:+,.2f} together",
+        f"orders       {summary['orders']}",
+        *([f"still open   {held}"] if held else []),
+        f"journal      {summary['journal']}",
+    ]
+
+
+def backtest_lines(result: Mapping[str, Any], report: Path | None) -> list[str]:
+    """What a backtest found; the result is what `surefoot backtest --json` prints."""
+    trips = result["round_trips"]
+    shown = trips[-TRIPS_SHOWN:]
+    won = sum(Decimal(trip["pnl"]) > 0 for trip in trips)
+    start_ms, end_ms = result["period"]
+    lines = [
+        f"{' '.join(result['symbols'])}  {result['interval']}  {moment_text(start_ms)} to {moment_text(end_ms)}",
+        f"candles      {result['candles']:,} in {result['seconds']:.1f} s, {result['candles_per_second']} a second",
+        f"equity       {Decimal(result['initial_equity']):,.2f} to {Decimal(result['final_equity']):,.2f}",
+        f"return       {result['return_pct']:.2f} %" if result.get("return_pct") is not None else "return       –",
+        f"round trips  {len(trips)}, {won} won",
+        f"exits        {_counts(result['exits'])}",
+        f"refusals     {_counts(result['refusals'])}",
+        f"digest       {result['digest']}",
+        *([f"report       {report}"] if report else []),
+    ]
+    if shown:
+        lines.append(f"\nlast {len(shown)} round trips")
+    return lines + [_trip_row(trip) for trip in shown]
+
+
+def _trip_row(trip: Mapping[str, Any]) -> str:
+    entry, left, pnl = (Decimal(trip[name]) for name in ("entry_price", "exit_price", "pnl"))
+    times = f"{moment_text(trip['entry_ms'])} {moment_text(trip['exit_ms'])}"
+    what = f"{trip['symbol']:<9} {trip['side']:<5} {entry:>13,.4f} {left:>13,.4f}"
+    return f"{times} {what} {trip['reason']:<7} {pnl:>+12,.2f}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
 # -- plain lines ------------------------------------------------------------------------------------------------------
@@ -267,10 +321,10 @@ class Changes:
         told += _position_changes(before, view)
         told += [_trip_line(trip, view.quote) for trip in _new_trips(before, view)]
         told += [f"ALARM {alarm.code}: {alarm.text}" for alarm in _after(before.alarms, view.alarms)]
-        return [f"{_day_and_time(view.at_ms)} {plain(line)}" for line in told]
+        return [f"{moment_text(view.at_ms)} {plain(line)}" for line in told]
 
     def _first(self, view: View) -> str:
-        return plain(f"{_day_and_time(view.at_ms)} run {view.run}, {_entries_line(view)}")
+        return plain(f"{moment_text(view.at_ms)} run {view.run}, {_entries_line(view)}")
 
 
 def _entries_line(view: View) -> str:

@@ -20,6 +20,7 @@ from surefoot.core.messages import (
     Command,
     Event,
     HistoryLoaded,
+    InstrumentsLoaded,
     LinkLost,
     OrderAccepted,
     OrderCanceled,
@@ -43,7 +44,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import MS_PER_DAY, ListType, OrderRequest, OrderType, Purpose, Side
 from surefoot.core.orders import State
-from tests.core.desk import BTC, INTERVAL_MS, START_MS, Desk, codes, dec, facts, of, only, sent
+from tests.core.desk import BTC, FEES, INTERVAL_MS, SETTINGS, START_MS, Desk, codes, dec, facts, of, only, sent
 
 NO_OPO = replace(BTC, opo_allowed=False)
 NO_LISTS_OF_THREE = replace(BTC, opo_allowed=False, oto_allowed=False)
@@ -198,11 +199,17 @@ def test_wanting_the_same_exposure_again_changes_nothing() -> None:
 
 @pytest.mark.spec("RISK-2")
 def test_money_that_an_open_entry_may_spend_is_not_spent_twice() -> None:
-    eth = replace(BTC, symbol="ETHUSDT", base="ETH")
-    desk = open_desk(USDT="1000")
-    desk.engine.instruments["ETHUSDT"] = eth
-    desk.enter()
-    assert desk.engine._reserved_quote() == dec("0.00666") * 30_030
+    all_in = replace(SETTINGS.risk, risk_pct_of_equity=dec(100), notional_max_pct_of_equity=dec(100))
+    desk = Desk(replace(SETTINGS, symbols=("BTCUSDT", "ETHUSDT"), risk=all_in))
+    desk.start(USDT="1000")
+    ether = replace(BTC, symbol="ETHUSDT", base="ETH")
+    desk.tell(InstrumentsLoaded(desk.now_ms, (ether,), (("ETHUSDT", FEES),)))
+    bitcoin_entry = desk.enter()[0]
+    assert bitcoin_entry.quantity == dec("0.02997")  # 900 of 1000: a tenth is kept back
+    candle = replace(of(CandleClosed, desk.journal)[-1].candle, symbol="ETHUSDT")
+    ether_entry = sent(desk.tell(CandleClosed(desk.now_ms, candle)))[0]
+    # 1000 less 0.02997 * 30030 leave 100.0009; nine tenths of that buy this much.
+    assert (ether_entry.symbol, ether_entry.quantity) == ("ETHUSDT", dec("0.00299"))
 
 
 # -- the life of an entry --------------------------------------------------------------------------------------
@@ -622,6 +629,14 @@ def test_balance_that_differs_by_another_amount_each_time_is_a_difference_too() 
     desk.snapshot(USDT="990")
     desk.wait(2_000)
     assert codes(desk.snapshot(USDT="989")) == ["books-differ"]
+
+
+@pytest.mark.spec("SAFE-4")
+def test_standing_difference_is_not_hidden_by_another_one_that_joins_it() -> None:
+    desk = open_desk()
+    desk.snapshot(USDT="990")
+    desk.wait(2_000)
+    assert codes(desk.snapshot(USDT="990", BNB="1")) == ["books-differ"]
 
 
 @pytest.mark.spec("ORD-9")

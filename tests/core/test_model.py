@@ -98,9 +98,8 @@ def test_notional_above_the_most_is_refused() -> None:
 @pytest.mark.spec("ORD-1")
 def test_bound_of_zero_is_switched_off() -> None:
     off = dec(0)
-    free = replace(
-        TIGHT, price_min=off, price_max=off, quantity_max=off, notional_max=off, bid_multiplier_up=off, bid_multiplier_down=off
-    )  # fmt: skip
+    free = replace(TIGHT, price_min=off, price_max=off, quantity_max=off, notional_max=off)
+    free = replace(free, bid_multiplier_up=off, bid_multiplier_down=off)
     assert free.refusal(Side.BUY, dec(10_000), dec(10_000), dec(100)) is None
     assert free.refusal(Side.BUY, dec(10_000), dec("0.01"), dec(100)) is None
 

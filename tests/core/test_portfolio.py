@@ -137,7 +137,8 @@ def test_coins_that_were_there_before_are_owned_and_not_a_position() -> None:
 # What was traded; then average entry, average exit, quantity, profit, loss in dust: all by hand.
 TRIPS = {
     "no fees": ([buy("2", "100")], [sell("2", "110")], "100", "110", "2", "20", "0"),
-    "fees in quote": ([buy("2", "100", "0.2", "USDT")], [sell("2", "110", "0.22", "USDT")], "100", "110", "2", "19.58", "0"),
+    "fees in quote": ([buy("2", "100", "0.2", "USDT")], [sell("2", "110", "0.22", "USDT")],
+                      "100", "110", "2", "19.58", "0"),
     "two buys, two sales": (
         [buy("1", "100", "0.1", "USDT"), buy("1", "110", "0.11", "USDT")],
         [sell("0.5", "120", "0.06", "USDT"), sell("1.5", "90", "0.135", "USDT")],

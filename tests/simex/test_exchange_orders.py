@@ -602,3 +602,13 @@ def test_open_orders_of_a_symbol_are_limited() -> None:
         alice.buy(**limit("0.001", "59000"))
     wish = {"symbol": "BTCUSDT", "side": "BUY", **limit("0.001", "59000")}
     assert alice.refused("POST", "order", **wish) == (-1013, "Filter failure: MAX_NUM_ORDERS")
+
+
+def test_seller_meets_the_highest_bid_first(at: Floor, alice: Client, bob: Client) -> None:
+    for price in ("59950", "59990", "59970"):
+        alice.buy(**limit("0.1", price))
+    at.tick("59990", liquidity="0")
+    answer = bob.sell(**limit("0.25", "59900"))
+    assert [(fill["price"], fill["qty"]) for fill in answer["fills"]] == [
+        ("59990.00000000", "0.10000000"), ("59970.00000000", "0.10000000"), ("59950.00000000", "0.05000000"),
+    ]  # fmt: skip

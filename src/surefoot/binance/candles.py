@@ -37,15 +37,15 @@ class CandleFeed:
         return self.read_from_ms
 
     def take_page(self, rows: Sequence[Candle], now_ms: int) -> list[Event]:
-        """Rows that a read returned, oldest first. History is what closed before the candles held back; those are passed
-        on as closed just now. Sets `read_from_ms` to what is to be read next, or to None when the series is whole."""
+        """Rows that a read returned, oldest first. History is what closed before the candles held back; these are
+        passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole."""
         assert self.next_open_ms is not None
         end_ms = self._held[0].open_ms if self._held else now_ms
         fresh = tuple(row for row in rows if self.next_open_ms <= row.open_ms < end_ms and row.close_ms < now_ms)
         if fresh:
             self.next_open_ms = fresh[-1].open_ms + self.interval_ms
-        elif rows and rows[-1].close_ms >= now_ms:  # the running candle is the first there is
-            self.next_open_ms = max(self.next_open_ms, rows[-1].open_ms if not self._held else self.next_open_ms)
+        elif rows and rows[-1].close_ms >= now_ms and not self._held:  # the running candle is the first there is
+            self.next_open_ms = max(self.next_open_ms, rows[-1].open_ms)
         events: list[Event] = [HistoryLoaded(now_ms, fresh)] if fresh else []
         if len(rows) >= PAGE_CANDLES and fresh:
             self.read_from_ms = self.next_open_ms

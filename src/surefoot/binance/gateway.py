@@ -3,8 +3,8 @@
 Every request of the session ends as exactly one arrival, every connection as one `LinkDown`. Nothing is ever sent
 twice: aiohttp's own resending after a dropped connection is switched off.
 
-`paced` is for a replay by the simulated exchange only. It asks, by WebSocket pings, whether all it has sent is digested;
-such pings become `Pinged` arrivals, which the driver answers when that is so, instead of being answered at once.
+`paced` is for a replay by the simulated exchange only. It asks, by WebSocket pings, whether all it has sent is
+digested; such pings become `Pinged` arrivals, which the driver answers when that is so, instead of at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ HTTP_TIMEOUT_S = 12.0  # the venue gives up after 10
 CONNECT_TIMEOUT_S = 5.0
 CLIENT_PING_S = 15.0
 PACE_MARK = b"digest "
+CLOCK_MARK = b"clock "
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,14 @@ class Pinged:
     payload: bytes
 
 
-Deliver = Callable[[Arrival | Pinged], None]
+@dataclass(frozen=True, slots=True)
+class ClockTold:
+    """The replaying exchange says what time it is, ahead of what it sends at that time."""
+
+    market_ms: int
+
+
+Deliver = Callable[[Arrival | Pinged | ClockTold], None]
 
 
 class Gateway:
@@ -173,7 +181,7 @@ class Gateway:
             del self._transports[link]
             self._deliver(LinkDown(link, "the connection ended"))
 
-    def received(self, link: str, transport: WSTransport, arrival: Frame | Pinged) -> None:
+    def received(self, link: str, transport: WSTransport, arrival: Frame | Pinged | ClockTold) -> None:
         if self._transports.get(link) is transport:
             self._deliver(arrival)
 
@@ -203,6 +211,8 @@ class _Listener(WSListener):
                 self._gateway.received(self._link, transport, Pinged(self._link, payload))
             case WSMsgType.PING if self._paced:
                 transport.send_pong(payload)
+            case WSMsgType.PONG if self._paced and payload.startswith(CLOCK_MARK):
+                self._gateway.received(self._link, transport, ClockTold(int(payload.removeprefix(CLOCK_MARK))))
             case WSMsgType.CLOSE:
                 transport.send_close(frame.get_close_code())
                 transport.disconnect()

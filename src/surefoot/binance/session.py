@@ -306,6 +306,8 @@ class Session:
 
     def take_requests(self, now_ms: int) -> list[Request]:
         """All that may leave now, signed with this moment's timestamp, exits before entries before data."""
+        if not self._queue and not self._requests:
+            return []
         waiting: list[_Call] = []
         for call in sorted(self._queue, key=lambda call: -call.lane):
             wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
@@ -320,7 +322,13 @@ class Session:
 
     def deadline_ms(self) -> int | None:
         """When `receive(Wake())` or `take_requests` has something to do although nothing arrives."""
-        due: int | None = min(self._deadlines(), default=None)
+        due: int | None = None
+        for call in self._queue:
+            due = call.not_before_ms if due is None else min(due, call.not_before_ms)
+        for link in self._links.values():
+            for link_due in (link.open_at_ms, link.ready_by_ms):
+                if link_due is not None:
+                    due = link_due if due is None else min(due, link_due)
         return due
 
     def idle(self, now_ms: int) -> bool:
@@ -332,12 +340,6 @@ class Session:
         withdrawn = [call for call in self._queue if call.read is None and call.lane is Lane.ENTRY]
         self._queue = [call for call in self._queue if call not in withdrawn]
         return [event for call in withdrawn for event in self._refused(call, None, "not sent: no journal", now_ms)]
-
-    def _deadlines(self) -> list[int]:
-        dues = [call.not_before_ms for call in self._queue]
-        for link in self._links.values():
-            dues += [due for due in (link.open_at_ms, link.ready_by_ms) if due is not None]
-        return dues
 
     # -- calls ------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ from surefoot.core.messages import (
     RecordDayStart,
     RecordDecision,
     RecordTrip,
+    Request,
     RunStarted,
     SubmitList,
     SubmitOrder,
@@ -156,10 +157,14 @@ class Engine:
         for alarm in self._apply(event):
             self._do(alarm)
         self._react(event)
-        if not isinstance(event, PriceMarked) or _due(self.deadline_ms(), event.at_ms):
+        if not self._only_looked(event) or _due(self.deadline_ms(), event.at_ms):
             self._deadline = None
             self._duties(event.at_ms)
         return self._out
+
+    def _only_looked(self, event: Event) -> bool:
+        """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
+        return isinstance(event, PriceMarked | CandleClosed) and not any(isinstance(c, Request) for c in self._out)
 
     def fold(self, message: Event | Command) -> None:
         """Take one line of the journal back in; nothing is decided."""
@@ -585,14 +590,21 @@ class Engine:
         return (o for o in self.orders.open_orders(symbol) if o.request.purpose in (Purpose.STOP, Purpose.EXIT))
 
     def _may_act(self, symbol: str) -> bool:
-        """A new exit is sent when nothing of the symbol is open; when overdue, doubt about the protection does not hold
-        it up: the venue itself refuses to sell more than there is. Doubt about a sale does: it might be done twice."""
-        if symbol not in self._overdue:
+        """A new exit is sent when nothing of the symbol is open. When overdue, doubt about the protection does not hold
+        it up, where the venue itself would refuse to sell more than there is. Doubt about a sale always does: it might
+        be done twice."""
+        if symbol not in self._overdue or self._holds_more(symbol):
             return not self.orders.busy(symbol)
         return all(
             order.finished or (order.state is State.IN_DOUBT and order.request.purpose is not Purpose.EXIT)
             for order in self.orders.open_orders(symbol)
         )
+
+    def _holds_more(self, symbol: str) -> bool:
+        """Whether the account holds the base beyond our position: the venue would let a second sale take from that."""
+        instrument = self.instruments[symbol]
+        sale = instrument.lots_down(self.portfolio.sellable(symbol))
+        return self.portfolio.wallet(instrument.base) - sale >= instrument.lot_size
 
     def _protect(self, symbol: str, now_ms: int) -> None:
         instrument = self.instruments[symbol]
@@ -646,9 +658,7 @@ class Engine:
         if not self._may_compare():  # something was sent meanwhile: look again when it is answered
             self._doubt_books(event.at_ms)
             return
-        findings = compare(
-            self.portfolio.wallets(), self.orders.open_orders(), event.balances, event.open_orders
-        )
+        findings = compare(self.portfolio.wallets(), self.orders.open_orders(), event.balances, event.open_orders)
         self.foreign = tuple(finding.text for finding in findings if finding.label is Label.FOREIGN)
         for finding in findings:
             if finding.label is Label.ASK:

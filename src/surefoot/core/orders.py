@@ -75,90 +75,94 @@ class Note(Enum):
 
 S, R, N = State, Report, Note
 
-TABLE: dict[tuple[State, Report], tuple[State, Note]] = {
-    (S.SUBMITTED, R.ACCEPTED): (S.NEW, N.FINE),
-    (S.SUBMITTED, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
-    (S.SUBMITTED, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.SUBMITTED, R.REJECTED): (S.REJECTED, N.FINE),
-    (S.SUBMITTED, R.CANCELED): (S.CANCELED, N.FINE),
-    (S.SUBMITTED, R.EXPIRED): (S.EXPIRED, N.FINE),
-    (S.SUBMITTED, R.CANCEL_REFUSED): (S.SUBMITTED, N.ERROR),
-    (S.SUBMITTED, R.OUTCOME_UNKNOWN): (S.IN_DOUBT, N.ASK),
-    (S.SUBMITTED, R.NOT_FOUND): (S.SUBMITTED, N.ERROR),
-    (S.IN_DOUBT, R.ACCEPTED): (S.NEW, N.FINE),
-    (S.IN_DOUBT, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
-    (S.IN_DOUBT, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.IN_DOUBT, R.REJECTED): (S.REJECTED, N.FINE),
-    (S.IN_DOUBT, R.CANCELED): (S.CANCELED, N.FINE),
-    (S.IN_DOUBT, R.EXPIRED): (S.EXPIRED, N.FINE),
-    (S.IN_DOUBT, R.CANCEL_REFUSED): (S.IN_DOUBT, N.LATE),
-    (S.IN_DOUBT, R.OUTCOME_UNKNOWN): (S.IN_DOUBT, N.ASK),
-    (S.IN_DOUBT, R.NOT_FOUND): (S.LOST, N.FINE),  # only past the bound, see `apply`
-    (S.NEW, R.ACCEPTED): (S.NEW, N.LATE),
-    (S.NEW, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
-    (S.NEW, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.NEW, R.REJECTED): (S.NEW, N.ERROR),
-    (S.NEW, R.CANCELED): (S.CANCELED, N.FINE),
-    (S.NEW, R.EXPIRED): (S.EXPIRED, N.FINE),
-    (S.NEW, R.CANCEL_REFUSED): (S.NEW, N.LATE),
-    (S.NEW, R.OUTCOME_UNKNOWN): (S.NEW, N.LATE),
-    (S.NEW, R.NOT_FOUND): (S.NEW, N.ALARM),
-    (S.PARTIALLY_FILLED, R.ACCEPTED): (S.PARTIALLY_FILLED, N.LATE),
-    (S.PARTIALLY_FILLED, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
-    (S.PARTIALLY_FILLED, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.PARTIALLY_FILLED, R.REJECTED): (S.PARTIALLY_FILLED, N.ERROR),
-    (S.PARTIALLY_FILLED, R.CANCELED): (S.CANCELED, N.FINE),
-    (S.PARTIALLY_FILLED, R.EXPIRED): (S.EXPIRED, N.FINE),
-    (S.PARTIALLY_FILLED, R.CANCEL_REFUSED): (S.PARTIALLY_FILLED, N.LATE),
-    (S.PARTIALLY_FILLED, R.OUTCOME_UNKNOWN): (S.PARTIALLY_FILLED, N.LATE),
-    (S.PARTIALLY_FILLED, R.NOT_FOUND): (S.PARTIALLY_FILLED, N.ALARM),
-    (S.CANCEL_SENT, R.ACCEPTED): (S.CANCEL_SENT, N.LATE),  # back when asked after the cancel, see `apply`
-    (S.CANCEL_SENT, R.FILLED_PART): (S.CANCEL_SENT, N.FINE),
-    (S.CANCEL_SENT, R.FILLED_ALL): (S.FILLED, N.FINE),
-    (S.CANCEL_SENT, R.REJECTED): (S.CANCEL_SENT, N.ERROR),
-    (S.CANCEL_SENT, R.CANCELED): (S.CANCELED, N.FINE),
-    (S.CANCEL_SENT, R.EXPIRED): (S.EXPIRED, N.FINE),
-    (S.CANCEL_SENT, R.CANCEL_REFUSED): (S.NEW, N.ASK),  # back to where it was, see `apply`
-    (S.CANCEL_SENT, R.OUTCOME_UNKNOWN): (S.CANCEL_SENT, N.ASK),
-    (S.CANCEL_SENT, R.NOT_FOUND): (S.CANCEL_SENT, N.ALARM),
-    (S.FILLED, R.ACCEPTED): (S.FILLED, N.LATE),
-    (S.FILLED, R.FILLED_PART): (S.FILLED, N.ALARM),  # a trade we did not know: overfill
-    (S.FILLED, R.FILLED_ALL): (S.FILLED, N.ALARM),
-    (S.FILLED, R.REJECTED): (S.FILLED, N.ERROR),
-    (S.FILLED, R.CANCELED): (S.FILLED, N.LATE),
-    (S.FILLED, R.EXPIRED): (S.FILLED, N.LATE),
-    (S.FILLED, R.CANCEL_REFUSED): (S.FILLED, N.LATE),
-    (S.FILLED, R.OUTCOME_UNKNOWN): (S.FILLED, N.LATE),
-    (S.FILLED, R.NOT_FOUND): (S.FILLED, N.ALARM),
-} | {
-    (gone, report): (gone, note)
-    for gone in (S.CANCELED, S.EXPIRED)
-    for report, note in {
-        R.ACCEPTED: N.LATE,
-        R.FILLED_PART: N.ALARM,  # the fill is kept; silent when the venue had announced it, see `apply`
-        R.FILLED_ALL: N.ALARM,
-        R.REJECTED: N.LATE,
-        R.CANCELED: N.LATE,
-        R.EXPIRED: N.LATE,
-        R.CANCEL_REFUSED: N.LATE,
-        R.OUTCOME_UNKNOWN: N.LATE,
-        R.NOT_FOUND: N.LATE,
-    }.items()
-} | {
-    (never, report): (state or never, note)
-    for never in (S.REJECTED, S.LOST)
-    for report, (state, note) in {
-        R.ACCEPTED: (S.NEW, N.ALARM),  # it lives after all: reopen
-        R.FILLED_PART: (S.PARTIALLY_FILLED, N.ALARM),
-        R.FILLED_ALL: (S.FILLED, N.ALARM),
-        R.REJECTED: (None, N.LATE),
-        R.CANCELED: (None, N.LATE),
-        R.EXPIRED: (None, N.LATE),
-        R.CANCEL_REFUSED: (None, N.LATE),
-        R.OUTCOME_UNKNOWN: (None, N.LATE),
-        R.NOT_FOUND: (None, N.LATE),
-    }.items()
-}
+TABLE: dict[tuple[State, Report], tuple[State, Note]] = (
+    {
+        (S.SUBMITTED, R.ACCEPTED): (S.NEW, N.FINE),
+        (S.SUBMITTED, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
+        (S.SUBMITTED, R.FILLED_ALL): (S.FILLED, N.FINE),
+        (S.SUBMITTED, R.REJECTED): (S.REJECTED, N.FINE),
+        (S.SUBMITTED, R.CANCELED): (S.CANCELED, N.FINE),
+        (S.SUBMITTED, R.EXPIRED): (S.EXPIRED, N.FINE),
+        (S.SUBMITTED, R.CANCEL_REFUSED): (S.SUBMITTED, N.ERROR),
+        (S.SUBMITTED, R.OUTCOME_UNKNOWN): (S.IN_DOUBT, N.ASK),
+        (S.SUBMITTED, R.NOT_FOUND): (S.SUBMITTED, N.ERROR),
+        (S.IN_DOUBT, R.ACCEPTED): (S.NEW, N.FINE),
+        (S.IN_DOUBT, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
+        (S.IN_DOUBT, R.FILLED_ALL): (S.FILLED, N.FINE),
+        (S.IN_DOUBT, R.REJECTED): (S.REJECTED, N.FINE),
+        (S.IN_DOUBT, R.CANCELED): (S.CANCELED, N.FINE),
+        (S.IN_DOUBT, R.EXPIRED): (S.EXPIRED, N.FINE),
+        (S.IN_DOUBT, R.CANCEL_REFUSED): (S.IN_DOUBT, N.LATE),
+        (S.IN_DOUBT, R.OUTCOME_UNKNOWN): (S.IN_DOUBT, N.ASK),
+        (S.IN_DOUBT, R.NOT_FOUND): (S.LOST, N.FINE),  # only past the bound, see `apply`
+        (S.NEW, R.ACCEPTED): (S.NEW, N.LATE),
+        (S.NEW, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
+        (S.NEW, R.FILLED_ALL): (S.FILLED, N.FINE),
+        (S.NEW, R.REJECTED): (S.NEW, N.ERROR),
+        (S.NEW, R.CANCELED): (S.CANCELED, N.FINE),
+        (S.NEW, R.EXPIRED): (S.EXPIRED, N.FINE),
+        (S.NEW, R.CANCEL_REFUSED): (S.NEW, N.LATE),
+        (S.NEW, R.OUTCOME_UNKNOWN): (S.NEW, N.LATE),
+        (S.NEW, R.NOT_FOUND): (S.NEW, N.ALARM),
+        (S.PARTIALLY_FILLED, R.ACCEPTED): (S.PARTIALLY_FILLED, N.LATE),
+        (S.PARTIALLY_FILLED, R.FILLED_PART): (S.PARTIALLY_FILLED, N.FINE),
+        (S.PARTIALLY_FILLED, R.FILLED_ALL): (S.FILLED, N.FINE),
+        (S.PARTIALLY_FILLED, R.REJECTED): (S.PARTIALLY_FILLED, N.ERROR),
+        (S.PARTIALLY_FILLED, R.CANCELED): (S.CANCELED, N.FINE),
+        (S.PARTIALLY_FILLED, R.EXPIRED): (S.EXPIRED, N.FINE),
+        (S.PARTIALLY_FILLED, R.CANCEL_REFUSED): (S.PARTIALLY_FILLED, N.LATE),
+        (S.PARTIALLY_FILLED, R.OUTCOME_UNKNOWN): (S.PARTIALLY_FILLED, N.LATE),
+        (S.PARTIALLY_FILLED, R.NOT_FOUND): (S.PARTIALLY_FILLED, N.ALARM),
+        (S.CANCEL_SENT, R.ACCEPTED): (S.CANCEL_SENT, N.LATE),  # back when asked after the cancel, see `apply`
+        (S.CANCEL_SENT, R.FILLED_PART): (S.CANCEL_SENT, N.FINE),
+        (S.CANCEL_SENT, R.FILLED_ALL): (S.FILLED, N.FINE),
+        (S.CANCEL_SENT, R.REJECTED): (S.CANCEL_SENT, N.ERROR),
+        (S.CANCEL_SENT, R.CANCELED): (S.CANCELED, N.FINE),
+        (S.CANCEL_SENT, R.EXPIRED): (S.EXPIRED, N.FINE),
+        (S.CANCEL_SENT, R.CANCEL_REFUSED): (S.NEW, N.ASK),  # back to where it was, see `apply`
+        (S.CANCEL_SENT, R.OUTCOME_UNKNOWN): (S.CANCEL_SENT, N.ASK),
+        (S.CANCEL_SENT, R.NOT_FOUND): (S.CANCEL_SENT, N.ALARM),
+        (S.FILLED, R.ACCEPTED): (S.FILLED, N.LATE),
+        (S.FILLED, R.FILLED_PART): (S.FILLED, N.ALARM),  # a trade we did not know: overfill
+        (S.FILLED, R.FILLED_ALL): (S.FILLED, N.ALARM),
+        (S.FILLED, R.REJECTED): (S.FILLED, N.ERROR),
+        (S.FILLED, R.CANCELED): (S.FILLED, N.LATE),
+        (S.FILLED, R.EXPIRED): (S.FILLED, N.LATE),
+        (S.FILLED, R.CANCEL_REFUSED): (S.FILLED, N.LATE),
+        (S.FILLED, R.OUTCOME_UNKNOWN): (S.FILLED, N.LATE),
+        (S.FILLED, R.NOT_FOUND): (S.FILLED, N.ALARM),
+    }
+    | {
+        (gone, report): (gone, note)
+        for gone in (S.CANCELED, S.EXPIRED)
+        for report, note in {
+            R.ACCEPTED: N.LATE,
+            R.FILLED_PART: N.ALARM,  # the fill is kept; silent when the venue had announced it, see `apply`
+            R.FILLED_ALL: N.ALARM,
+            R.REJECTED: N.LATE,
+            R.CANCELED: N.LATE,
+            R.EXPIRED: N.LATE,
+            R.CANCEL_REFUSED: N.LATE,
+            R.OUTCOME_UNKNOWN: N.LATE,
+            R.NOT_FOUND: N.LATE,
+        }.items()
+    }
+    | {
+        (never, report): (state or never, note)
+        for never in (S.REJECTED, S.LOST)
+        for report, (state, note) in {
+            R.ACCEPTED: (S.NEW, N.ALARM),  # it lives after all: reopen
+            R.FILLED_PART: (S.PARTIALLY_FILLED, N.ALARM),
+            R.FILLED_ALL: (S.FILLED, N.ALARM),
+            R.REJECTED: (None, N.LATE),
+            R.CANCELED: (None, N.LATE),
+            R.EXPIRED: (None, N.LATE),
+            R.CANCEL_REFUSED: (None, N.LATE),
+            R.OUTCOME_UNKNOWN: (None, N.LATE),
+            R.NOT_FOUND: (None, N.LATE),
+        }.items()
+    }
+)
 
 
 @dataclass(slots=True)

@@ -80,6 +80,7 @@ class Portfolio:
     round_trips: deque[RoundTrip] = field(default_factory=lambda: deque(maxlen=ROUND_TRIPS_KEPT))
     fees: dict[str, Decimal] = field(default_factory=dict)
     opened: bool = False
+    _wallets: dict[str, Decimal] = field(default_factory=dict)
 
     def open(self, balances: Iterable[Balance]) -> None:
         """Begin the books with what the account holds."""
@@ -98,6 +99,8 @@ class Portfolio:
         for posting in postings:
             key = posting.account, posting.asset
             self.ledger[key] = self.ledger.get(key, ZERO) + posting.amount
+            if posting.account == "wallet":
+                self._wallets[posting.asset] = self.ledger[key]
 
     def apply(self, fill: Fill, instrument: Instrument, reason: str) -> None:
         """Book a fill that was not booked before. `reason` is what the order was for."""
@@ -113,8 +116,15 @@ class Portfolio:
     def _bought(self, fill: Fill, instrument: Instrument) -> None:
         position = self.positions.setdefault(fill.symbol, Position(opened_ms=fill.at_ms))
         notional = fill.quantity * fill.price
-        position.quantity += fill.quantity - (fill.fee if fill.fee_asset == instrument.base else ZERO)
-        position.cost += notional + (fill.fee if fill.fee_asset == instrument.quote else ZERO)
+        received = fill.quantity - (fill.fee if fill.fee_asset == instrument.base else ZERO)
+        cost = notional + (fill.fee if fill.fee_asset == instrument.quote else ZERO)
+        sold_before = min(received, max(-self.dust.get(fill.symbol, ZERO), ZERO))
+        if sold_before:  # after an outage the exit's fills may be heard before the entry's
+            self.dust[fill.symbol] += sold_before
+            position.realised -= cost * sold_before / received
+            cost -= cost * sold_before / received
+        position.quantity += received - sold_before
+        position.cost += cost
         position.bought += fill.quantity
         position.paid += notional
 
@@ -160,11 +170,11 @@ class Portfolio:
         return held + max(self.dust.get(symbol, ZERO), ZERO)  # below zero when more was sold than we had bought
 
     def wallet(self, asset: str) -> Decimal:
-        return self.ledger.get(("wallet", asset), ZERO)
+        return self._wallets.get(asset, ZERO)
 
     def wallets(self) -> dict[str, Decimal]:
         """What we own at the venue, by asset."""
-        return {asset: amount for (account, asset), amount in self.ledger.items() if account == "wallet"}
+        return dict(self._wallets)
 
     def equity(self, quote: str, marks: Mapping[str, Decimal]) -> Decimal | None:
         """What the wallet is worth in `quote`; `marks` is the price of each base asset.
@@ -172,8 +182,8 @@ class Portfolio:
         Assets without a price are left out when we never traded them; None when a position has none.
         """
         total = self.wallet(quote)
-        for (account, asset), amount in self.ledger.items():
-            if account != "wallet" or asset == quote or not amount:
+        for asset, amount in self._wallets.items():
+            if asset == quote or not amount:
                 continue
             mark = marks.get(asset)
             if mark is not None:

@@ -144,9 +144,7 @@ def _fit(
     return Approved(signal.symbol, sized.quantity, limit, plan, detail)
 
 
-def exit_refusal(
-    instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates
-) -> str | None:
+def exit_refusal(instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates) -> str | None:
     """Why the position could not be protected, or sold at its own stop or target; None when it could."""
     if not instrument.oco_allowed:
         return f"{instrument.symbol} takes no OCO, so nothing could protect it"

@@ -26,7 +26,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import INTERVAL_MS, RoundTrip
 from surefoot.research.data import CandleFile, DataError, Gaps, load_candles
-from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, VirtualTime, candle_exchange
+from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.metrics import measure
 from surefoot.store.records import RunDigest
 
@@ -40,12 +40,15 @@ PROGRESS_STEPS = 200
 class _Notes:
     """What is remembered of a run besides the engine's own books."""
 
+    listener: Sink | None
     digest: RunDigest = field(default_factory=RunDigest)
     refusals: Counter[str] = field(default_factory=Counter)
     orders: int = 0
     fills: int = 0
 
     def take(self, message: Event | Command) -> None:
+        if self.listener is not None:
+            self.listener(message)
         match message:
             case RecordDecision(outcome=outcome):
                 if outcome == "none":
@@ -64,13 +67,21 @@ class _Notes:
 
 
 def run_backtest(
-    settings: Settings, files: Sequence[str], *, gaps: Gaps = "refuse", progress: Progress | None = None
+    settings: Settings,
+    files: Sequence[str],
+    *,
+    gaps: Gaps = "refuse",
+    progress: Progress | None = None,
+    sink: Sink | None = None,
 ) -> dict[str, Any]:
-    """Run the exact engine over candle files, one a symbol. Raises DataError or ConfigError for what cannot be run."""
+    """Run the exact engine over candle files, one a symbol. `sink` is told every event and command.
+
+    Raises DataError or ConfigError for what cannot be run.
+    """
     loaded = _load(files, gaps)
     settings = _settings_for(settings, loaded)
     began_s = time.perf_counter()
-    notes = _Notes()
+    notes = _Notes(sink)
     engine, curve = _run(settings, loaded, notes, progress)
     seconds = time.perf_counter() - began_s
     return _result(settings, loaded, engine, curve, notes, seconds)

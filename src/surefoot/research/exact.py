@@ -14,12 +14,11 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from simex.exchange import Exchange
-from simex.market import CandleTape
-from simex.venue import AccountSpec, FillModel
+from simex.market import CandleTape, Market
+from simex.venue import AccountSpec, FillModel, instrument_for
 from simex.venue import Candle as TapeCandle
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse as VenueResponse
-from simex.venue import instrument_for
 from surefoot.binance.session import (
     Arrival,
     CloseLink,
@@ -94,7 +93,7 @@ class VirtualTime:
     engine: Engine
     session: Session
     exchange: Exchange
-    tape: CandleTape | None
+    tape: Market | None
     latency_ms: int
     sink: Sink
     fates: Fates = field(default_factory=Faultless)
@@ -163,8 +162,10 @@ class VirtualTime:
                 self._push(self.latency_ms + fate.extra_ms, _Travelling(request, fate))
             else:
                 self._push(self.latency_ms, request)
-        deadlines = (self.engine.deadline_ms(), self.session.deadline_ms())
-        self._wake_ms = min((ms for ms in deadlines if ms is not None), default=NEVER_MS)
+        engine_ms, session_ms = self.engine.deadline_ms(), self.session.deadline_ms()
+        self._wake_ms = NEVER_MS if engine_ms is None else engine_ms
+        if session_ms is not None and session_ms < self._wake_ms:
+            self._wake_ms = session_ms
 
     def _push(self, delay_ms: int, item: _Travelling | Request | Arrival) -> None:
         self._sequence += 1

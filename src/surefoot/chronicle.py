@@ -1,0 +1,182 @@
+"""The journal for a person: where it is, which records of it were asked for, and what state it leaves.
+
+Rules. Nothing here writes into a journal. A journal of paper mode belongs to one life of the simulated exchange, whose
+account begins anew at each start: so each run has a file of its own, named after its start, and the oldest make room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from surefoot.assembly import build_engine
+from surefoot.config import Mode, Settings
+from surefoot.core.engine import Engine
+from surefoot.core.messages import Command, Event, SubmitList, SubmitOrder
+from surefoot.core.view import View, view_of
+from surefoot.store.journal import Entry, JournalReader
+from surefoot.terminal import moment_text, plain
+
+PAPER_JOURNALS_KEPT = 10
+RUNS_NAMED = 20
+
+
+class AskError(Exception):
+    """What was asked of a journal makes no sense for it; one line that says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a journal leaves: the engine, the time of its last record, and how many orders were sent."""
+
+    engine: Engine
+    at_ms: int
+    orders: int
+
+
+def fresh_journal(folder: Path, now_s: float) -> Path:
+    """A new journal, since the account of a simulated exchange begins anew with it; old ones make room."""
+    for old in _paper_journals(folder)[PAPER_JOURNALS_KEPT - 1 :]:
+        _remove_unless_in_use(old)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
+    return folder / f"paper-{stamp}-{int(now_s * 1_000) % 1_000:03d}.sqlite"
+
+
+def unused_journal(journal: Path) -> Path:
+    """The same path. Raises AskError when a run of another account is in it."""
+    if journal.exists():
+        text = "holds the run of a simulated exchange that is gone, with its account; name a new file"
+        raise AskError(f"--journal {journal}: {text}")
+    return journal
+
+
+def _paper_journals(folder: Path) -> list[Path]:
+    """Newest first: their names are times."""
+    return sorted(folder.glob("paper-*.sqlite"), reverse=True)
+
+
+def _remove_unless_in_use(journal: Path) -> None:
+    lock = Path(f"{journal}.lock")
+    with suppress(OSError), lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for end in ("-wal", "-shm", ".sock", ""):
+            Path(f"{journal}{end}").unlink(missing_ok=True)
+        lock.unlink()
+
+
+def journal_path(journal: Path | None, settings: Settings) -> Path:
+    """The journal that is meant: the named one, in paper mode the newest run's, else the configured one."""
+    if journal is not None:
+        return journal
+    configured = settings.store.journal_path
+    if settings.mode is not Mode.PAPER:
+        return configured
+    newest = next(iter(_paper_journals(configured.parent)), None)
+    if newest is None:
+        raise AskError(f"no journal of a paper run in {configured.parent}: start one with surefoot run")
+    return newest
+
+
+def chooser(
+    reader: JournalReader, run: str | None, kinds: Sequence[str] | None, symbol: str | None, since: str | None
+) -> Callable[[int], Iterator[Entry]]:
+    """What reads the chosen entries after a record number. Raises AskError for a choice that cannot be."""
+    since_seq, since_ms = _since(since)
+    classes = None if kinds is None else [_message_class(kind) for kind in kinds]
+    name = _run_name(reader, run)
+
+    def choose(after_seq: int) -> Iterator[Entry]:
+        entries = reader.read(run=name, kinds=classes, since_seq=max(after_seq, since_seq), symbol=symbol)
+        return (entry for entry in entries if entry.at_ms >= since_ms)
+
+    return choose
+
+
+def _since(text: str | None) -> tuple[int, int]:
+    if text is None or text.isdecimal():
+        return int(text or 0), 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise AskError(f"--since {text}: give a record number, or a UTC time like 2025-06-01T12:00") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return 0, int(moment.timestamp() * 1_000)
+
+
+def _message_class(kind: str) -> type[Any]:
+    known: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Event) + get_args(Command)}
+    if kind not in known:
+        nearest = get_close_matches(kind, known, n=1, cutoff=0)[0]
+        raise AskError(f"--kind {kind}: no such kind of record; the nearest is {nearest}")
+    return known[kind]
+
+
+def _run_name(reader: JournalReader, run: str | None) -> str | None:
+    if run is None:
+        return None
+    runs = [known.run for known in reader.last_runs(RUNS_NAMED)]
+    if run == "last" and runs:
+        return runs[0]
+    if run not in runs and not list(reader.read(run=run, limit=1)):
+        raise AskError(f"--run {run}: not in this journal; its newest runs are {', '.join(runs) or 'none'}")
+    return run
+
+
+def entry_json(entry: Entry) -> str:
+    """A record as a line of JSON; money is text."""
+    return json.dumps(
+        {
+            "seq": entry.seq,
+            "run": entry.run,
+            "at_ms": entry.at_ms,
+            "edge": entry.edge,
+            "kind": type(entry.message).__name__,
+            "body": builtins_of(entry.message),
+        }
+    )
+
+
+def entry_line(entry: Entry) -> str:
+    """A record as a line for a person; safe on a terminal."""
+    body = {name: value for name, value in builtins_of(entry.message).items() if name != "at_ms" and value is not None}
+    words = (f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in body.items())
+    kind = type(entry.message).__name__
+    return f"{entry.seq:>7} {moment_text(entry.at_ms)} {entry.edge:<7} {kind:<16} {plain(' '.join(words))}"
+
+
+def builtins_of(message: object) -> Any:
+    """A message as dictionaries, lists and texts; money is text."""
+    return msgspec.to_builtins(message)
+
+
+def folded(path: Path, settings: Settings) -> Left:
+    """What the whole journal leaves. Raises StoreError when it cannot be read."""
+    engine, at_ms, orders = build_engine(settings), 0, 0
+    with JournalReader(path) as reader:
+        for entry in reader.read():
+            engine.fold(entry.message)
+            at_ms = entry.at_ms
+            match entry.message:
+                case SubmitOrder():
+                    orders += 1
+                case SubmitList(orders=members):
+                    orders += len(members)
+                case _:
+                    pass
+    return Left(engine, at_ms, orders)
+
+
+def view_from_journal(path: Path, settings: Settings) -> View:
+    """The picture that a trader left which is not running. Raises StoreError when the journal cannot be read."""
+    left = folded(path, settings)
+    return replace(view_of(left.engine, left.at_ms), links=(), entries_off="the trader is not running")

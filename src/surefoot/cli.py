@@ -1,0 +1,623 @@
+"""The commands of `surefoot`: what they are told, which parts they put together, and what they answer.
+
+Rules. What goes wrong is one line on stderr that says what to do, and an exit code; SUREFOOT_DEBUG=1 adds the
+traceback. Answers go to stdout, `--json` makes them JSON. The parts are imported by the command that needs them, so
+that help is there at once. Secrets are read from the environment, never from arguments, which every user can see.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from surefoot.binance.session import Keys
+    from surefoot.config import Loaded, Settings
+    from surefoot.core.view import View
+    from surefoot.store.journal import Entry
+    from surefoot.supervise import Ended, Job
+    from surefoot.terminal import LiveScreen, PlainScreen
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+PARENT_LOOK_S = 0.5
+FOLLOW_EVERY_S = 0.5
+JOURNAL_LINES = 100
+
+# Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
+SEVERAL = frozenset({"--candles", "--replay", "--set", "--kind"})
+
+EPILOG = """\b
+examples:
+  surefoot run                          paper trading on a simulated market, with a live view
+  surefoot run --replay BTCUSDT.parquet --speed max --json
+  surefoot backtest --candles data/*.parquet --strategy rsi --report report.html
+  surefoot status
+  surefoot journal --kind OrderFilled --follow
+
+\b
+exit codes:
+  0    as asked
+  1    unexpected failure
+  2    wrong use or settings
+  3    port or journal in use
+  4    venue not reachable, or it refuses the key
+  5    candle file that cannot be used
+  130  interrupted
+
+SUREFOOT_DEBUG=1 in the environment shows the traceback of a failure.
+"""
+
+
+class CommandError(Exception):
+    """A command cannot be carried out; the text is one line for a person and says what to do."""
+
+    def __init__(self, text: str, code: int = EXIT_USAGE) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A Binance spot trading bot. Paper trading is what it does unless told otherwise.",
+    epilog=EPILOG,
+)
+config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force, and where from.")
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; wins over file and environment.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+JournalFile = Annotated[
+    Path | None, typer.Option("--journal", metavar="FILE", help="The journal; default: the newest.")
+]
+Gaps = Annotated[str, typer.Option(metavar="refuse|keep", help="What to do about missing candles in files.")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        code = app(args=_spread(words), prog_name="surefoot", standalone_mode=False)
+        sys.stdout.flush()
+        return code or EXIT_OK
+    except KeyboardInterrupt:
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read us has read enough; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        if os.environ.get("SUREFOOT_DEBUG") == "1":
+            import traceback
+
+            traceback.print_exc()
+        return _explain(error, words)
+
+
+# -- run and trade ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop after 60s, 5m, 2h, 1d.")] = None,
+    replay: Annotated[
+        list[str] | None, typer.Option(metavar="FILE…", help="Candle files to replay, or SYMBOL=FILE.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option(metavar="N|max", help="1 is real time; a replay's default is max.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="What the generated market is made from.")] = None,
+    gaps: Gaps = "refuse",
+    journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to keep the journal.")] = None,
+    no_terminal: Annotated[bool, typer.Option("--no-terminal", help="Plain lines instead of the live view.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Trade, with a live view.
+
+    On a simulated exchange, unless the settings say otherwise. Stops cleanly
+    on Ctrl-C: the trader first, with protection left resting at the venue.
+
+    \b
+    examples:
+      surefoot run
+      surefoot run --for 60s --seed 11 --speed 600
+      surefoot run --replay data/BTCUSDT.parquet data/ETHUSDT.parquet --speed max --json
+      surefoot run --set risk.risk_pct_of_equity=1 --no-terminal
+      surefoot run --config testnet.toml
+    """
+    import asyncio
+
+    from surefoot.supervise import Run
+    from surefoot.terminal import summary_lines
+
+    for_s = None if for_ is None else _seconds(for_)
+    job = _job(config, _overrides(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal)
+    with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
+        ended = asyncio.run(Run(job, screen).go())
+    summary = _summary(job, ended)
+    print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
+    if ended.code in (EXIT_OK, EXIT_INTERRUPTED):
+        return ended.code
+    return _complain(ended.why, ended.code)
+
+
+@app.command()
+def trade(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    rest: Annotated[str | None, typer.Option(metavar="URL", help="REST address (paper only).")] = None,
+    stream: Annotated[str | None, typer.Option(metavar="URL", help="Stream address (paper only).")] = None,
+    ws_api: Annotated[str | None, typer.Option(metavar="URL", help="WebSocket API address (paper only).")] = None,
+    paced: Annotated[bool, typer.Option("--paced", help="Follow the exchange's own clock (paper only).")] = False,
+    parent_pid: Annotated[int | None, typer.Option(metavar="PID", help="End when this process is gone.")] = None,
+) -> int:
+    """The trader process alone.
+
+    As `surefoot run` starts it; a container runs this. In paper mode the simulated
+    exchange's demo key comes in SIMEX_API_KEY and SIMEX_API_SECRET; on testnet and
+    live it is yours, in SUREFOOT_API_KEY and SUREFOOT_API_SECRET, or in the files
+    that the same names with _FILE tell.
+
+    \b
+    examples:
+      surefoot trade --config testnet.toml
+      SIMEX_API_KEY=… SIMEX_API_SECRET=… surefoot trade --rest http://127.0.0.1:9443
+    """
+    from dataclasses import replace
+
+    from surefoot.config import Mode, venue_for
+    from surefoot.live import run_trader
+
+    settings = _load(config, _overrides(sets)).settings
+    if settings.mode is not Mode.PAPER and (stream or ws_api or paced):
+        raise CommandError(f"mode = {settings.mode}: --stream, --ws-api and --paced are for mode = paper only")
+    if settings.mode is Mode.PAPER and rest is None:
+        raise CommandError(
+            "mode = paper: give the exchange's address with --rest, or use surefoot run, which starts one"
+        )
+    venue = venue_for(settings.mode, rest)
+    venue = replace(
+        venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
+    )
+    keys = _keys(settings, os.environ)
+    if parent_pid is not None:
+        _end_with(parent_pid)
+    return run_trader(settings, venue, keys, paced=paced, say=_say)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def exchange(context: typer.Context) -> None:
+    """The simulated exchange alone.
+
+    All options are its own.
+
+    \b
+    examples:
+      surefoot exchange --help
+      surefoot exchange --seed 7 --port 9443
+    """
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "simex", *context.args])
+
+
+# -- backtest ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def backtest(
+    candles: Annotated[list[str], typer.Option(metavar="FILE…", help="Parquet or Binance CSV, or SYMBOL=FILE.")],
+    strategy: Annotated[str | None, typer.Option(help="The strategy to test: rsi.")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report.")] = None,
+    gaps: Gaps = "refuse",
+    as_json: AsJson = False,
+) -> int:
+    """Trade the past.
+
+    The same engine on candle files, in virtual time.
+
+    \b
+    examples:
+      surefoot backtest --candles data/BTCUSDT-15m.parquet --strategy rsi
+      surefoot backtest --candles data/*.parquet --report report.html
+      surefoot backtest --candles BTCUSDT=prices.csv --set exits.stop_pct_of_price=1.5 --json
+    """
+    from surefoot.research.backtest import run_backtest
+    from surefoot.terminal import backtest_lines
+
+    overrides = _overrides(sets) | {"mode": "backtest"} | ({} if strategy is None else {"strategy.name": strategy})
+    settings = _load(config, overrides).settings
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        raise CommandError(f"--report {report}: no file can be written there; name one in a folder that exists")
+    with _Progress() as progress:
+        result = run_backtest(settings, candles, gaps=_gaps(gaps), progress=progress.show)
+    if report is not None:
+        from surefoot.research.report import write_report
+
+        write_report(report, result)
+    print(json.dumps(result) if as_json else "\n".join(backtest_lines(result, report)))
+    return EXIT_OK
+
+
+# -- status, config, journal ------------------------------------------------------------------------------------------
+
+
+@app.command()
+def status(config: ConfigFile = None, journal: JournalFile = None, as_json: AsJson = False) -> int:
+    """What the trader holds and does now.
+
+    When it is not running: what its journal says.
+
+    \b
+    examples:
+      surefoot status
+      surefoot status --json
+      surefoot status --journal var/surefoot.sqlite
+    """
+    from surefoot.chronicle import journal_path, view_from_journal
+    from surefoot.control import encode_view, read_view, socket_path
+
+    settings = _load(config, {}).settings
+    path = journal_path(journal, settings)
+    view, running = read_view(socket_path(path)), True
+    if view is None:
+        view, running = view_from_journal(path, settings), False
+    if as_json:
+        answer = {"running": running, "journal": str(path), "view": json.loads(encode_view(view))}
+        print(json.dumps(answer))
+        return EXIT_OK
+    if not running:
+        print(f"The trader is not running. This is how {path} left it:")
+    _print_view(view, settings.mode)
+    return EXIT_OK
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = False) -> int:
+    """Every setting and where it came from.
+
+    Secrets are masked.
+
+    \b
+    examples:
+      surefoot config show
+      surefoot config show --config surefoot.toml --json
+      surefoot config show > surefoot.toml
+    """
+    from surefoot.config import to_toml
+
+    loaded = _load(config, _overrides(sets))
+    print(json.dumps(_settings_json(loaded)) if as_json else to_toml(loaded.settings, loaded.sources), end="")
+    return EXIT_OK
+
+
+@app.command()
+def journal(
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    run: Annotated[str | None, typer.Option(metavar="NAME", help="Only this run; `last` is the newest.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND…", help="Only these kinds, such as OrderFilled.")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only what is about this symbol.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="After this record number, or from this UTC time on.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0 is all.")] = JOURNAL_LINES,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written from now on.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """What happened and what was done.
+
+    Oldest first; a record is an event or a command.
+
+    \b
+    examples:
+      surefoot journal
+      surefoot journal --kind OrderFilled RecordDecision --symbol BTCUSDT
+      surefoot journal --run last --since 2025-06-01T12:00 --limit 0 --json
+      surefoot journal --follow
+    """
+    from surefoot.chronicle import chooser, entry_json, entry_line, journal_path
+    from surefoot.store.journal import JournalReader
+
+    path = journal_path(journal, _load(config, {}).settings)
+    say = entry_json if as_json else entry_line
+    with JournalReader(path) as reader:
+        choose, seen_seq = chooser(reader, run, kind, symbol, since), reader.last_seq
+        entries: Iterable[Entry] = choose(0)
+        entries = deque(entries, maxlen=limit) if limit else entries
+        seen_seq = _print_entries(entries, say, seen_seq)
+        while follow:
+            time.sleep(FOLLOW_EVERY_S)
+            seen_seq = _print_entries(choose(seen_seq), say, seen_seq)
+    return EXIT_OK
+
+
+# -- what commands are told -------------------------------------------------------------------------------------------
+
+
+def _spread(words: Sequence[str]) -> list[str]:
+    """`--candles a b` as `--candles a --candles b`; the exchange reads its own words."""
+    if words[0] == "exchange":
+        return list(words)
+    spread: list[str] = []
+    several, is_first = "", False
+    for word in words:
+        if word.startswith("-"):
+            several, is_first = (word if word in SEVERAL else ""), True
+            spread.append(word)
+        else:
+            spread += [several, word] if several and not is_first else [word]
+            is_first = False
+    return spread
+
+
+def _overrides(sets: Sequence[str] | None) -> dict[str, str]:
+    overrides = {}
+    for text in sets or ():
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise CommandError(f"--set {text}: give it as KEY=VALUE, like risk.risk_pct_of_equity=1")
+        overrides[key] = value
+    return overrides
+
+
+def _load(config: Path | None, overrides: Mapping[str, str]) -> Loaded:
+    from surefoot.config import load
+
+    return load(config, overrides, os.environ)
+
+
+def _seconds(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit.isdigit():
+        number, unit = text, "s"
+    with suppress(ValueError, KeyError):
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[unit]
+        if 0 < seconds < float("inf"):
+            return seconds
+    raise CommandError(f"--for {text}: not a time; give one like 60s, 5m, 2h or 1d")
+
+
+def _gaps(text: str) -> Any:
+    if text not in ("refuse", "keep"):
+        raise CommandError(f"--gaps {text}: give refuse or keep")
+    return text
+
+
+def _socket_address(url: str) -> str:
+    if not url.startswith(("ws://", "wss://")):
+        raise CommandError(f"{url}: not an address of a stream; it starts with ws://")
+    return url
+
+
+def _keys(settings: Settings, env: Mapping[str, str]) -> Keys:
+    from surefoot.binance.session import Keys
+    from surefoot.config import Mode
+    from surefoot.supervise import PAPER_KEY, PAPER_SECRET
+
+    if settings.mode is not Mode.PAPER:
+        assert settings.api_key is not None, "settings without a key do not load in this mode"
+        assert settings.api_secret is not None, "settings without a secret do not load in this mode"
+        return Keys(settings.api_key.get_secret_value(), settings.api_secret.get_secret_value())
+    missing = [name for name in (PAPER_KEY, PAPER_SECRET) if not env.get(name)]
+    if missing:
+        raise CommandError(f"{' and '.join(missing)} not set: the exchange prints its demo key when it starts")
+    return Keys(env[PAPER_KEY], env[PAPER_SECRET])
+
+
+def _job(
+    config: Path | None,
+    overrides: dict[str, str],
+    for_s: float | None,
+    replay: tuple[str, ...],
+    speed: str | None,
+    seed: int | None,
+    gaps: str,
+    journal: Path | None,
+) -> Job:
+    from surefoot.chronicle import fresh_journal, unused_journal
+    from surefoot.config import Mode
+    from surefoot.supervise import Job
+
+    market = {"--replay": bool(replay), "--speed": speed is not None, "--seed": seed is not None}
+    if seed is not None:
+        overrides["paper.seed"] = str(seed)
+    if speed is not None or replay:
+        overrides["paper.speed"] = speed or "max"
+    settings = _load(config, overrides).settings
+    if settings.mode is Mode.BACKTEST:
+        raise CommandError("mode = backtest: run trades in real time; use surefoot backtest")
+    if settings.mode is not Mode.PAPER and any(market.values()):
+        given = ", ".join(name for name, is_given in market.items() if is_given)
+        raise CommandError(f"mode = {settings.mode}: {given} are about the simulated market of mode = paper")
+    if settings.mode is Mode.PAPER:
+        folder = settings.store.journal_path.parent
+        journal = fresh_journal(folder, time.time()) if journal is None else unused_journal(journal)
+    if journal is not None:
+        overrides["store.journal_path"] = str(journal)
+    loaded = _load(config, overrides)
+    job = Job(
+        settings=loaded.settings,
+        options=_as_options(config, overrides),
+        symbols_are_default=loaded.sources["market.symbols"] == "default",
+        env=dict(os.environ),
+        replay=replay,
+        gaps=_gaps(gaps),
+        for_s=for_s,
+    )
+    if replay and not job.is_paced:
+        raise CommandError("--speed 1: a replay does not run on the wall clock; give --speed max or a number above 1")
+    return job
+
+
+def _as_options(config: Path | None, overrides: Mapping[str, str]) -> tuple[str, ...]:
+    file = () if config is None else ("--config", str(config))
+    return file + tuple(word for key, value in overrides.items() for word in ("--set", f"{key}={value}"))
+
+
+# -- what commands answer ---------------------------------------------------------------------------------------------
+
+
+def _print_entries(entries: Iterable[Entry], say: Callable[[Entry], str], last_seq: int) -> int:
+    for entry in entries:
+        print(say(entry))
+        last_seq = max(last_seq, entry.seq)
+    sys.stdout.flush()
+    return last_seq
+
+
+def _screen(mode: str, *, no_terminal: bool, as_json: bool) -> LiveScreen | PlainScreen:
+    from surefoot.terminal import LiveScreen, PlainScreen
+
+    if as_json:
+        return PlainScreen(lambda line: print(line, file=sys.stderr, flush=True))
+    if no_terminal or not sys.stdout.isatty():
+        return PlainScreen(lambda line: print(line, flush=True))
+    return LiveScreen(mode)
+
+
+def _summary(job: Job, ended: Ended) -> dict[str, Any]:
+    from surefoot.chronicle import builtins_of, folded
+    from surefoot.store.journal import StoreError
+
+    path, view = job.settings.store.journal_path, ended.last_view
+    trips: list[Any] = []
+    positions: list[str] = []
+    orders = 0
+    with suppress(StoreError):  # a trader that never began has written none
+        left = folded(path, job.settings)
+        trips = [builtins_of(trip) for trip in left.engine.portfolio.round_trips]
+        positions, orders = sorted(left.engine.portfolio.positions), left.orders
+    milestones = {name.replace(" ", "_") + "_s": round(s, 3) for name, s in ended.milestones_s.items()}
+    unreached = dict.fromkeys(("trader_up_s", "first_price_s", "first_order_s", "first_fill_s"))
+    return {
+        "mode": str(job.settings.mode),
+        "ended": ended.why,
+        "seconds": round(ended.seconds, 3),
+        "final_equity": None if view is None or view.equity is None else f"{view.equity:f}",
+        "round_trips": trips,
+        "open_positions": positions,
+        "orders": orders,
+        "restarts": ended.restarts,
+        "journal": str(path),
+        **unreached,
+        **milestones,
+    }
+
+
+def _print_view(view: View, mode: str) -> None:
+    from rich.console import Console
+
+    from surefoot.terminal import Surroundings, picture
+
+    console = Console(soft_wrap=False)
+    console.print(picture(view, Surroundings(mode), console.width, 1_000))
+
+
+def _settings_json(loaded: Loaded) -> dict[str, dict[str, object]]:
+    values = loaded.settings.model_dump(mode="json")
+    answer = {}
+    for key, source in loaded.sources.items():
+        section, _, name = key.rpartition(".")
+        answer[key] = {"value": values[section][name] if section else values[name], "source": source}
+    return answer
+
+
+class _Progress:
+    """A bar on stderr while a person watches; nothing otherwise."""
+
+    def __enter__(self) -> _Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("candles"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("candles", total=None)
+        self._bar.start()
+        return self
+
+    def show(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def _complain(text: str, code: int) -> int:
+    _say(text)
+    return code
+
+
+def _say(text: str) -> None:
+    print("\n".join(f"surefoot: {line}" for line in text.splitlines()), file=sys.stderr, flush=True)
+
+
+def _explain(error: Exception, words: Sequence[str]) -> int:
+    """One line for an error of a kind that we know, and its exit code."""
+    # Imported here: until something goes wrong, most commands need only some of these.
+    from surefoot.chronicle import AskError
+    from surefoot.config import ConfigError
+    from surefoot.control import ControlError
+    from surefoot.research.data import DataError
+    from surefoot.store.journal import StoreError
+    from surefoot.supervise import StartError
+
+    match error:
+        case CommandError() | StartError():
+            return _complain(str(error), error.code)
+        case typer.TyperException():
+            return _complain(f"{_usage_text(error)}; see surefoot {_command_of(words)}--help", EXIT_USAGE)
+        case ConfigError() | StoreError() | AskError():
+            return _complain(str(error), EXIT_USAGE)
+        case DataError():
+            return _complain(str(error), EXIT_DATA)
+        case ControlError():
+            return _complain(str(error), EXIT_FAILED)
+        case _:
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            return _complain(f"unexpected failure: {what}; SUREFOOT_DEBUG=1 shows where, please report it", EXIT_FAILED)
+
+
+def _usage_text(error: typer.TyperException) -> str:
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def _command_of(words: Sequence[str]) -> str:
+    names = [word for word in words[:2] if word in {"run", "trade", "backtest", "status", "config", "show", "journal"}]
+    return "".join(f"{name} " for name in names)
+
+
+def _end_with(parent_pid: int) -> None:
+    """Stop, as at a SIGTERM, when the process that started us is gone: nobody would watch us any more."""
+    import signal
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(PARENT_LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()

@@ -1,0 +1,104 @@
+"""The trader is killed while it trades, at random moments and around each write: nothing is doubled, nothing forgotten.
+
+The market goes on while the trader is dead. `SUREFOOT_FULL=1` makes it fifty random deaths instead of a few.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import (
+    BUSY,
+    FULL,
+    SYMBOLS,
+    Trader,
+    candle_files,
+    check_end,
+    check_orders,
+    exchange,
+    minutes_before_end,
+    requests_of,
+    trader,
+)
+
+SPEED = 1_200  # market minutes for every three real seconds: sixty
+SEED = 20
+KILLS = 50 if FULL else 7
+SECONDS_A_KILL = 3.0
+ORDERS_MIN = 300 if FULL else 60
+FILLS_MIN = 200 if FULL else 40
+NUMBERS = (1, 2, 3, 5, 8) if FULL else (1, 3)
+BOUNDARIES = [(moment, number) for number in NUMBERS for moment in ("before", "sent", "answered")]
+SECONDS_A_BOUNDARY = 3.5
+
+
+def market_of(seconds: float) -> tuple[int, tuple[str, ...]]:
+    """Minutes of market that last so long, and what the exchange is told for it."""
+    minutes = int(seconds * SPEED / 60)
+    options = ("--speed", str(SPEED), "--wait-for-account", "--forming-klines", "no")
+    return minutes, (*options, "--start-ms", str(minutes_before_end(minutes)))
+
+
+def live_on(bot: Trader) -> None:
+    """A life that finds its books in order."""
+    bot.start()
+    bot.wait_for_agreement()
+    check_orders(bot)
+
+
+@pytest.mark.spec("SAFE-1", "SAFE-4", "SAFE-6", "ORD-9", "DB-2")
+@pytest.mark.timeout(900 if FULL else 120)
+def test_killed_at_random_moments_it_doubles_and_forgets_nothing(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    seconds = KILLS * SECONDS_A_KILL
+    minutes, options = market_of(seconds)
+    files = candle_files(tmp_path, SEED, SYMBOLS, minutes // 1_440 + 2)
+    with exchange("--replay", *files, *options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+        for kill in range(KILLS):
+            if kill % 3 == 2:  # while it still finds its feet
+                bot.start()
+                time.sleep(rng.uniform(0.2, 1.2))
+            else:
+                live_on(bot)
+                time.sleep(rng.uniform(0.0, 1.2))
+            bot.kill()
+        live_on(bot)
+        venue.wait_for_end(2 * seconds + 60)
+        check_end(bot)
+        orders, fills = len(venue.orders()), len(venue.trades())
+        bot.stop()
+    print(f"{KILLS} kills, {orders} orders, {fills} fills")
+    assert orders >= ORDERS_MIN
+    assert fills >= FILLS_MIN
+
+
+@pytest.mark.spec("SAFE-1", "DB-2", "ORD-9")
+@pytest.mark.timeout(900 if FULL else 120)
+def test_killed_between_journal_and_exchange_it_doubles_and_forgets_nothing(tmp_path: Path) -> None:
+    seconds = len(BOUNDARIES) * SECONDS_A_BOUNDARY
+    minutes, options = market_of(seconds)
+    files = candle_files(tmp_path, SEED + 1, SYMBOLS, minutes // 1_440 + 2)
+    unsent = arrived = 0
+    with exchange("--replay", *files, *options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+        for moment, number in BOUNDARIES:
+            bot.start("--die", f"{moment}={number}")
+            bot.died(within_s=60)
+            were_unsent, had_arrived = unsent, arrived
+            arrived, unsent = check_orders(bot), missing_at_exchange(bot)
+            assert moment != "before" or unsent > were_unsent
+            assert moment != "answered" or arrived > had_arrived
+        live_on(bot)
+        venue.wait_for_end(2 * seconds + 60)
+        check_end(bot)
+        print(f"{len(BOUNDARIES)} deaths, {unsent} orders never sent, {len(venue.orders())} orders at the exchange")
+        bot.stop()
+
+
+def missing_at_exchange(bot: Trader) -> int:
+    """How many orders the journal has that the exchange never saw."""
+    theirs = {order["clientOrderId"] for order in bot.venue.orders()}
+    return len({request.client_order_id for request in requests_of(bot.record())} - theirs)

@@ -1,0 +1,178 @@
+"""Processes that are started, heard, started again and stopped: with real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surefoot import supervise
+from surefoot.config import Settings, load
+from surefoot.supervise import LASTING, Child, Job, Kept, Run, StartError, ended, milestones
+from tests.views import empty_view, order, rich_view
+
+
+def python(code: str, on_line: Callable[[str], None] = lambda _: None, **env: str) -> Child:
+    return Child("the child", [sys.executable, "-u", "-c", code], {**os.environ, **env}, on_line)
+
+
+def kept(code: str, report: Callable[[str], None] = lambda _: None, pauses_s: tuple[float, ...] = (0.01,)) -> Kept:
+    return Kept(lambda: python(code), LASTING.__contains__, report, pauses_s)
+
+
+def settings(**flags: str) -> Settings:
+    return load(None, {key.replace("__", "."): value for key, value in flags.items()}, {}).settings
+
+
+async def test_a_child_is_heard_and_its_end_known() -> None:
+    lines: list[str] = []
+    child = python(
+        "import sys; print('one'); print('two'); sys.stderr.write('a\\nbad luck\\n'); sys.exit(7)", lines.append
+    )
+    await child.start()
+    assert await child.wait() == 7
+    assert lines == ["one", "two"]
+    assert ended(child, 7) == "the child ended with code 7: bad luck"
+
+
+async def test_a_line_without_end_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "LINE_BYTES_MAX", 1_000)
+    lines: list[str] = []
+    child = python("print('x' * 100_000); print('after')", lines.append)
+    await child.start()
+    assert await child.wait() == 0
+    assert lines[-1] == "after"
+
+
+async def test_a_child_that_listens_is_asked_and_not_killed() -> None:
+    heard: list[str] = []
+    code = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print('up'); signal.pause()"
+    child = python(code, heard.append)
+    await child.start()
+    while not heard:
+        await asyncio.sleep(0.01)
+    assert await child.stop(10)
+    assert await child.wait() == 0
+
+
+async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
+    heard: list[str] = []
+    child = python(
+        "import signal; signal.signal(15, signal.SIG_IGN); print('up')\nwhile True: signal.pause()", heard.append
+    )
+    await child.start()
+    while not heard:
+        await asyncio.sleep(0.01)
+    started_s = time.monotonic()
+    assert not await child.stop(0.2)
+    assert time.monotonic() - started_s < 3
+    assert ended(child, await child.wait()) == "the child was ended by SIGKILL"
+
+
+async def test_a_child_has_a_session_of_its_own_so_that_ctrl_c_reaches_the_parent_alone() -> None:
+    child = python("import time; time.sleep(30)")
+    await child.start()
+    assert os.getsid(child.pid) == child.pid != os.getsid(0)
+    await child.stop(5)
+
+
+@pytest.mark.spec("OPS-3")
+async def test_a_crash_is_restarted_with_back_off_and_reported(tmp_path: Path) -> None:
+    log = tmp_path / "starts"
+    code = f"open({str(log)!r}, 'a').write('x'); n = len(open({str(log)!r}).read()); import sys; sys.exit(0 if n > 3 else 9)"
+    reports: list[str] = []
+    child = kept(code, reports.append, (0.01, 0.02, 0.04))
+    assert await child.run() == 0
+    assert child.restarts == 3
+    assert log.read_text() == "xxxx"
+    assert reports == [
+        f"the child ended with code 9; starting it again in {pause} s" for pause in ("0.01", "0.02", "0.04")
+    ]
+
+
+@pytest.mark.spec("OPS-3")
+async def test_a_killed_process_is_restarted() -> None:
+    reports: list[str] = []
+    child = kept("import time; time.sleep(30)", reports.append)
+    running = asyncio.create_task(child.run())
+    while child.child is None or child.child._process is None:
+        await asyncio.sleep(0.01)
+    first = child.child.pid
+    os.kill(first, 9)
+    while child.restarts == 0 or child.child.pid == first:
+        await asyncio.sleep(0.01)
+    await child.stop(5)
+    await running
+    assert reports == ["the child was ended by SIGKILL; starting it again in 0.01 s"]
+
+
+@pytest.mark.spec("OPS-3")
+def test_pauses_grow_to_half_a_minute() -> None:
+    assert supervise.PAUSES_S == (1, 2, 4, 8, 16, 30)
+
+
+@pytest.mark.parametrize("code", sorted(LASTING))
+async def test_an_end_that_a_restart_cannot_mend_is_final(code: int) -> None:
+    child = kept(f"raise SystemExit({code})")
+    assert await child.run() == code
+    assert child.restarts == 0
+
+
+async def test_stop_during_a_pause_ends_the_waiting() -> None:
+    child = kept("raise SystemExit(9)", pauses_s=(60.0,))
+    running = asyncio.create_task(child.run())
+    while child.child is None or child.child._process is None or child.child._process.returncode is None:
+        await asyncio.sleep(0.01)
+    await child.stop(5)
+    async with asyncio.timeout(3):
+        assert await running == 9
+    assert child.restarts == 0
+
+
+def test_milestones_come_in_order() -> None:
+    assert [name for name, happened in milestones(empty_view()) if happened] == ["trader up"]
+    priced = replace(rich_view(), positions=(), orders=(), round_trips=(), round_trip_count=0)
+    assert [name for name, happened in milestones(priced) if happened] == ["trader up", "first price"]
+    ordered = replace(priced, orders=(order(1, "entry"),))
+    assert [name for name, happened in milestones(ordered) if happened][-1] == "first order"
+    assert all(happened for _, happened in milestones(rich_view()))
+
+
+@pytest.mark.parametrize(("speed", "paced"), [("1", False), ("1.0", False), ("60", True), ("max", True)])
+def test_only_at_real_speed_is_the_traders_clock_its_own(speed: str, paced: bool) -> None:
+    assert Job(settings(paper__speed=speed), (), True, {}).is_paced is paced
+
+
+class Silent:
+    def note(self, text: str) -> None: ...
+
+    def show(self, view: object) -> None: ...
+
+
+@pytest.mark.spec("SAFE-6")
+async def test_real_keys_are_given_to_no_process_of_paper_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # A program in the place of Python that writes down what it is given, and ends.
+    spy = tmp_path / "python"
+    spy.write_text(f"#!/bin/sh\nenv > {tmp_path}/env\necho no >&2\nexit 2\n")
+    spy.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(spy))
+    keys = {f"SUREFOOT_API_{name}": "real" for name in ("KEY", "SECRET", "KEY_FILE", "SECRET_FILE")}
+    job = Job(settings(), (), True, {**os.environ, **keys, "SUREFOOT_RISK__RISK_PCT_OF_EQUITY": "1"})
+    with pytest.raises(StartError, match="no"):
+        await Run(job, Silent()).go()
+    given = (tmp_path / "env").read_text()
+    assert "SUREFOOT_RISK__RISK_PCT_OF_EQUITY=1" in given
+    assert "SUREFOOT_API" not in given
+
+
+async def test_costs_that_paper_mode_cannot_have_stop_the_start() -> None:
+    job = Job(settings(costs__slippage_bps="5"), (), True, dict(os.environ))
+    with pytest.raises(StartError, match="costs.slippage_bps = 5: fixed at 2 in paper mode") as told:
+        await Run(job, Silent()).go()
+    assert told.value.code == 2
