@@ -3,8 +3,8 @@
 Rules: the exchange decides everything, this module moves bytes and time. Targets and bodies reach the exchange exactly
 as received. At speed 1 the clock is the wall clock. At any other speed the clock is market time: it stands still
 between events, and after each event a barrier (ping, wait for pong) makes sure that every client has digested what it
-was sent, account frames before market frames, before time goes on. What time it is stands in those pings, and in an
-unasked pong ahead of the frames.
+was sent, account frames before market frames, before time goes on. What time it is stands in those pings and, for a
+client whose handshake has the header `X-Market-Clock: yes`, in an unasked pong ahead of the frames.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ CATCH_UP_S = 1.0
 CLOSE_GRACE_S = 0.5
 # Without frames there is no barrier; other tasks must still get their turn now and then.
 EVENTS_PER_TURN = 64
+CLOCK_HEADER = "X-Market-Clock"
 
 REAL_TIME = 1.0
 MAX_SPEED = math.inf
@@ -304,7 +305,7 @@ class Server:
         for number, text in frames:
             link = self._links.get(number)
             if link is not None:
-                if not self._is_real_time:
+                if link.wants_clock and not self._is_real_time:
                     link.tell_clock(self._clock_ms)
                 link.send(text)
                 if link.kind == "ws_api" and not link.has_account and _tells_subscription(text):
@@ -478,6 +479,7 @@ class _Link:
         self._sent_at_ping = 0
         self._digested = 0
         self._awaited: bytes | None = None
+        self.wants_clock = request.headers.get(CLOCK_HEADER) == "yes"
         self._told_ms: int | None = None
         self.wake_ms: int | None = None
         # A pong nobody asked for does not keep a link alive.
@@ -509,7 +511,7 @@ class _Link:
         self._put(WSMsgType.PONG, payload)
 
     def tell_clock(self, now_ms: int) -> None:
-        """Ahead of the first frame of a moment, an unasked pong says when that is; clients that do not care skip it."""
+        """Ahead of the first frame of a moment, an unasked pong says what moment that is."""
         if now_ms != self._told_ms:
             self._told_ms = now_ms
             self._put(WSMsgType.PONG, b"clock %d" % now_ms)

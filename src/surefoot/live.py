@@ -32,7 +32,7 @@ from surefoot.binance.session import (
     SessionFailed,
     Wake,
 )
-from surefoot.config import Settings, Venue, settings_digest
+from surefoot.config import Mode, Settings, Venue, settings_digest
 from surefoot.control import ControlServer
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Event, LinkLost, LinkRestored, RunStarted, Woke
@@ -46,7 +46,7 @@ CLOCK_GRACE_S = 1.0
 FIRST_TIME_TRIES = 20
 FIRST_TIME_PAUSE_S = 0.25
 
-EXIT_OK, EXIT_STORE, EXIT_VENUE = 0, 3, 4
+EXIT_OK, EXIT_USE, EXIT_STORE, EXIT_VENUE = 0, 2, 3, 4
 
 Say = Callable[[str], None]
 
@@ -246,6 +246,9 @@ def run_trader(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say
 
 
 async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
+    if settings.mode is Mode.LIVE and not settings.live_confirmed:  # the settings check it too; money is asked twice
+        say("live_confirmed = false: mode = live trades real money and needs the second confirmation")
+        return EXIT_USE
     path = settings.store.journal_path
     try:
         journal = Journal.open(path)

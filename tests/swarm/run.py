@@ -113,6 +113,8 @@ class RoughTime(VirtualTime):
         if self.session.has_writes():
             self.durable = len(self.stage.journal)
             self.stage.may_die_before_sending()
+        elif not self.stage.rng.randrange(3):  # flushed at leisure
+            self.durable = len(self.stage.journal)
         super()._send_requests()
 
     def _turn(self, now_ms: int, arrival_ms: int, market_ms: int) -> None:

@@ -37,6 +37,7 @@ CONNECT_TIMEOUT_S = 5.0
 CLIENT_PING_S = 15.0
 PACE_MARK = b"digest "
 CLOCK_MARK = b"clock "
+CLOCK_WANTED = {"X-Market-Clock": "yes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class Gateway:
                 auto_ping_idle_timeout=CLIENT_PING_S,
                 auto_ping_reply_timeout=CLIENT_PING_S,
                 enable_auto_pong=not self._paced,
+                extra_headers=CLOCK_WANTED if self._paced else None,
             )
         except Exception as problem:  # whatever kept it from opening, the session tries again
             self._deliver(LinkDown(request.link, f"{type(problem).__name__}: {problem}"))

@@ -593,18 +593,19 @@ class Engine:
         """A new exit is sent when nothing of the symbol is open. When overdue, doubt about the protection does not hold
         it up, where the venue itself would refuse to sell more than there is. Doubt about a sale always does: it might
         be done twice."""
-        if symbol not in self._overdue or self._holds_more(symbol):
+        if symbol not in self._overdue or not self._holds_nothing_else(symbol):
             return not self.orders.busy(symbol)
         return all(
             order.finished or (order.state is State.IN_DOUBT and order.request.purpose is not Purpose.EXIT)
             for order in self.orders.open_orders(symbol)
         )
 
-    def _holds_more(self, symbol: str) -> bool:
-        """Whether the account holds the base beyond our position: the venue would let a second sale take from that."""
+    def _holds_nothing_else(self, symbol: str) -> bool:
+        """Whether the account is known to hold no base beyond our position, from which a second sale could be made."""
         instrument = self.instruments[symbol]
         sale = instrument.lots_down(self.portfolio.sellable(symbol))
-        return self.portfolio.wallet(instrument.base) - sale >= instrument.lot_size
+        beyond = self.portfolio.wallet(instrument.base) - sale
+        return self.books is Books.AGREE and beyond < instrument.lot_size
 
     def _protect(self, symbol: str, now_ms: int) -> None:
         instrument = self.instruments[symbol]
