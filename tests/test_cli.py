@@ -1,4 +1,4 @@
-"""The commands as a person meets them: real processes, one clear line when something is wrong, the promised exit code."""
+"""The commands as a person meets them: real processes, one clear line for what is wrong, the promised exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def refused(code: int, *words: str, cwd: Path, **env: str) -> str:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Path]:
+def journal(tmp_path: Path) -> Path:
     """A journal of two runs, as paper mode leaves one."""
     path = tmp_path / "var" / "paper-20250601-120000-000.sqlite"
     with Journal.open(path) as written:
@@ -56,7 +55,7 @@ def journal(tmp_path: Path) -> Iterator[Path]:
                 RecordAlarm(at_ms + 1, "link-lost", f"market: gone in {run}"),
                 RecordBooks(at_ms + 2, ()),
             )
-    yield path
+    return path
 
 
 # -- help -------------------------------------------------------------------------------------------------------------
@@ -181,9 +180,8 @@ def test_the_simulated_market_is_not_for_a_real_venue(tmp_path: Path) -> None:
     assert text == "mode = testnet: --seed are about the simulated market of mode = paper"
 
 
-def test_a_failure_nobody_thought_of_is_one_line_unless_debugging(tmp_path: Path) -> None:
-    (tmp_path / "surefoot.toml").write_bytes(b"mode = 'paper'")
-    code = "import surefoot.config as c; c.load = lambda *a: 1 / 0; from surefoot.cli import main; raise SystemExit(main())"
+def test_a_failure_nobody_thought_of_is_one_line_unless_debugging() -> None:
+    code = "import sys, surefoot.config as c, surefoot.cli; c.load = lambda *_: 1 / 0; sys.exit(surefoot.cli.main())"
     command, env = [sys.executable, "-c", code, "config", "show"], {"PYTHONPATH": str(SOURCE)}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 1

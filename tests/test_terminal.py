@@ -81,7 +81,10 @@ def test_decisions_say_why_and_why_not() -> None:
     text = "\n".join(seen(rich_view()))
     assert "SOLUSDT   approved · oversold: 0.59 SOL at up to 152.48 (rsi 27.31)" in text
     assert "SOLUSDT   already-holding · oversold: already holding 0.02979" in text
-    assert "SOLUSDT   no signal · rsi is neutral" in text
+    quiet = replace(rich_view(), decisions=(decision(1, "none", "rsi is low"), decision(2, "none", "rsi is neutral")))
+    assert [line for line in seen(quiet) if "no signal" in line] == [
+        "11:45:05 SOLUSDT   no signal · rsi is neutral (rsi 27.31)"
+    ]
 
 
 def test_round_trips_orders_and_alarms_are_there() -> None:

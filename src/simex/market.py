@@ -197,14 +197,9 @@ FAST_VOL_KEEP, FAST_VOL_SD = math.exp(-1 / 40), 0.35
 OWN_VOL_KEEP, OWN_VOL_SD = math.exp(-1 / 90), 0.20
 VOL_MEAN_CORRECTION = SLOW_VOL_SD**2 + FAST_VOL_SD**2 + OWN_VOL_SD**2
 
-# Swings: a damped stochastic oscillation of a few hours, as sentiment overshoots and comes back. Its size is given in
-# standard deviations of an hour's noise.
-SWING_PERIOD_MINUTES = 330.0
-SWING_DAMPING_PER_MINUTE = 1 / 260.0
-SWING_SD_HOURS = 1.6
-
-# The level is pulled back to its anchor over about four days, so that prices stay plausible in long runs.
-LEVEL_PULL_PER_MINUTE = 1 / 5_760
+# The level is pulled back to its anchor over about two months, so that prices stay plausible in long runs. Nothing pulls
+# within hours or days: a market that swings back by itself would pay every strategy that buys dips, and paper would lie.
+LEVEL_PULL_PER_MINUTE = 1 / 86_400
 
 MARKET_JUMPS_PER_MINUTE = 1 / 2_000
 OWN_JUMPS_PER_MINUTE = 1 / 3_500
@@ -300,31 +295,10 @@ class _Lane:
         )
 
 
-class _Swing:
-    """A damped oscillator driven by noise, of unit standard deviation, moved a minute at a time."""
-
-    __slots__ = ("_push", "place", "speed")
-
-    _STIFFNESS = (2 * math.pi / SWING_PERIOD_MINUTES) ** 2
-
-    def __init__(self, rng: random.Random) -> None:
-        # The stationary variance of such an oscillator is push^2 / (2 * damping * stiffness).
-        self._push = math.sqrt(2 * SWING_DAMPING_PER_MINUTE * self._STIFFNESS)
-        self.place = rng.gauss(0, 1)
-        self.speed = rng.gauss(0, math.sqrt(self._STIFFNESS))
-
-    def move(self, rng: random.Random) -> float:
-        """Move on by a minute; how far it went."""
-        self.speed += -self._STIFFNESS * self.place - SWING_DAMPING_PER_MINUTE * self.speed
-        self.speed += self._push * rng.gauss(0, 1)
-        self.place += self.speed
-        return self.speed
-
-
 class _Wave:
     """The state of one generated symbol."""
 
-    __slots__ = ("anchor", "log_price", "minute_sd", "own_vol", "profile", "spec", "swing", "tick_size")
+    __slots__ = ("anchor", "log_price", "minute_sd", "own_vol", "profile", "spec", "tick_size")
 
     def __init__(self, rng: random.Random, spec: InstrumentSpec) -> None:
         self.spec = spec
@@ -334,30 +308,27 @@ class _Wave:
         self.log_price = self.anchor
         self.tick_size = float(spec.tick_size)
         self.own_vol = 0.0
-        self.swing = _Swing(rng)
 
 
 class _PriceProcess:
-    """The joint price process: clustered volatility, one market factor, swings, rare jumps; one call a minute."""
+    """The joint price process: clustered volatility, one market factor, rare jumps; one call a minute."""
 
     def __init__(self, rng: random.Random, specs: Sequence[InstrumentSpec]) -> None:
         self.specs = specs
         self._rng = rng
         self._slow_vol = rng.gauss(0, SLOW_VOL_SD)
         self._fast_vol = rng.gauss(0, FAST_VOL_SD)
-        self._swing = _Swing(rng)
         self._waves = [_Wave(rng, spec) for spec in specs]
 
     def next_minute(self, steps: int) -> list[_Lane]:
         rng = self._rng
         self._slow_vol = _pulled(rng, self._slow_vol, SLOW_VOL_KEEP, SLOW_VOL_SD)
         self._fast_vol = _pulled(rng, self._fast_vol, FAST_VOL_KEEP, FAST_VOL_SD)
-        market_move = self._swing.move(rng)
         market_noise = [rng.gauss(0, 1) for _ in range(steps)]
         self._add_jump(market_noise, MARKET_JUMPS_PER_MINUTE)
-        return [self._next_lane(wave, market_noise, market_move) for wave in self._waves]
+        return [self._next_lane(wave, market_noise) for wave in self._waves]
 
-    def _next_lane(self, wave: _Wave, market_noise: list[float], market_move: float) -> _Lane:
+    def _next_lane(self, wave: _Wave, market_noise: list[float]) -> _Lane:
         rng, profile = self._rng, wave.profile
         wave.own_vol = _pulled(rng, wave.own_vol, OWN_VOL_KEEP, OWN_VOL_SD)
         log_vol = self._slow_vol + self._fast_vol + wave.own_vol - VOL_MEAN_CORRECTION
@@ -367,9 +338,7 @@ class _PriceProcess:
         own_noise = [rng.gauss(0, 1) for _ in range(steps)]
         self._add_jump(own_noise, OWN_JUMPS_PER_MINUTE)
 
-        swing = profile.market_weight * market_move + own_weight * wave.swing.move(rng)
-        drift = swing * SWING_SD_HOURS * wave.minute_sd * math.sqrt(60)
-        drift -= LEVEL_PULL_PER_MINUTE * (wave.log_price - wave.anchor)
+        drift = -LEVEL_PULL_PER_MINUTE * (wave.log_price - wave.anchor)
         market_sd, own_sd, step_drift = step_sd * profile.market_weight, step_sd * own_weight, drift / steps
         log_price, tick_size, before = wave.log_price, wave.tick_size, wave.log_price
         ticks = []

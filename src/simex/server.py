@@ -122,6 +122,7 @@ class Server:
         self._held_market_frames: list[tuple[int, str]] | None = None
         self._something_changed = asyncio.Event()
         self._clock_ms = self._first_clock_ms()
+        self._ended_s: float | None = None
         self._runner: web.ServerRunner | None = None
         self._keepalive: asyncio.Task[None] | None = None
 
@@ -166,7 +167,10 @@ class Server:
         """The exchange's clock: UTC ms, wall time at speed 1, market time otherwise; it never goes back."""
         if self._is_real_time:
             self._clock_ms = max(self._clock_ms, self._wall_ms())
-        return self._clock_ms
+        if self._ended_s is None:
+            return self._clock_ms
+        # The market is over, but clients live on and must not find their clocks ahead of a time that stands still.
+        return self._clock_ms + int((time.monotonic() - self._ended_s) * 1_000)
 
     @property
     def _is_real_time(self) -> bool:
@@ -187,6 +191,7 @@ class Server:
             self._clock_ms = max(self._clock_ms, self._market.end_ms)
         self._exchange.roll(self._clock_ms)
         await self._deliver()
+        self._ended_s = time.monotonic()
         return self._clock_ms
 
     async def _play_along_the_wall_clock(self) -> None:

@@ -32,6 +32,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTER
 PARENT_LOOK_S = 0.5
 FOLLOW_EVERY_S = 0.5
 JOURNAL_LINES = 100
+STATUS_LINES_MAX = 40
 
 # Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
 SEVERAL = frozenset({"--candles", "--replay", "--set", "--kind"})
@@ -96,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code or EXIT_OK
     except KeyboardInterrupt:
         return _complain("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read us has read enough; what Python would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Whoever read us has read enough (Typer makes an exit of that); what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_OK
     except Exception as error:
         if os.environ.get("SUREFOOT_DEBUG") == "1":
@@ -530,7 +531,7 @@ def _print_view(view: View, mode: str) -> None:
     from surefoot.terminal import Surroundings, picture
 
     console = Console(soft_wrap=False)
-    console.print(picture(view, Surroundings(mode), console.width, 1_000))
+    console.print(picture(view, Surroundings(mode), console.width, STATUS_LINES_MAX))
 
 
 def _settings_json(loaded: Loaded) -> dict[str, dict[str, object]]:

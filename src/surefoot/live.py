@@ -167,16 +167,21 @@ class Trader:
     def _take(self, arrival: Arrival | Pinged | ClockTold) -> None:
         if isinstance(arrival, Pinged):
             self._pings.append(arrival)
-            self.clock.observe(_market_ms(arrival.payload))
+            self._follow(_market_ms(arrival.payload))
             return
         if isinstance(arrival, ClockTold):
-            self.clock.observe(arrival.market_ms)
+            self._follow(arrival.market_ms)
             return
         now_ms = self.clock.now_ms()
         for event in self.session.receive(arrival, now_ms):
             self._react(event)
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
+
+    def _follow(self, market_ms: int) -> None:
+        """The replaying exchange said what time it is: what was measured before is of no use any more."""
+        self.clock.observe(market_ms)
+        self.session.offset_ms = market_ms - self.clock.now_ms()
 
     def _react(self, event: Event) -> None:
         self.journal.append(event)

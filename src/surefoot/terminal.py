@@ -79,10 +79,10 @@ def _head(view: View, around: Surroundings, width: int) -> list[Text]:
 def _equity(view: View, at_start: Decimal | None) -> Text:
     if view.equity is None:
         return Text(f"Equity {NO_VALUE}: not known until account and prices are read")
-    text = Text(f"Equity {view.equity:,.2f} {view.quote}  ")
+    text = Text(f"Equity {view.equity:,.2f} {view.quote}")
     if at_start:
         change = view.equity - at_start
-        text.append(f"{change:+,.2f} ({change / at_start * 100:+.2f} %) since start", style=_sign_style(change))
+        text.append(f"  {change:+,.2f} ({change / at_start * 100:+.2f} %) since start", style=_sign_style(change))
     text.append(f" · round trips {view.round_trip_count}")
     return text
 
@@ -137,7 +137,7 @@ def _sections(view: View) -> list[_Section]:
         _Section("Alarms", tuple(_alarm(alarm) for alarm in view.alarms)),
         _Section("Open orders", tuple(_order(order) for order in view.orders)),
         _Section("Round trips", tuple(_round_trip(trip) for trip in view.round_trips)),
-        _Section("Decisions", tuple(_decision(decision) for decision in view.decisions)),
+        _Section("Decisions", tuple(_decision(decision) for decision in _worth_showing(view.decisions))),
     ]
 
 
@@ -167,6 +167,14 @@ def _round_trip(trip: RoundTrip) -> Text:
     prices = f"{_price(trip.entry_price)} to {_price(trip.exit_price)}"
     text = Text(f"{_time(trip.exit_ms)} {trip.symbol:<9} {trip.side} {_quantity(trip.quantity)} from {prices}  ")
     return text.append(f"{trip.pnl:+,.2f}", style=_sign_style(trip.pnl)).append(f" by {plain(trip.reason)}")
+
+
+def _worth_showing(decisions: Sequence[RecordDecision]) -> list[RecordDecision]:
+    """All with an opinion; of those without, only what is a symbol's newest."""
+    newest = {decision.signal.symbol: decision for decision in decisions}
+    return [
+        decision for decision in decisions if decision.outcome != "none" or decision is newest[decision.signal.symbol]
+    ]
 
 
 def _decision(decision: RecordDecision) -> Text:

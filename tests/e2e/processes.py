@@ -122,11 +122,13 @@ class Exchange:
         assert line["event"] == "tape_end"
         return int(line["at_ms"])
 
+    def now_ms(self) -> int:
+        return int(_http(self.rest, "GET", "/api/v3/time", {})[1]["serverTime"])
+
     def call(self, method: str, path: str, params: Mapping[str, object] | None = None) -> Any:
         """A signed request; what the exchange answered. Its clock runs fast, so a refused timestamp is tried again."""
         for _ in range(20):
-            stamp = _http(self.rest, "GET", "/api/v3/time", {})[1]["serverTime"]
-            query = urlencode({**(params or {}), "recvWindow": 60_000, "timestamp": stamp})
+            query = urlencode({**(params or {}), "recvWindow": 60_000, "timestamp": self.now_ms()})
             target = f"{path}?{query}&signature={hmac_signature(self.hello['secret'], query.encode())}"
             status, body = _http(self.rest, method, target, {"X-MBX-APIKEY": self.hello["api_key"]})
             if status == 200:

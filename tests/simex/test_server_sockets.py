@@ -386,7 +386,7 @@ async def test_a_replay_at_full_speed_delivers_the_tape_and_ends(forming: bool) 
         # The end is behind the last barrier, so everything has been digested already.
         assert closed_candles(listener.frames) == candles(200)
         assert any(not frame["k"]["x"] for frame in listener.frames) == forming
-        assert venue.server.now_ms() == T0_MS + 200 * MINUTE_MS
+        assert venue.server.now_ms() >= T0_MS + 200 * MINUTE_MS  # and goes on from there
         transport.disconnect()
         reader.cancel()
 

@@ -44,7 +44,7 @@ from surefoot.research.exact import _Travelling as Travelling
 from surefoot.store.records import decode
 from tests.stage import KEYS, START_MS, Script, Stage, stage_settings
 from tests.swarm.market import RestlessMarket
-from tests.swarm.weather import HTTP_TIMEOUT_MS, Climate, Refusal, Weather
+from tests.swarm.weather import HTTP_TIMEOUT_MS, Climate, Refusal, Reset, Weather
 
 MINUTE_MS = 60_000
 LINES_SHOWN = 40
@@ -117,11 +117,18 @@ class RoughTime(VirtualTime):
             self.durable = len(self.stage.journal)
         super()._send_requests()
 
+    def _push(self, delay_ms: int, item: Travelling | Request | Arrival) -> None:
+        super()._push(delay_ms, item)
+        if isinstance(item, Travelling) and isinstance(item.fate, Reset):
+            super()._push(self.latency_ms, HttpFailed(item.request.request_id, True, "reset"))
+
     def _turn(self, now_ms: int, arrival_ms: int, market_ms: int) -> None:
         super()._turn(now_ms, arrival_ms, market_ms)
         self.stage.look()
 
     def _deliver(self, item: Travelling | Request | Arrival) -> None:
+        if isinstance(item, Travelling) and isinstance(item.fate, Reset):
+            item = Orphan(item.request, item.fate)
         if isinstance(item, Orphan):
             if item.fate.arrives:
                 self._ask_exchange(item.request)
@@ -211,7 +218,7 @@ class Swarm(Stage):
         self.gate = [True]
         self.chance = rng.choice((0.3, 0.6, 0.9))
         self.minutes = minutes if minutes is not None else rng.randint(40, 120)
-        self.severity = rng.choice((0.0, 0.2, 0.5, 1.0))
+        self.severity = rng.choice((0.0, 0.2, 0.5, 1.0, 2.0))
         self.manual = rng.random() < 0.2
         self.weather = Weather(random.Random(rng.random()), Climate.drawn(rng, self.severity))
         self.market = RestlessMarket(random.Random(rng.random()), specs, START_MS + 30_000)

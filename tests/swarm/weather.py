@@ -24,6 +24,11 @@ class Refusal(Fate):
 
 
 @dataclass(frozen=True, slots=True)
+class Reset(Fate):
+    """The connection breaks at once, while the request is still on its way and will arrive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Climate:
     """Chances for each message; `jitter_ms` is harmless scatter that is always there."""
 
@@ -31,6 +36,7 @@ class Climate:
     lost: float
     answer_lost: float
     answer_late: float
+    reset: float
     late: float
     unavailable: float
     limited: float
@@ -47,9 +53,10 @@ class Climate:
             lost=chance(0.10),
             answer_lost=chance(0.15),
             answer_late=chance(0.15),
+            reset=chance(0.15),
             late=chance(0.10),
             unavailable=chance(0.15),
-            limited=chance(0.03),
+            limited=chance(0.05),
             frame_late=chance(0.05),
             frame_twice=chance(0.10),
         )
@@ -75,8 +82,8 @@ class Weather:
             took_ms = fate.extra_ms + min(fate.answer_extra_ms, HTTP_TIMEOUT_MS)
             if fate.instead == 0 or not fate.arrives:
                 took_ms = HTTP_TIMEOUT_MS
-            if isinstance(fate, Refusal) and fate.retry_after_s is not None:
-                took_ms = fate.retry_after_s * 1_000
+            if isinstance(fate, Refusal):  # without a time it holds until the next minute
+                took_ms = (fate.retry_after_s or 60 - at_ms // 1_000 % 60) * 1_000
             self.blame(at_ms + took_ms)
             return fate
         jitter_ms = self._climate.jitter_ms
@@ -117,6 +124,7 @@ class Weather:
             (climate.lost, lambda: Fate(arrives=False, instead=0)),
             (climate.answer_lost, lambda: Fate(extra_ms=jitter_ms, instead=0)),
             (climate.answer_late, lambda: Fate(answer_extra_ms=int(10 ** rng.uniform(2, 4.3)))),
+            (climate.reset, lambda: Reset(extra_ms=int(10 ** rng.uniform(2, 3.75)))),
             (climate.late, lambda: Fate(extra_ms=int(10 ** rng.uniform(2, 4.1)))),
             (climate.unavailable, lambda: Fate(arrives=rng.random() < 0.5, instead=rng.choice((500, 502, 503, 504)))),
             (climate.limited, lambda: Refusal(arrives=False, instead=429, retry_after_s=rng.choice((None, 1, 5, 30)))),

@@ -36,15 +36,18 @@ class CandleFeed:
         self.read_from_ms = self.next_open_ms
         return self.read_from_ms
 
-    def take_page(self, rows: Sequence[Candle], now_ms: int) -> list[Event]:
+    def take_page(self, rows: Sequence[Candle], venue_ms: int, now_ms: int) -> list[Event]:
         """Rows that a read returned, oldest first. History is what closed before the candles held back; these are
-        passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole."""
+        passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole.
+
+        `venue_ms` is the venue's clock, which says what has closed, `now_ms` ours, which events are stamped with.
+        """
         assert self.next_open_ms is not None
-        end_ms = self._held[0].open_ms if self._held else now_ms
-        fresh = tuple(row for row in rows if self.next_open_ms <= row.open_ms < end_ms and row.close_ms < now_ms)
+        end_ms = self._held[0].open_ms if self._held else venue_ms
+        fresh = tuple(row for row in rows if self.next_open_ms <= row.open_ms < end_ms and row.close_ms < venue_ms)
         if fresh:
             self.next_open_ms = fresh[-1].open_ms + self.interval_ms
-        elif rows and rows[-1].close_ms >= now_ms and not self._held:  # the running candle is the first there is
+        elif rows and rows[-1].close_ms >= venue_ms and not self._held:  # the running candle is the first there is
             self.next_open_ms = max(self.next_open_ms, rows[-1].open_ms)
         events: list[Event] = [HistoryLoaded(now_ms, fresh)] if fresh else []
         if len(rows) >= PAGE_CANDLES and fresh:

@@ -247,7 +247,7 @@ class Session:
     def start(self, extra_symbols: Sequence[str] = ()) -> None:
         """Begin: clock, then rules and fees, then the links. `extra_symbols` are held but no longer traded."""
         self._rule_symbols = (*self.settings.symbols, *extra_symbols)
-        self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+        self._read_time()
 
     def receive(self, arrival: Arrival, now_ms: int) -> list[Event]:
         """What an arrival means to the engine. Raises SessionFailed when a person has to act."""
@@ -348,6 +348,9 @@ class Session:
     ) -> None:
         self._queue.append(_Call("GET", path, params, signed, weight, Lane.DATA, read, symbol=symbol))
 
+    def _read_time(self) -> None:
+        self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+
     def _ask(self, read: Read, path: str, params: signing.Params, weight: int, command: Command) -> None:
         pending = [*self._queue, *self._sent.values()]
         if not any(call.read is read and call.params == params for call in pending):
@@ -391,7 +394,7 @@ class Session:
             hold = self.budget.banned if kind == "banned" else self.budget.limited
             hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
         if error.code == BAD_TIMESTAMP:
-            self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+            self._read_time()
         if call.read is not None:
             return self._on_read_refused(call, error, kind, now_ms)
         return self._on_write_refused(call, error, kind, now_ms)
@@ -579,6 +582,7 @@ class Session:
             for feed in self._feeds.values():
                 feed.caught_up = False
         else:
+            self._account_events += 1  # what is being read may miss what the stream will not tell
             self._queue = [c for c in self._queue if c.read not in (Read.BALANCES, Read.OPEN_ORDERS)]
         return [LinkLost(now_ms, arrival.link, arrival.text)] if was_announced else []
 
@@ -657,7 +661,7 @@ class Session:
     def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
         feed = self._feeds[symbol]
         rows = codec.read_klines(body, symbol, self.settings.interval)
-        events = feed.take_page(rows, now_ms + self.offset_ms)
+        events = feed.take_page(rows, now_ms + self.offset_ms, now_ms)
         if feed.read_from_ms is not None:
             self._read_candles(feed, feed.read_from_ms)
         else:
@@ -715,6 +719,8 @@ class Session:
             return [LinkRestored(now_ms, ACCOUNT)]
         if reply.error.code in FATAL_CODES:
             raise SessionFailed(f"{FATAL_CODES[reply.error.code]} ({reply.error.code} {reply.error.text})")
+        if reply.error.code == BAD_TIMESTAMP:
+            self._read_time()
         return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
 
 

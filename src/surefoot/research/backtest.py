@@ -11,6 +11,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from pydantic import ValidationError
+
 from surefoot import __version__
 from surefoot.assembly import QUOTE, build_engine, build_session
 from surefoot.config import ConfigError, Mode, Settings, settings_digest
@@ -24,7 +26,7 @@ from surefoot.core.messages import (
     SubmitList,
     SubmitOrder,
 )
-from surefoot.core.model import INTERVAL_MS, RoundTrip
+from surefoot.core.model import INTERVAL_MS, ZERO, RoundTrip
 from surefoot.research.data import CandleFile, DataError, Gaps, load_candles
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.metrics import measure
@@ -45,6 +47,7 @@ class _Notes:
     refusals: Counter[str] = field(default_factory=Counter)
     orders: int = 0
     fills: int = 0
+    fees_in_quote: Decimal = ZERO
 
     def take(self, message: Event | Command) -> None:
         if self.listener is not None:
@@ -59,8 +62,10 @@ class _Notes:
                 self.orders += 1
             case SubmitList(orders=orders):
                 self.orders += len(orders)
-            case OrderFilled():
+            case OrderFilled(fill=fill):
                 self.fills += 1
+                in_quote = fill.fee_asset == QUOTE
+                self.fees_in_quote += fill.fee if in_quote else fill.fee * fill.price
             case _:
                 return
         self.digest.feed(message)
@@ -118,7 +123,10 @@ def _settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
     values["mode"] = Mode.BACKTEST
     values["market"]["symbols"] = symbols
     values["orders"]["reconcile_every_s"] = RECONCILE_EVERY_S
-    return Settings.model_validate(values)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as problem:
+        raise ConfigError("\n".join(error["msg"] for error in problem.errors())) from None
 
 
 def _run(
@@ -176,6 +184,7 @@ def _result(
     candles = sum(len(file) for file in loaded)
     trips = list(engine.portfolio.round_trips)
     final_equity = engine.equity()
+    metrics = measure(curve, trips, float(notes.fees_in_quote))
     return {
         "candles": candles,
         "seconds": round(seconds, 3),
@@ -184,7 +193,8 @@ def _result(
         "interval": settings.market.interval,
         "period": [curve[0][0], curve[-1][0]],
         "initial_equity": f"{settings.paper.balance_usdt:f}",
-        "final_equity": f"{final_equity:f}",
+        "final_equity": None if final_equity is None else _money(final_equity),
+        "return_pct": metrics.return_pct,
         "round_trips": [_trip(trip) for trip in trips],
         "open_positions": sorted(engine.portfolio.positions),
         "orders": notes.orders,
@@ -193,7 +203,7 @@ def _result(
         "refusals": dict(sorted(notes.refusals.items())),
         "exits": dict(sorted(Counter(trip.reason for trip in trips).items())),
         "fees": {asset: f"{fee:f}" for asset, fee in sorted(engine.portfolio.fees.items())},
-        "metrics": measure(curve, trips).as_dict(),
+        "metrics": metrics.as_dict(),
         "settings": settings.model_dump(mode="json", exclude={"api_key", "api_secret", "live_confirmed"}),
         "data": [
             {
@@ -224,7 +234,7 @@ def _trip(trip: RoundTrip) -> dict[str, Any]:
         "exit_ms": trip.exit_ms,
         "entry_price": _money(trip.entry_price),
         "exit_price": _money(trip.exit_price),
-        "quantity": f"{trip.quantity:f}",
+        "quantity": _money(trip.quantity),
         "reason": trip.reason,
         "pnl": _money(trip.pnl),
         "dust_loss": _money(trip.dust_loss),
@@ -232,7 +242,8 @@ def _trip(trip: RoundTrip) -> dict[str, Any]:
 
 
 def _money(value: Decimal) -> str:
-    return f"{round(value, 8):f}"
+    """To the eighth decimal, without zeros at the end."""
+    return f"{round(value, 8).normalize():f}"
 
 
 def _thinned(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
