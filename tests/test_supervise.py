@@ -171,8 +171,13 @@ async def test_real_keys_are_given_to_no_process_of_paper_mode(monkeypatch: pyte
     assert "SUREFOOT_API" not in given
 
 
-async def test_costs_that_paper_mode_cannot_have_stop_the_start() -> None:
-    job = Job(settings(costs__slippage_bps="5"), (), True, dict(os.environ))
-    with pytest.raises(StartError, match=r"costs\.slippage_bps = 5: fixed at 2 in paper mode") as told:
+async def test_paper_has_the_costs_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = tmp_path / "python"
+    spy.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho no >&2\nexit 2\n')
+    spy.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(spy))
+    job = Job(settings(costs__slippage_bps="5", costs__volume_share_pct="0.5"), (), True, dict(os.environ))
+    with pytest.raises(StartError, match="no"):
         await Run(job, Silent()).go()
-    assert told.value.code == 2
+    given = (tmp_path / "arguments").read_text()
+    assert "--slippage-bps 5 --volume-share-pct 0.5" in given

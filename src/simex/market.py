@@ -197,8 +197,8 @@ FAST_VOL_KEEP, FAST_VOL_SD = math.exp(-1 / 40), 0.35
 OWN_VOL_KEEP, OWN_VOL_SD = math.exp(-1 / 90), 0.20
 VOL_MEAN_CORRECTION = SLOW_VOL_SD**2 + FAST_VOL_SD**2 + OWN_VOL_SD**2
 
-# The level is pulled back to its anchor over about two months, so that prices stay plausible in long runs. Nothing pulls
-# within hours or days: a market that swings back by itself would pay every strategy that buys dips, and paper would lie.
+# The level is pulled back to its anchor over about two months, so that prices stay plausible in long runs. Nothing
+# pulls within hours or days: a market that swings back by itself would pay whoever buys dips, and paper would lie.
 LEVEL_PULL_PER_MINUTE = 1 / 86_400
 
 MARKET_JUMPS_PER_MINUTE = 1 / 2_000

@@ -265,7 +265,7 @@ class OrderSettings(Section):
 class PaperSettings(Section):
     """The simulated market of paper mode"""
 
-    seed: Whole = Field(default=7, ge=0, le=4_294_967_295, description="number that the market is made from")
+    seed: Whole = Field(default=5, ge=0, le=4_294_967_295, description="number that the market is made from")
     speed: Speed = Field(
         default="60",
         description="how many times faster than real time",

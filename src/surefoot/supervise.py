@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Protocol
 
 from surefoot.config import Mode, Settings
@@ -47,7 +46,6 @@ PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
 
 
 # The rest of the fill model that the simulated exchange's command line has no options for.
-_FIXED_COSTS = {"half_spread_bps": Decimal(1), "slippage_bps": Decimal(2), "volume_share_pct": Decimal(10)}
 
 
 class Child:
@@ -462,12 +460,14 @@ def _exchange_failed(child: Child, code: int | None, is_replay: bool) -> StartEr
 
 
 def _fill_model(settings: Settings) -> list[str]:
-    """Raises StartError for costs that the exchange's own command line cannot be given."""
+    """The same costs as a backtest's, as options of the exchange."""
     costs = settings.costs
-    for name, fixed in _FIXED_COSTS.items():
-        if (value := getattr(costs, name)) != fixed:
-            raise StartError(f"costs.{name} = {value}: fixed at {fixed} in paper mode, for backtests only", EXIT_USAGE)
-    return ["--path", costs.path]
+    return [
+        *("--path", costs.path),
+        *("--half-spread-bps", f"{costs.half_spread_bps:f}"),
+        *("--slippage-bps", f"{costs.slippage_bps:f}"),
+        *("--volume-share-pct", f"{costs.volume_share_pct:f}"),
+    ]
 
 
 def _history_days(settings: Settings) -> int:

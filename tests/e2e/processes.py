@@ -138,7 +138,9 @@ class Exchange:
 
     def orders(self) -> list[dict[str, Any]]:
         """Every order of the account, by symbol and number."""
-        return [row for symbol in self.symbols for row in self._pages("/api/v3/allOrders", symbol, "orderId", "orderId")]
+        return [
+            row for symbol in self.symbols for row in self._pages("/api/v3/allOrders", symbol, "orderId", "orderId")
+        ]
 
     def trades(self) -> list[dict[str, Any]]:
         """Every fill of the account, by symbol and number."""

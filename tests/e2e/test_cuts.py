@@ -28,7 +28,7 @@ from tests.e2e.wire import wire
 SPEED = 1_200
 SEED = 31
 CUTS = 20 if FULL else 4
-SECONDS_A_CUT = 5.0
+SECONDS_A_CUT = 4.5
 ORDERS_MIN = 150 if FULL else 40
 
 

@@ -33,7 +33,7 @@ class DyingGateway(Gateway):
     def send(self, request: Request) -> None:
         if isinstance(request, HttpRequest) and request.method == "POST":
             self._placed += 1
-            if (MOMENT, LAST) == ("before", self._placed):
+            if ("before", self._placed) == (MOMENT, LAST):
                 _die()
         super().send(request)
 

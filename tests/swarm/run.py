@@ -35,7 +35,7 @@ from surefoot.binance.session import (
 )
 from surefoot.config import Settings
 from surefoot.core.engine import Books, Engine
-from surefoot.core.messages import Command, Event, OrderFilled, RunStarted, SubmitList, SubmitOrder
+from surefoot.core.messages import Command, Event, OrderFilled, SubmitList, SubmitOrder
 from surefoot.core.model import ZERO, Candle, Purpose, Signal
 from surefoot.core.orders import State
 from surefoot.core.reconcile import OUR_PREFIX

@@ -82,8 +82,8 @@ class Weather:
             took_ms = fate.extra_ms + min(fate.answer_extra_ms, HTTP_TIMEOUT_MS)
             if fate.instead == 0 or not fate.arrives:
                 took_ms = HTTP_TIMEOUT_MS
-            if isinstance(fate, Refusal):  # without a time it holds until the next minute
-                took_ms = (fate.retry_after_s or 60 - at_ms // 1_000 % 60) * 1_000
+            if isinstance(fate, Refusal):  # without a time it holds until the minute after the answer is over
+                took_ms = (fate.retry_after_s or 62) * 1_000
             self.blame(at_ms + took_ms)
             return fate
         jitter_ms = self._climate.jitter_ms

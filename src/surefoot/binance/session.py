@@ -231,6 +231,7 @@ class Session:
         }
         self._links = {MARKET: _Link("/stream"), ACCOUNT: _Link("/ws-api/v3")}
         self._queue: list[_Call] = []
+        self._late: list[_Call] = []  # entries held up by the venue's limits: refused at the next wake, which is due
         self._sent: dict[int, _Call] = {}
         self._requests: list[Request] = []
         self._last_id = 0
@@ -313,7 +314,8 @@ class Session:
             wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
             call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
             if call.not_before_ms > now_ms:
-                waiting.append(call)
+                # An entry that cannot leave now would be made on an old price: it is refused, the next signal decides.
+                (self._late if _is_entry(call) else waiting).append(call)
             else:
                 self._requests.append(self._send(call, now_ms))
         self._queue = waiting
@@ -322,7 +324,7 @@ class Session:
 
     def deadline_ms(self) -> int | None:
         """When `receive(Wake())` or `take_requests` has something to do although nothing arrives."""
-        due: int | None = None
+        due: int | None = 0 if self._late else None
         for call in self._queue:
             due = call.not_before_ms if due is None else min(due, call.not_before_ms)
         for link in self._links.values():
@@ -333,11 +335,16 @@ class Session:
 
     def idle(self, now_ms: int) -> bool:
         """Whether nothing is waiting for an answer and nothing could leave now."""
-        return not self._sent and not self._requests and not any(c.not_before_ms <= now_ms for c in self._queue)
+        return (
+            not self._sent
+            and not self._requests
+            and not self._late
+            and not any(c.not_before_ms <= now_ms for c in self._queue)
+        )
 
     def withdraw_entries(self, now_ms: int) -> list[Event]:
         """Take back entries that have not left: they could not be made durable. Exits and protection stay."""
-        withdrawn = [call for call in self._queue if call.read is None and call.lane is Lane.ENTRY]
+        withdrawn = [call for call in self._queue if _is_entry(call)]
         self._queue = [call for call in self._queue if call not in withdrawn]
         return [event for call in withdrawn for event in self._refused(call, None, "not sent: no journal", now_ms)]
 
@@ -417,7 +424,7 @@ class Session:
         return self._refused(call, error.code, error.text, now_ms)
 
     def _outcome_unknown(self, call: _Call, text: str, now_ms: int) -> list[Event]:
-        return [OutcomeUnknown(now_ms, client_order_id, text) for client_order_id in _orders_of(call.command)]
+        return [OutcomeUnknown(now_ms, order_id, text, call.sent_ms) for order_id in _orders_of(call.command)]
 
     def _refused(self, call: _Call, code: int | None, text: str, now_ms: int) -> list[Event]:
         if isinstance(call.command, CancelOrder):
@@ -587,7 +594,9 @@ class Session:
         return [LinkLost(now_ms, arrival.link, arrival.text)] if was_announced else []
 
     def _on_wake(self, now_ms: int) -> list[Event]:
-        events: list[Event] = []
+        late, self._late = self._late, []
+        text = "not sent: the venue's limits would have held it up"
+        events = [event for call in late for event in self._refused(call, None, text, now_ms)]
         for name, link in self._links.items():
             if link.open_at_ms is not None and now_ms >= link.open_at_ms:
                 link.open_at_ms = None
@@ -722,6 +731,10 @@ class Session:
         if reply.error.code == BAD_TIMESTAMP:
             self._read_time()
         return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
+
+
+def _is_entry(call: _Call) -> bool:
+    return call.read is None and call.lane is Lane.ENTRY
 
 
 def _orders_of(command: Command | None) -> list[str]:

@@ -133,11 +133,13 @@ class CancelRefused:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """The answer to a placement or a cancel is lost: the venue may or may not have acted."""
+    """The answer to a placement or a cancel is lost: the venue may or may not have acted. `sent_ms` is when a write
+    left; None when the answer to a question was lost."""
 
     at_ms: int
     client_order_id: str
     text: str
+    sent_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,11 +167,13 @@ TABLE: dict[tuple[State, Report], tuple[State, Note]] = (
 
 @dataclass(slots=True)
 class Order:
-    """An order of ours and all we have heard about it. Quantities are base, `submitted_ms` is when it was decided."""
+    """An order of ours and all we have heard about it. Quantities are base, `submitted_ms` is when it was decided,
+    `sent_ms` when it left, if that turned out to be later."""
 
     request: OrderRequest
     submitted_ms: int
     list_id: str | None
+    sent_ms: int | None = None
     state: State = State.SUBMITTED
     order_id: int | None = None
     quantity: Decimal | None = None
@@ -315,7 +317,8 @@ class OrderBook:
         return Applied(order, note, fill, text)
 
     def _may_still_arrive(self, order: Order, now_ms: int) -> bool:
-        return order.state is State.IN_DOUBT and now_ms < order.submitted_ms + self.lost_after_ms
+        left_ms = max(order.submitted_ms, order.sent_ms or 0)  # a write may have had to wait for the venue's limits
+        return order.state is State.IN_DOUBT and now_ms < left_ms + self.lost_after_ms
 
     def _learn(self, order: Order, event: OrderEvent) -> Fill | None:
         """Take over what the report says besides the state; the fill, when it is a new one."""
@@ -331,7 +334,9 @@ class OrderBook:
                 self._hear(order, event.executed, event.at_ms)
             case OrderCanceled() | OrderExpired():
                 self._hear(order, event.executed, event.at_ms)
-            case OrderRejected() | CancelRefused() | OutcomeUnknown() | OrderNotFound():
+            case OutcomeUnknown(sent_ms=sent_ms):
+                order.sent_ms = sent_ms if order.sent_ms is None else order.sent_ms
+            case OrderRejected() | CancelRefused() | OrderNotFound():
                 pass
         return None
 
