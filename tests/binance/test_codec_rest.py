@@ -147,7 +147,6 @@ def test_symbol_is_read_with_all_its_filters() -> None:
         ask_multiplier_down=D("0.3"),
         ask_multiplier_up=D("4"),
         orders_max=200,
-        stop_orders_max=5,
         order_types=(
             "LIMIT",
             "LIMIT_MAKER",
@@ -178,7 +177,7 @@ def test_symbol_without_filters_has_no_bounds_but_its_decimals() -> None:
     assert old.tick_size == old.lot_size == D("1E-8")
     bounds = (old.price_max, old.quantity_max, old.market_quantity_max, old.notional_min, old.bid_multiplier_up)
     assert set(bounds) == {D(0)}
-    assert (old.orders_max, old.stop_orders_max) == (0, 0)
+    assert old.orders_max == 0
 
 
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "END_OF_DAY", "CANCEL_ONLY"])
@@ -216,7 +215,6 @@ def test_documented_filters_are_read() -> None:
     assert (read.lot_size, read.quantity_min) == (D("0.001"), D("0.001"))
     assert read.notional_min == D("10")
     assert (read.bid_multiplier_up, read.ask_multiplier_down) == (D("1.2"), D("0.8"))
-    assert read.stop_orders_max == 5
 
 
 def test_recorded_exchange_info_is_read() -> None:

@@ -78,7 +78,6 @@ BTC = Instrument(
     ask_multiplier_down=dec("0.2"),
     ask_multiplier_up=dec("5"),
     orders_max=200,
-    stop_orders_max=5,
     order_types=("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"),
     oco_allowed=True,
     oto_allowed=True,

@@ -114,7 +114,7 @@ class Trading(RuleBasedStateMachine):
         bought = sum((o.filled for o in book._orders.values() if o.request.purpose is Purpose.ENTRY), dec(0))
         sold = sum((o.filled for o in book._orders.values() if o.request.purpose is not Purpose.ENTRY), dec(0))
         portfolio = self.desk.engine.portfolio
-        held = sum((position.quantity for position in portfolio.positions.values()), dec(0))
+        held = sum((each.quantity - each.owed for each in portfolio.positions.values()), dec(0))
         fees = portfolio.fees.get("BTC", dec(0))
         assert held + sum(portfolio.dust.values()) == bought - sold - fees
 

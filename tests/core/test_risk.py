@@ -110,6 +110,7 @@ CHECKS: list[tuple[str, dict[str, Any]]] = [
     ("not-trading", {"instrument": replace(BTC, trading=False)}),
     ("position", {"busy": "already holding 1"}),
     ("filters", {"free_quote": dec(0)}),
+    ("filters", {"instrument": replace(BTC, orders_max=2)}),
 ]
 
 

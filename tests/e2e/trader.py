@@ -72,7 +72,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.die:
         MOMENT, LAST = options.die
-        surefoot.live.Gateway = DyingGateway  # type: ignore[misc]
+        surefoot.live.Gateway = DyingGateway  # type: ignore[attr-defined, assignment]
     settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}).settings
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
     return surefoot.live.run_trader(

@@ -225,7 +225,6 @@ class Swarm(Stage):
         self.watch_always = rng.random() < 0.5
         self.tally = Tally()
         self.deposited: Counter[str] = Counter()
-        self.manual_fills = False
         self._die_in: int | None = None
         self._die_before_sending = False
         self._lost_tail = 0.0
@@ -477,8 +476,9 @@ class Swarm(Stage):
         blameless_ms = now_ms - max(since_ms, self.weather.blamed_until_ms)
         self.tally.unprotected_ms = max(self.tally.unprotected_ms, blameless_ms)
         self.tally.unprotected_anyhow_ms = max(self.tally.unprotected_anyhow_ms, now_ms - since_ms)
-        if blameless_ms > UNPROTECTED_MAX_MS and not self.manual:
-            self._fail(f"{symbol} has had no resting stop for {now_ms - since_ms} ms, {blameless_ms} ms without a fault")
+        if blameless_ms > UNPROTECTED_MAX_MS:
+            bare_ms = now_ms - since_ms
+            self._fail(f"{symbol} has had no resting stop for {bare_ms} ms, {blameless_ms} ms without a fault")
 
     def _is_protected(self, symbol: str) -> bool:
         return any(
@@ -501,14 +501,16 @@ class Swarm(Stage):
         if self.engine.books is not Books.AGREE:
             self._fail(f"an entry although the books {self.engine.books}")
         entry = entries[0]
-        assert entry.quantity is not None and entry.price is not None, entry
+        assert entry.quantity is not None
+        assert entry.price is not None
         notional = entry.quantity * entry.price
         equity, risk = self._equity(), self.settings.risk
         slack = Decimal("1.08")  # the bot reckons with the last closes, the venue is at the last prints
         if notional > equity * risk.notional_max_pct_of_equity / 100 * slack or notional > risk.notional_max_quote:
             self._fail(f"{entry.client_order_id} is worth {notional} of {equity}")
         usdt = self.account.balances["USDT"]
-        if not self.manual and notional > usdt.free * (100 - risk.reserve_pct_of_balance) / 100 + (usdt.free + usdt.locked) / 1000:
+        spendable = usdt.free * (100 - risk.reserve_pct_of_balance) / 100 + (usdt.free + usdt.locked) / 1000
+        if not self.manual and notional > spendable:  # what a person's own orders lock is not in our books
             self._fail(f"{entry.client_order_id} spends {notional} of {usdt.free} free and spares no reserve")
         stop = next((order.stop_price for order in orders if order.stop_price is not None), None)
         if stop is not None:
@@ -580,7 +582,7 @@ class Swarm(Stage):
     def _check_protection(self) -> None:
         for spec in self.specs.values():
             held = self.held(spec)
-            if spec.symbol in self.engine.portfolio.positions and not self.manual_fills:
+            if spec.symbol in self.engine.portfolio.positions:
                 ours = self.engine.portfolio.positions[spec.symbol].quantity
                 if ours != held:
                     self._fail(f"{spec.symbol}: position {ours} here, {held} at the venue")
@@ -643,14 +645,9 @@ class Swarm(Stage):
         return "\n".join(lines)
 
     def world(self) -> str:
-        rules = {
-            spec.symbol: ("opo" if spec.opo_allowed else "oto" if spec.oto_allowed else "oco" if spec.oco_allowed else "-")
-            + ("" if "STOP_LOSS" in spec.order_types else " stop-limit only")
-            + f" lot {spec.lot_size} notional {spec.min_notional}"
-            for spec in self.specs.values()
-        }  # fmt: skip
+        rules = "; ".join(_rules_text(spec) for spec in self.specs.values())
         return (
-            f"{self.minutes} min of {self.settings.market.interval} {rules}, severity {self.severity}, thin "
+            f"{self.minutes} min of {self.settings.market.interval} ({rules}), severity {self.severity}, thin "
             f"{self.market.thin}, latency {self._latency_ms} ms, manual {self.manual}, now "
             f"{_clock(self.rough.now_ms)}, faults to blame until {_clock(self.weather.blamed_until_ms)}"
         )
@@ -663,6 +660,13 @@ FOLDED = ("portfolio", "breaker", "books", "plans", "closes", "instruments", "fe
 def _worth_protecting(spec: InstrumentSpec, held: Decimal, last: Decimal | None) -> bool:
     lots = held // spec.lot_size * spec.lot_size
     return last is not None and lots >= spec.min_qty and lots * last * Decimal("0.9") >= spec.min_notional
+
+
+def _rules_text(spec: InstrumentSpec) -> str:
+    flags = {"opo": spec.opo_allowed, "oto": spec.oto_allowed, "oco": spec.oco_allowed}
+    lists = " ".join(name for name, allowed in flags.items() if allowed) or "no lists"
+    stops = "" if "STOP_LOSS" in spec.order_types else ", stop-limit only"
+    return f"{spec.symbol} {lists}{stops}, lot {spec.lot_size}, notional {spec.min_notional}"
 
 
 def _clock(at_ms: int) -> str:

@@ -379,7 +379,6 @@ def _instrument(symbol: wire.Symbol) -> Instrument:
         ask_multiplier_down=ask_down,
         ask_multiplier_up=ask_up,
         orders_max=filters.get("MAX_NUM_ORDERS", _OFF).max_num_orders,
-        stop_orders_max=filters.get("MAX_NUM_ALGO_ORDERS", _OFF).max_num_algo_orders,
         order_types=symbol.order_types,
         oco_allowed=symbol.oco_allowed,
         oto_allowed=symbol.oto_allowed,
@@ -391,7 +390,8 @@ def _step(step: Decimal, precision: int) -> Decimal:
     # Without a step of its own a symbol is still bound to the asset's decimals (-1111).
     if not 0 <= precision <= _EXPONENT_MAX:
         raise BadFrame(f"exchangeInfo: no asset has {precision} decimals")
-    return step or Decimal(1).scaleb(-precision)
+    # Without zeros at its end, so that rounded prices and quantities read as a person would write them.
+    return step.normalize() if step else Decimal(1).scaleb(-precision)
 
 
 def _price_band(filters: dict[str, wire.Filter]) -> tuple[Decimal, Decimal, Decimal, Decimal]:

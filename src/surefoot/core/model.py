@@ -11,6 +11,7 @@ from enum import StrEnum
 
 ZERO = Decimal(0)
 MS_PER_DAY = 86_400_000
+ENTRY_LIST_ORDERS = 3  # entry, target and stop
 
 INTERVAL_MS = {
     "1m": 60_000,
@@ -94,7 +95,6 @@ class Instrument:
     ask_multiplier_down: Decimal
     ask_multiplier_up: Decimal
     orders_max: int
-    stop_orders_max: int
     order_types: tuple[str, ...]
     oco_allowed: bool
     oto_allowed: bool
@@ -146,6 +146,12 @@ class Instrument:
             return f"NOTIONAL: {notional} is below {self.notional_min}"
         if self.notional_max > 0 and notional > self.notional_max:
             return f"NOTIONAL: {notional} is above {self.notional_max}"
+        return None
+
+    def list_refusal(self) -> str | None:
+        """Why an entry with its target and stop, none of them there yet, is more orders than the symbol takes."""
+        if 0 < self.orders_max < ENTRY_LIST_ORDERS:
+            return f"MAX_NUM_ORDERS: {ENTRY_LIST_ORDERS} orders, {self.orders_max} are the most"
         return None
 
     def can_sell(self, quantity: Decimal, price: Decimal) -> bool:

@@ -61,6 +61,7 @@ class Position:
     sold: Decimal = ZERO
     received: Decimal = ZERO
     realised: Decimal = ZERO
+    owed: Decimal = ZERO  # sold before it was bought: after an outage an exit's fills may be heard before its entry's
     last_sale_ms: int = 0
     exit_reason: str = ""
 
@@ -118,13 +119,12 @@ class Portfolio:
         notional = fill.quantity * fill.price
         received = fill.quantity - (fill.fee if fill.fee_asset == instrument.base else ZERO)
         cost = notional + (fill.fee if fill.fee_asset == instrument.quote else ZERO)
-        sold_before = min(received, max(-self.dust.get(fill.symbol, ZERO), ZERO))
-        if sold_before:  # after an outage the exit's fills may be heard before the entry's
-            self.dust[fill.symbol] += sold_before
-            position.realised -= cost * sold_before / received
-            cost -= cost * sold_before / received
+        sold_before = min(received, position.owed)
+        cost_of_sold = cost * sold_before / received
+        position.owed -= sold_before
+        position.realised -= cost_of_sold
         position.quantity += received - sold_before
-        position.cost += cost
+        position.cost += cost - cost_of_sold
         position.bought += fill.quantity
         position.paid += notional
 
@@ -134,7 +134,10 @@ class Portfolio:
         proceeds = notional - (fill.fee if fill.fee_asset == instrument.quote else ZERO)
         from_position = min(fill.quantity, position.quantity)
         if from_position < fill.quantity:  # what was dust before has become enough to be sold along
-            self.dust[fill.symbol] = self.dust.get(fill.symbol, ZERO) - (fill.quantity - from_position)
+            dust = self.dust.get(fill.symbol, ZERO)
+            from_dust = min(fill.quantity - from_position, max(dust, ZERO))
+            self.dust[fill.symbol] = dust - from_dust
+            position.owed += fill.quantity - from_position - from_dust
         cost = position.cost * from_position / position.quantity if position.quantity else ZERO
         position.quantity -= from_position
         position.cost -= cost
@@ -147,7 +150,7 @@ class Portfolio:
     def close(self, symbol: str) -> RoundTrip:
         """End the round trip of a position that can no longer be sold; what is left becomes dust, its cost a loss."""
         position = self.positions.pop(symbol)
-        self.dust[symbol] = self.dust.get(symbol, ZERO) + position.quantity
+        self.dust[symbol] = self.dust.get(symbol, ZERO) + position.quantity - position.owed
         trip = RoundTrip(
             symbol=symbol,
             side="long",

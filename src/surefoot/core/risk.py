@@ -130,7 +130,7 @@ def _fit(
     limit = instrument.price_down(rules.limit_price_long(price, settings.entry_limit_offset_pct))
     plan = plan_long(price, exits, instrument)
     sized = size(price, limit, plan.stop_price, equity, at.free_quote, instrument, settings)
-    refusal = instrument.refusal(Side.BUY, sized.quantity, limit, price)
+    refusal = instrument.refusal(Side.BUY, sized.quantity, limit, price) or instrument.list_refusal()
     if refusal:
         return Refused("filters", f"{refusal} (bound by {sized.cap})")
     refusal = exit_refusal(instrument, sized.quantity, plan, price, fees)
