@@ -116,7 +116,12 @@ class Inbox:
     async def wait(self, timeout_s: float | None) -> None:
         """Until something is there, or the time is over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._filled.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._filled.wait()
+
+    def nudge(self) -> None:
+        """Let whoever waits look up."""
+        self._filled.set()
 
 
 def _price_key(frame: Frame) -> bytes | None:
@@ -146,7 +151,7 @@ class Trader:
 
     def stop(self) -> None:
         self.stopping.set()
-        self.inbox._filled.set()
+        self.inbox.nudge()
 
     async def drive(self, gateway: Gateway, started: RunStarted) -> None:
         """Until `stop`: the loop of the module's first paragraph."""

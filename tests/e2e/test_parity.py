@@ -22,7 +22,7 @@ from surefoot.core.model import Fill, OrderRequest
 from surefoot.research.backtest import run_backtest
 from tests.e2e.processes import FULL, SYMBOLS, Trader, exchange, folded, settings_of, trader
 
-DAYS = 30 if FULL else 2
+DAYS, THIN_DAYS = (30, 10) if FULL else (2, 1)
 SOURCE = "open/klines/um_1m" if FULL else "demo/um_1m"
 TRADED = SYMBOLS if FULL else ("BTCUSDT", "SOLUSDT")
 MARKET = {
@@ -53,12 +53,12 @@ def files(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
     found = [shared_data / SOURCE / f"{symbol}.parquet" for symbol in TRADED]
     if not all(file.is_file() for file in found):
         pytest.skip(f"needs market data: SUREFOOT_DATA has no {SOURCE}")
-    return [_cut(file, folder / file.name) for file in found]
+    return [_cut(file, folder / file.name, DAYS) for file in found]
 
 
-def _cut(source: Path, to: Path) -> str:
+def _cut(source: Path, to: Path, days: int) -> str:
     candles = pl.read_parquet(source)
-    candles.filter(pl.int_range(pl.len()) < DAYS * 1_440).write_parquet(to)
+    candles.filter(pl.int_range(pl.len()) < days * 1_440).write_parquet(to)
     return str(to)
 
 
@@ -73,11 +73,12 @@ def test_replay_over_sockets_equals_the_exact_backtest(files: list[str], tmp_pat
 @pytest.mark.spec("SAFE-8", "MODE-2", "BT-1", "ORD-6")
 @pytest.mark.timeout(1_800 if FULL else 120)
 def test_replay_equals_the_backtest_where_orders_fill_in_parts(files: list[str], tmp_path: Path) -> None:
-    counts = compare(files[-1:], tmp_path, {**MARKET, **THIN})
+    name = Path(files[-1]).name
+    counts = compare([_cut(Path(files[-1]), tmp_path / name, THIN_DAYS)], tmp_path, {**MARKET, **THIN})
     print(counts)
-    assert counts["fills"] >= counts["filled_orders"] + 10
-    assert counts["cancels"] >= 5
-    assert counts["oco"] >= 5
+    assert counts["fills"] >= counts["filled_orders"] + 5
+    assert counts["cancels"] >= 3
+    assert counts["oco"] >= 3
 
 
 def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> dict[str, int]:

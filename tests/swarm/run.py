@@ -10,6 +10,7 @@ import hashlib
 import heapq
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,7 @@ from tests.swarm.weather import HTTP_TIMEOUT_MS, Climate, Refusal, Reset, Weathe
 MINUTE_MS = 60_000
 LINES_SHOWN = 40
 SETTLE_MS = 6 * MINUTE_MS  # clear weather, market open, no new signals: longest back-offs run out
+WAKES_MAX = 20  # at one millisecond
 QUIET_MS = 3 * MINUTE_MS  # no market either
 
 # How long a position may be without a resting stop while nothing is to blame: a partly filled entry is waited for, then
@@ -108,6 +110,8 @@ class RoughTime(VirtualTime):
     weather: Weather
     stage: Swarm
     durable: int = 0
+    woken_ms: int = 0
+    wakes_in_a_row: int = 0
 
     def _send_requests(self) -> None:
         if self.session.has_writes():
@@ -119,22 +123,27 @@ class RoughTime(VirtualTime):
 
     def _push(self, delay_ms: int, item: Travelling | Request | Arrival) -> None:
         super()._push(delay_ms, item)
+        if isinstance(item, Travelling):
+            self.stage.see_request(item.request)
         if isinstance(item, Travelling) and isinstance(item.fate, Reset):
             super()._push(self.latency_ms, HttpFailed(item.request.request_id, True, "reset"))
 
     def _turn(self, now_ms: int, arrival_ms: int, market_ms: int) -> None:
+        woken = now_ms not in (arrival_ms, market_ms)
         super()._turn(now_ms, arrival_ms, market_ms)
         self.stage.look()
+        self.wakes_in_a_row = self.wakes_in_a_row + 1 if woken and self.now_ms == self.woken_ms else 0
+        self.woken_ms = self.now_ms
+        assert self.wakes_in_a_row < WAKES_MAX, "it is woken again and again and has nothing to do"
 
     def _deliver(self, item: Travelling | Request | Arrival) -> None:
-        if isinstance(item, Travelling) and isinstance(item.fate, Reset):
-            item = Orphan(item.request, item.fate)
-        if isinstance(item, Orphan):
+        unheard = isinstance(item, Orphan) or (isinstance(item, Travelling) and isinstance(item.fate, Reset))
+        if isinstance(item, Orphan | Travelling) and unheard:
             if item.fate.arrives:
                 self._ask_exchange(item.request)
                 self.take_frames()
-            return
-        super()._deliver(item)
+        else:
+            super()._deliver(item)
 
     def _ask_exchange(self, request: HttpRequest) -> HttpAnswer:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -229,6 +238,7 @@ class Swarm(Stage):
         self._die_before_sending = False
         self._lost_tail = 0.0
         self._names: set[str] = set()
+        self._sent_names: set[str] = set()
         self._seen_orders = 0
         self._bare_since: dict[str, int] = {}
         self._alive = False
@@ -416,6 +426,15 @@ class Swarm(Stage):
         self.look()
 
     # -- invariants all along ---------------------------------------------------------------------------------
+
+    def see_request(self, request: HttpRequest) -> None:
+        """A placement leaves once, whatever became of it."""
+        if request.method != "POST":
+            return
+        names = set(OUR_NAMES.findall(request.target))
+        if names & self._sent_names:
+            self._fail(f"{sorted(names & self._sent_names)} was sent again")
+        self._sent_names |= names
 
     def look(self) -> None:
         """The venue's truth, after anything that happened."""
@@ -653,6 +672,7 @@ class Swarm(Stage):
         )
 
 
+OUR_NAMES = re.compile(rf"{OUR_PREFIX}[0-9a-z-]+")
 FOLDED = ("portfolio", "breaker", "books", "plans", "closes", "instruments", "fees", "links", "run", "_counter",
           "_refusals", "_retry_ms")  # fmt: skip
 

@@ -7,7 +7,7 @@ cut soon after. Between the two links, and between links and HTTP answers, any o
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from surefoot.binance.session import HttpRequest
@@ -120,7 +120,7 @@ class Weather:
         rng, climate = self._rng, self._climate
         jitter_ms = rng.randint(0, climate.jitter_ms)
         draw = rng.random()
-        for chance, fate in (
+        fates: tuple[tuple[float, Callable[[], Fate]], ...] = (
             (climate.lost, lambda: Fate(arrives=False, instead=0)),
             (climate.answer_lost, lambda: Fate(extra_ms=jitter_ms, instead=0)),
             (climate.answer_late, lambda: Fate(answer_extra_ms=int(10 ** rng.uniform(2, 4.3)))),
@@ -128,7 +128,8 @@ class Weather:
             (climate.late, lambda: Fate(extra_ms=int(10 ** rng.uniform(2, 4.1)))),
             (climate.unavailable, lambda: Fate(arrives=rng.random() < 0.5, instead=rng.choice((500, 502, 503, 504)))),
             (climate.limited, lambda: Refusal(arrives=False, instead=429, retry_after_s=rng.choice((None, 1, 5, 30)))),
-        ):
+        )
+        for chance, fate in fates:
             if draw < chance:
                 return fate()
             draw -= chance

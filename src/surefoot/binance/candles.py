@@ -36,6 +36,10 @@ class CandleFeed:
         self.read_from_ms = self.next_open_ms
         return self.read_from_ms
 
+    def link_lost(self) -> None:
+        """The stream ended: what closes from now on is not told, and has to be read."""
+        self.caught_up = False
+
     def take_page(self, rows: Sequence[Candle], venue_ms: int, now_ms: int) -> list[Event]:
         """Rows that a read returned, oldest first. History is what closed before the candles held back; these are
         passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole.

@@ -110,6 +110,7 @@ class Gateway:
             case HttpRequest():
                 self._spawn(self._call(request))
             case OpenLink():
+                self._drop(request.link)  # one that counts as lost may still be open
                 self._spawn(self._open(request))
             case CloseLink():
                 self._drop(request.link)

@@ -587,7 +587,7 @@ class Session:
         link.open_at_ms = now_ms + self._jittered(delay_ms)
         if arrival.link == MARKET:
             for feed in self._feeds.values():
-                feed.caught_up = False
+                feed.link_lost()
         else:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self._queue = [c for c in self._queue if c.read not in (Read.BALANCES, Read.OPEN_ORDERS)]

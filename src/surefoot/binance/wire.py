@@ -265,7 +265,6 @@ class Filter(Struct, frozen=True, gc=False, rename="camel"):
     ask_multiplier_up: Decimal = ZERO
     ask_multiplier_down: Decimal = ZERO
     max_num_orders: int = 0
-    max_num_algo_orders: int = 0
 
 
 class Symbol(Struct, frozen=True, gc=False, rename="camel"):

@@ -1,0 +1,162 @@
+"""The session under bad luck of its own: candles through cuts, pages and halts; entries that the limits hold up."""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surefoot.binance import candles
+from surefoot.binance.candles import CandleFeed
+from surefoot.core.messages import CandleClosed, Event, HistoryLoaded, OrderRejected
+from surefoot.core.model import Candle
+from surefoot.research.exact import Fate
+from surefoot.store.records import decode
+from tests.stage import Planned, Stage, stage_settings
+from tests.swarm.weather import Refusal
+
+MINUTE_MS = 60_000
+PAGE = 4
+
+Step = str
+STEPS = st.lists(
+    st.sampled_from(("close", "close", "halt", "deliver", "twice", "cut", "connect", "serve", "answer")), max_size=80
+)
+
+
+class Venue:
+    """Candles as the venue makes them, a link that is up or down, and one read on its way."""
+
+    def __init__(self) -> None:
+        self.now_ms = 100 * MINUTE_MS
+        self.closed: list[Candle] = []
+        self.stream: deque[Candle] = deque()
+        self.feed = CandleFeed("BTCUSDT", MINUTE_MS, 10)
+        self.heard: list[Event] = []
+        self.up = False
+        self.asked_from_ms: int | None = None
+        self.page: tuple[tuple[Candle, ...], int] | None = None
+        self.connect()
+
+    def close(self) -> None:
+        """An interval ends with a candle."""
+        one = Decimal(1)
+        end_ms = self.now_ms + MINUTE_MS
+        candle = Candle("BTCUSDT", "1m", self.now_ms, end_ms - 1, one, one, one, one, one)
+        self.now_ms = end_ms
+        self.closed.append(candle)
+        if self.up:
+            self.stream.append(candle)
+
+    def halt(self) -> None:
+        """An interval without a print: there is no candle."""
+        self.now_ms += MINUTE_MS
+
+    def deliver(self) -> None:
+        if self.stream:
+            self._hear(self.feed.take_closed(self.stream.popleft(), self.now_ms))
+
+    def twice(self) -> None:
+        if self.stream:
+            self._hear(self.feed.take_closed(self.stream[0], self.now_ms))
+            self.deliver()
+
+    def cut(self) -> None:
+        self.up = False
+        self.stream.clear()
+        self.feed.link_lost()
+
+    def connect(self) -> None:
+        if not self.up:
+            self.up = True
+            self._ask(self.feed.start_reading(self.now_ms))
+
+    def serve(self) -> None:
+        """The read arrives at the venue."""
+        if self.asked_from_ms is not None and self.page is None:
+            rows = [candle for candle in self.closed if candle.open_ms >= self.asked_from_ms]
+            self.page = tuple(rows[:PAGE]), self.now_ms
+
+    def answer(self) -> None:
+        if self.page is not None:
+            rows, _ = self.page
+            self.page = self.asked_from_ms = None
+            self._hear(self.feed.take_page(rows, self.now_ms, self.now_ms))
+
+    def _hear(self, events: list[Event]) -> None:
+        self.heard += events
+        if self.feed.read_from_ms is not None:
+            self._ask(self.feed.read_from_ms)
+
+    def _ask(self, from_ms: int) -> None:
+        if self.asked_from_ms is None:
+            self.asked_from_ms = from_ms
+
+    def settle(self) -> None:
+        """Everything arrives, and one more candle closes."""
+        self.connect()
+        self.close()
+        for _ in range(200):
+            self.deliver()
+            self.serve()
+            self.answer()
+
+    def told(self) -> list[int]:
+        opens: list[int] = []
+        for event in self.heard:
+            if isinstance(event, HistoryLoaded):
+                opens += [candle.open_ms for candle in event.candles]
+            elif isinstance(event, CandleClosed):
+                opens.append(event.candle.open_ms)
+        return opens
+
+
+@pytest.mark.spec("DATA-2", "DATA-4")
+@settings(max_examples=300)
+@given(STEPS)
+def test_candles_come_in_order_without_gap_or_repeat_through_cuts_pages_and_halts(steps: list[Step]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candles, "PAGE_CANDLES", PAGE)
+        venue = Venue()
+        for step in steps:
+            getattr(venue, step)()
+            assert venue.told() == [c.open_ms for c in venue.closed][: len(venue.told())]
+        venue.settle()
+    assert venue.told() == [candle.open_ms for candle in venue.closed]
+
+
+def _started(fates: Planned) -> Stage:
+    stage = Stage(stage_settings(["BTCUSDT"]), fates=fates)
+    stage.start()
+    stage.price("BTCUSDT", Decimal(60_000))
+    stage.wait(5_000)
+    stage.next_candle("BTCUSDT")
+    stage.wait(5_000)
+    return stage
+
+
+@pytest.mark.spec("ORD-4", "SAFE-1")
+def test_entry_that_the_limits_hold_up_is_refused_instead_of_sent_late() -> None:
+    stage = _started(Planned())
+    stage.planned.requests.append(("GET", "/api/v3/account", Refusal(arrives=False, instead=429)))
+    stage.wait(300_000 - 10_000)  # the next comparison of the books is told to wait
+    stage.next_candle("BTCUSDT")
+    stage.planned.requests.append(("POST", "/api/v3/order", Refusal(arrives=False, instead=429)))
+    stage.script.say("BTCUSDT", 1.0)
+    stage.next_candle("BTCUSDT")
+    stage.wait(1)
+    first = stage.submitted()
+    stage.wait(1_000)
+    stage.script.say("BTCUSDT", 1.0)
+    assert len(first) == 3
+    assert not stage.venue_orders("BTCUSDT")
+
+
+@pytest.mark.spec("SAFE-1")
+def test_not_found_means_lost_only_after_the_request_that_left_late_can_no_longer_arrive() -> None:
+    stage = _started(Planned())
+    assert Fate() == Fate()
+    assert OrderRejected and decode

@@ -1,0 +1,96 @@
+"""The real-time driver's inbox and clocks: what is merged, what never is, and which way time goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from surefoot.binance.gateway import Pinged
+from surefoot.binance.session import ACCOUNT, MARKET, Frame, LinkDown, Wake
+from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Inbox, MarketClock, _market_ms
+
+
+def price_of(symbol: str, bid: int) -> Frame:
+    text = f'{{"stream":"{symbol}@bookTicker","data":{{"u":1,"s":"{symbol.upper()}","b":"{bid}","B":"1","a":"9","A":"1"}}}}'
+    return Frame(MARKET, text.encode())
+
+
+def candle_frame(number: int) -> Frame:
+    return Frame(MARKET, b'{"stream":"btcusdt@kline_15m","data":%d}' % number)
+
+
+def everything(inbox: Inbox) -> list[object]:
+    taken = []
+    while (item := inbox.take()) is not None:
+        taken.append(item)
+    return taken
+
+
+def test_few_frames_keep_their_order_and_number() -> None:
+    inbox = Inbox()
+    frames = [price_of("btcusdt", bid) for bid in range(50)]
+    for frame in frames:
+        inbox.put(frame)
+    assert everything(inbox) == frames
+    assert inbox.merged == 0
+
+
+@pytest.mark.spec("NET-4")
+def test_a_flood_of_prices_keeps_only_the_newest_of_each_symbol_and_every_candle_and_account_frame() -> None:
+    inbox = Inbox()
+    for number in range(INBOX_MERGES_AT):
+        inbox.put(candle_frame(number))
+    for bid in range(5_000):
+        inbox.put(price_of("btcusdt", bid))
+        inbox.put(price_of("ethusdt", bid))
+    account = [Frame(ACCOUNT, b'{"subscriptionId":0,"event":{"n":%d}}' % number) for number in range(1_000)]
+    for frame in account:
+        inbox.put(frame)
+    taken = everything(inbox)
+    assert taken[:INBOX_MERGES_AT] == [candle_frame(number) for number in range(INBOX_MERGES_AT)]
+    assert [item for item in taken if isinstance(item, Frame) and item.link == ACCOUNT] == account
+    assert taken[-2:] == [price_of("btcusdt", 4_999), price_of("ethusdt", 4_999)]
+    assert inbox.merged == 2 * 4_999
+
+
+@pytest.mark.spec("NET-4", "SAFE-4")
+def test_when_even_that_is_too_much_the_link_counts_as_lost_instead_of_missing_a_frame() -> None:
+    inbox = Inbox()
+    inbox.put(Frame(MARKET, b"kept"))
+    for number in range(INBOX_MAX + 10):
+        inbox.put(Frame(ACCOUNT, b'{"event":%d}' % number))
+    taken = everything(inbox)
+    assert taken[0] == Frame(MARKET, b"kept")
+    downs = [item for item in taken if isinstance(item, LinkDown)]
+    assert [down.link for down in downs] == [ACCOUNT]
+    after = taken[taken.index(downs[0]) + 1 :]
+    assert len(after) < INBOX_MAX, "what came before the loss is not half told"
+
+
+async def test_whoever_waits_is_woken_by_an_arrival_a_nudge_or_the_time() -> None:
+    inbox = Inbox()
+    began = time.monotonic()
+    await inbox.wait(0.02)
+    assert time.monotonic() - began < 1
+    asyncio.get_running_loop().call_later(0.01, inbox.put, Wake())
+    await inbox.wait(None)
+    assert inbox.take() == Wake()
+    assert inbox.take() is None
+    asyncio.get_running_loop().call_later(0.01, inbox.nudge)
+    await inbox.wait(None)
+
+
+def test_the_market_clock_never_goes_back() -> None:
+    clock = MarketClock()
+    clock.observe(1_790_000_000_000)
+    assert clock.now_ms() == 1_790_000_000_000
+    clock.observe(1_789_999_999_999)
+    assert clock.now_ms() >= 1_790_000_000_000
+    clock.observe(1_790_000_900_000)
+    assert clock.now_ms() == 1_790_000_900_000
+
+
+def test_a_ping_of_the_replaying_exchange_tells_the_market_time() -> None:
+    assert _market_ms(Pinged(MARKET, b"digest 17 1790000000123").payload) == 1_790_000_000_123
