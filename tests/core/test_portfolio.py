@@ -193,6 +193,16 @@ def test_dust_is_sold_along_later_and_then_it_is_profit() -> None:
     assert (book.dust["BTCUSDT"], book.wallet("BTC"), book.wallet("USDT")) == (ZERO, ZERO, dec(1_000_000))
 
 
+@pytest.mark.spec("SAFE-4")
+def test_exit_heard_before_its_entry_leaves_no_position_and_the_same_profit() -> None:
+    bought, sold = buy("0.01", "30000", "0.00001", "BTC"), sell("0.00999", "31000")
+    in_order, overtaken = booked(bought, sold), booked(sold, bought)
+    assert overtaken.positions["BTCUSDT"].quantity == ZERO
+    assert overtaken.sellable("BTCUSDT") == ZERO
+    assert overtaken.close("BTCUSDT").pnl == in_order.close("BTCUSDT").pnl
+    assert overtaken.dust == in_order.dust == {"BTCUSDT": ZERO}
+
+
 @pytest.mark.spec("ORD-8")
 def test_selling_more_than_we_bought_takes_nothing_from_the_next_position() -> None:
     book = booked(buy("0.01", "30000"), sell("0.03", "30000"), BTC="1", USDT="1000")

@@ -19,6 +19,7 @@ from tests.e2e.processes import (
     candle_files,
     check_end,
     check_orders,
+    eventually,
     exchange,
     minutes_before_end,
     requests_of,
@@ -31,6 +32,7 @@ KILLS = 50 if FULL else 6
 SECONDS_A_KILL = 2.8
 ORDERS_MIN = 200 if FULL else 30
 FILLS_MIN = 100 if FULL else 15
+REAL_TIME_KILLS = 4
 NUMBERS = (1, 2, 3, 5, 8) if FULL else (1, 3)
 BOUNDARIES = [(moment, number) for number in NUMBERS for moment in ("before", "sent", "answered")]
 MINUTES_A_BOUNDARY = 60
@@ -100,3 +102,33 @@ def missing_at_exchange(bot: Trader) -> int:
     """How many orders the journal has that the exchange never saw."""
     theirs = {order["clientOrderId"] for order in bot.venue.orders()}
     return len({request.client_order_id for request in requests_of(bot.record())} - theirs)
+
+
+@pytest.mark.skipif(not FULL, reason="takes minutes of real time: SUREFOOT_FULL=1")
+@pytest.mark.spec("SAFE-1", "MODE-1")
+@pytest.mark.timeout(600)
+def test_killed_by_the_wall_clock_when_candles_close_it_doubles_and_forgets_nothing(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    # A seed whose prices begin with falls: what is bought is decided in the first minutes.
+    market = ("--seed", "23", "--history-days", "1", "--print-every-ms", "100")
+    options = ("--speed", "1", "--forming-klines", "no", *market)
+    with exchange(*options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+        for _ in range(REAL_TIME_KILLS):
+            bot.start("--by-the-wall-clock")
+            bot.wait_for_agreement()
+            check_orders(bot)
+            time.sleep(60 - time.time() % 60 + rng.uniform(0.0, 0.3))
+            bot.kill()
+        bot.start("--by-the-wall-clock")
+        bot.wait_for_agreement()
+        eventually("ledger equals the account", lambda: has_equal_ledger(bot))
+        check_orders(bot)
+        print(f"{REAL_TIME_KILLS} kills, {len(venue.orders())} orders, {len(venue.trades())} fills")
+        assert venue.orders()
+        bot.stop()
+
+
+def has_equal_ledger(bot: Trader) -> bool:
+    """Whether both say the same just now; the market goes on between the two looks."""
+    view = bot.view()
+    return view is not None and dict(view.balances) == bot.venue.balances()

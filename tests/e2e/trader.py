@@ -69,15 +69,15 @@ def main() -> int:
     parser.add_argument("--rest", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--die", type=_moment)
+    parser.add_argument("--by-the-wall-clock", action="store_true")
     options = parser.parse_args()
     if options.die:
         MOMENT, LAST = options.die
         surefoot.live.Gateway = DyingGateway  # type: ignore[attr-defined, assignment]
     settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}).settings
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
-    return surefoot.live.run_trader(
-        settings, venue_for(settings.mode, options.rest), keys, paced=True, say=lambda text: print(text, flush=True)
-    )
+    venue, paced = venue_for(settings.mode, options.rest), not options.by_the_wall_clock
+    return surefoot.live.run_trader(settings, venue, keys, paced=paced, say=lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from surefoot.binance.session import (
 )
 from surefoot.config import Settings
 from surefoot.core.engine import Books, Engine
-from surefoot.core.messages import Command, Event, OrderFilled, SubmitList, SubmitOrder
+from surefoot.core.messages import CandleClosed, Command, Event, HistoryLoaded, OrderFilled, SubmitList, SubmitOrder
 from surefoot.core.model import ZERO, Candle, Purpose, Signal
 from surefoot.core.orders import State
 from surefoot.core.reconcile import OUR_PREFIX
@@ -238,6 +238,7 @@ class Swarm(Stage):
         self._die_before_sending = False
         self._lost_tail = 0.0
         self._names: set[str] = set()
+        self._last_candle: dict[str, Candle] = {}
         self._sent_names: set[str] = set()
         self._seen_orders = 0
         self._bare_since: dict[str, int] = {}
@@ -282,12 +283,28 @@ class Swarm(Stage):
 
     def _record(self, message: Event | Command) -> None:
         super()._record(message)
+        if isinstance(message, HistoryLoaded | CandleClosed):
+            for candle in message.candles if isinstance(message, HistoryLoaded) else (message.candle,):
+                self._check_candle(candle)
         if isinstance(message, SubmitOrder | SubmitList):
             self._check_submission(message)
         if self._die_in is not None:
             self._die_in -= 1
             if self._die_in <= 0:
                 raise Killed
+
+    def _check_candle(self, candle: Candle) -> None:
+        """Within one life candles come in order, none twice, and none that the venue has is left out."""
+        last = self._last_candle.get(candle.symbol)
+        self._last_candle[candle.symbol] = candle
+        if last is None or candle.open_ms == last.close_ms + 1:
+            return
+        if candle.open_ms <= last.close_ms:
+            self._fail(f"{candle.symbol}: candle {_clock(candle.open_ms)} after {_clock(last.open_ms)}")
+        series = self.exchange._books[candle.symbol].series
+        missing = list(series.bars(candle.interval, last.close_ms + 1, candle.open_ms - 1))
+        if missing:
+            self._fail(f"{candle.symbol}: candle {_clock(missing[0].open_ms)} was left out")
 
     def may_die_before_sending(self) -> None:
         if self._die_before_sending:
@@ -302,6 +319,7 @@ class Swarm(Stage):
         self.now_ms = old.now_ms
         keep = len(self.journal) - int((len(self.journal) - old.durable) * self._lost_tail)
         del self.journal[keep:]
+        self._last_candle.clear()
         orphans = list(old.orphans())
         for link in ("market", "account"):
             old.cut(link, None)
@@ -673,7 +691,7 @@ class Swarm(Stage):
 
 
 OUR_NAMES = re.compile(rf"{OUR_PREFIX}[0-9a-z-]+")
-FOLDED = ("portfolio", "breaker", "books", "plans", "closes", "instruments", "fees", "links", "run", "_counter",
+FOLDED = ("portfolio", "breaker", "books", "plans", "instruments", "fees", "links", "run", "_counter",
           "_refusals", "_retry_ms")  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from typing import TypeGuard
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 
 from surefoot.binance import candles
 from surefoot.binance.candles import CandleFeed
-from surefoot.core.messages import CandleClosed, Event, HistoryLoaded, OrderRejected
-from surefoot.core.model import Candle
+from surefoot.core.messages import CandleClosed, Event, HistoryLoaded, OrderNotFound, OrderRejected, OutcomeUnknown
+from surefoot.core.model import Candle, OrderRequest, OrderType, Purpose, Side
+from surefoot.core.orders import OrderBook, State
 from surefoot.research.exact import Fate
 from surefoot.store.records import decode
-from tests.stage import Planned, Stage, stage_settings
-from tests.swarm.weather import Refusal
+from tests.stage import QUARTER_HOUR_MS, Planned, Stage, stage_settings
 
 MINUTE_MS = 60_000
 PAGE = 4
@@ -38,7 +39,7 @@ class Venue:
         self.heard: list[Event] = []
         self.up = False
         self.asked_from_ms: int | None = None
-        self.page: tuple[tuple[Candle, ...], int] | None = None
+        self.page: tuple[Candle, ...] | None = None
         self.connect()
 
     def close(self) -> None:
@@ -67,6 +68,7 @@ class Venue:
     def cut(self) -> None:
         self.up = False
         self.stream.clear()
+        self.page = self.asked_from_ms = None  # the session does not take what was read before
         self.feed.link_lost()
 
     def connect(self) -> None:
@@ -78,11 +80,11 @@ class Venue:
         """The read arrives at the venue."""
         if self.asked_from_ms is not None and self.page is None:
             rows = [candle for candle in self.closed if candle.open_ms >= self.asked_from_ms]
-            self.page = tuple(rows[:PAGE]), self.now_ms
+            self.page = tuple(rows[:PAGE])
 
     def answer(self) -> None:
         if self.page is not None:
-            rows, _ = self.page
+            rows = self.page
             self.page = self.asked_from_ms = None
             self._hear(self.feed.take_page(rows, self.now_ms, self.now_ms))
 
@@ -128,35 +130,42 @@ def test_candles_come_in_order_without_gap_or_repeat_through_cuts_pages_and_halt
     assert venue.told() == [candle.open_ms for candle in venue.closed]
 
 
-def _started(fates: Planned) -> Stage:
-    stage = Stage(stage_settings(["BTCUSDT"]), fates=fates)
+@pytest.mark.spec("SAFE-1")
+def test_entry_that_the_venues_limits_hold_up_is_refused_instead_of_sent_late() -> None:
+    planned = Planned([("POST", "/api/v3/orderList", Fate(arrives=False, instead=429))])
+    stage = Stage(stage_settings(["BTCUSDT", "ETHUSDT"]), fates=planned)
     stage.start()
     stage.price("BTCUSDT", Decimal(60_000))
+    stage.price("ETHUSDT", Decimal(3_000))
     stage.wait(5_000)
-    stage.next_candle("BTCUSDT")
-    stage.wait(5_000)
-    return stage
-
-
-@pytest.mark.spec("ORD-4", "SAFE-1")
-def test_entry_that_the_limits_hold_up_is_refused_instead_of_sent_late() -> None:
-    stage = _started(Planned())
-    stage.planned.requests.append(("GET", "/api/v3/account", Refusal(arrives=False, instead=429)))
-    stage.wait(300_000 - 10_000)  # the next comparison of the books is told to wait
-    stage.next_candle("BTCUSDT")
-    stage.planned.requests.append(("POST", "/api/v3/order", Refusal(arrives=False, instead=429)))
     stage.script.say("BTCUSDT", 1.0)
+    stage.script.say("ETHUSDT", 1.0)
     stage.next_candle("BTCUSDT")
-    stage.wait(1)
-    first = stage.submitted()
+    stage.wait(1_000)  # the venue says 429 to the first entry
+    stage.price("ETHUSDT", Decimal(3_000))
+    stage.wait(QUARTER_HOUR_MS - 2_000)
+    rejected = [message for message in map(decode, *zip(*stage.journal, strict=True)) if _is_rejection(message)]
+    assert [message.client_order_id for message in rejected] == stage.submitted()
+    assert "not sent" in rejected[-1].text
+    assert not stage.venue_orders("ETHUSDT")
+    stage.script.say("ETHUSDT", 1.0)
+    stage.next_candle("ETHUSDT")
     stage.wait(1_000)
-    stage.script.say("BTCUSDT", 1.0)
-    assert len(first) == 3
-    assert not stage.venue_orders("BTCUSDT")
+    assert len(stage.venue_orders("ETHUSDT")) == 3
 
 
-@pytest.mark.spec("SAFE-1")
-def test_not_found_means_lost_only_after_the_request_that_left_late_can_no_longer_arrive() -> None:
-    stage = _started(Planned())
-    assert Fate() == Fate()
-    assert OrderRejected and decode
+def _is_rejection(message: object) -> TypeGuard[OrderRejected]:
+    return isinstance(message, OrderRejected)
+
+
+@pytest.mark.spec("ORD-4")
+def test_order_that_left_late_is_lost_only_when_it_can_no_longer_arrive() -> None:
+    request = OrderRequest("sf-r1-1x", "BTCUSDT", Side.SELL, OrderType.MARKET, Purpose.EXIT, Decimal(1))
+    book = OrderBook(lost_after_ms=20_000)
+    order = book.submit(request, 0)
+    book.apply(OutcomeUnknown(51_000, order.id, "reset", sent_ms=50_000))
+    states = []
+    for at_ms in (51_500, 69_999, 70_000):
+        book.apply(OrderNotFound(at_ms, order.id))
+        states.append(order.state)
+    assert states == [State.IN_DOUBT, State.IN_DOUBT, State.LOST]

@@ -37,8 +37,9 @@ class CandleFeed:
         return self.read_from_ms
 
     def link_lost(self) -> None:
-        """The stream ended: what closes from now on is not told, and has to be read."""
+        """The stream ended: what closes from now on is not told, and has to be read, together with what was held."""
         self.caught_up = False
+        self._held.clear()
 
     def take_page(self, rows: Sequence[Candle], venue_ms: int, now_ms: int) -> list[Event]:
         """Rows that a read returned, oldest first. History is what closed before the candles held back; these are

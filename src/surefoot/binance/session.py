@@ -196,6 +196,7 @@ class _Call:
     tries: int = 0
     not_before_ms: int = 0
     sent_ms: int = 0
+    outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
 
 
 @dataclass(slots=True)
@@ -393,7 +394,7 @@ class Session:
             unanswered = sum(each.weight for each in self._sent.values())
             self.budget.correct(int(used), call.sent_ms + self.offset_ms, unanswered)
         if 200 <= answer.status < 300:
-            return self._on_success(call, answer.body, now_ms)
+            return [] if call.outdated else self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = codec.outcome(answer.status, error)
         if kind in ("limited", "banned") and error.code != TOO_MANY_ORDERS:  # that one holds up placements only
@@ -402,12 +403,16 @@ class Session:
             hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
         if error.code == BAD_TIMESTAMP:
             self._read_time()
+        if call.outdated:
+            return []
         if call.read is not None:
             return self._on_read_refused(call, error, kind, now_ms)
         return self._on_write_refused(call, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
         call = self._sent.pop(failure.request_id)
+        if call.outdated:
+            return []
         if call.read is not None:
             return self._repeat(call, failure.text, now_ms)
         if failure.sent:
@@ -588,6 +593,9 @@ class Session:
         if arrival.link == MARKET:
             for feed in self._feeds.values():
                 feed.link_lost()
+            self._queue = [call for call in self._queue if call.read is not Read.CANDLES]
+            for call in self._sent.values():
+                call.outdated = call.outdated or call.read is Read.CANDLES
         else:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self._queue = [c for c in self._queue if c.read not in (Read.BALANCES, Read.OPEN_ORDERS)]
@@ -654,7 +662,8 @@ class Session:
         return events
 
     def _reads_candles(self, symbol: str) -> bool:
-        return any(c.read is Read.CANDLES and c.symbol == symbol for c in [*self._queue, *self._sent.values()])
+        calls = [*self._queue, *self._sent.values()]
+        return any(call.read is Read.CANDLES and call.symbol == symbol and not call.outdated for call in calls)
 
     def _read_candles(self, feed: CandleFeed, from_ms: int) -> None:
         if self._reads_candles(feed.symbol):

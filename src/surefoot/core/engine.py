@@ -281,6 +281,8 @@ class Engine:
     def _hear(self, event: OrderEvent) -> Iterable[RecordAlarm]:
         applied = self.orders.apply(event)
         if applied is None:
+            if isinstance(event, OrderFilled):  # somebody else traded on this account: our ledger no longer tells all
+                self._doubt_books(event.at_ms)
             return ()
         order = applied.order
         if applied.fill is not None:
