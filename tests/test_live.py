@@ -13,7 +13,8 @@ from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Inbox, MarketClock, _marke
 
 
 def price_of(symbol: str, bid: int) -> Frame:
-    text = f'{{"stream":"{symbol}@bookTicker","data":{{"u":1,"s":"{symbol.upper()}","b":"{bid}","B":"1","a":"9","A":"1"}}}}'
+    data = f'{{"u":1,"s":"{symbol.upper()}","b":"{bid}","B":"1","a":"9","A":"1"}}'
+    text = f'{{"stream":"{symbol}@bookTicker","data":{data}}}'
     return Frame(MARKET, text.encode())
 
 
@@ -22,7 +23,7 @@ def candle_frame(number: int) -> Frame:
 
 
 def everything(inbox: Inbox) -> list[object]:
-    taken = []
+    taken: list[object] = []
     while (item := inbox.take()) is not None:
         taken.append(item)
     return taken

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from surefoot.binance.session import Keys, Session, SessionSettings
 from surefoot.config import Mode, Settings
-from surefoot.core.engine import Engine, EngineSettings
+from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings
+from surefoot.core.facts import EngineSettings
 from surefoot.core.risk import RiskSettings
 from surefoot.signals.strategy import SignalSource, Strategy, strategy_named
 

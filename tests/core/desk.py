@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from surefoot.core.engine import Engine, EngineSettings
+from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings
+from surefoot.core.facts import EngineSettings
 from surefoot.core.messages import (
     AccountSnapshot,
     CandleClosed,

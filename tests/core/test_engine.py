@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from surefoot.core.engine import Books
+from surefoot.core.facts import Books
 from surefoot.core.messages import (
     BalanceMoved,
     CancelOrder,

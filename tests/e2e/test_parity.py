@@ -7,6 +7,7 @@ days instead of two symbols and two days.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +16,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from simex.tapefile import load_tape
+from simex.venue import HttpRequest
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
 from surefoot.core.messages import CancelOrder, Command, Event, OrderFilled, SubmitList, SubmitOrder
 from surefoot.core.model import Fill, OrderRequest
+from surefoot.core.view import View
 from surefoot.research.backtest import run_backtest
-from tests.e2e.processes import FULL, SYMBOLS, Trader, exchange, folded, settings_of, trader
+from surefoot.research.data import load_candles
+from surefoot.research.exact import Costs, candle_exchange
+from tests.e2e.processes import FULL, SYMBOLS, exchange, folded, settings_of, trader
 
 DAYS, THIN_DAYS = (30, 10) if FULL else (2, 1)
 SOURCE = "open/klines/um_1m" if FULL else "demo/um_1m"
@@ -37,6 +43,7 @@ MARKET = {
     "risk.day_loss_max_pct": "50",
     "costs.latency_ms": "0",
 }
+COSTS = Costs({"USDT": Decimal(10_000)}, Decimal(10), Decimal(1), Decimal(2), Decimal("0.1"), "worst")
 # Entries get more than one tick, and are given up at the very moment of another.
 THIN = {
     "costs.volume_share_pct": "0.1",
@@ -81,6 +88,17 @@ def test_replay_equals_the_backtest_where_orders_fill_in_parts(files: list[str],
     assert counts["oco"] >= 3
 
 
+@pytest.mark.spec("SAFE-8", "BT-1")
+def test_both_sides_find_the_same_tick_in_a_file_whose_closes_lie_on_a_coarser_grid(tmp_path: Path) -> None:
+    file = tmp_path / "SOLUSDT-1m.csv"
+    file.write_text("open_time,open,high,low,close,volume\n1748359860000,146.315,146.40,146.30,146.35,1000\n")
+    (replayed,) = load_tape([str(file)]).instruments
+    machine, _ = candle_exchange(60_000, {"SOLUSDT": load_candles(str(file)).rows()}, COSTS)
+    info = json.loads(machine.rest(HttpRequest("GET", "/api/v3/exchangeInfo", {}, b""), 1_748_359_860_000).body)
+    (tick,) = [f["tickSize"] for f in info["symbols"][0]["filters"] if f["filterType"] == "PRICE_FILTER"]
+    assert Decimal(tick) == replayed.tick_size == Decimal("0.001")
+
+
 def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> dict[str, int]:
     """Run both sides on the files and compare all they did; how much of what that was."""
     symbols = [Path(file).stem for file in files]
@@ -93,9 +111,9 @@ def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> d
     ):
         bot.start()
         venue.wait_for_end(1_500 if FULL else 100)
-        check_live_equity(bot, result)
-        ours = bot.record()
+        view, ours = bot.view(), bot.record()
         check_orders_and_fills(ours, theirs)
+        check_live_equity(view, result)
         check_books(folded(settings, ours), folded(settings, theirs), venue.balances())
         check_exchange(venue.orders(), venue.trades(), theirs)
         bot.stop()
@@ -186,8 +204,7 @@ def check_orders_and_fills(ours: Sequence[Event | Command], theirs: Sequence[Eve
     assert [fill_row(fill) for fill in fills_of(ours)] == [fill_row(fill) for fill in fills_of(theirs)]
 
 
-def check_live_equity(bot: Trader, result: Mapping[str, Any]) -> None:
-    view = bot.view()
+def check_live_equity(view: View | None, result: Mapping[str, Any]) -> None:
     assert view is not None
     assert view.equity == Decimal(result["final_equity"])
     assert view.round_trip_count == len(result["round_trips"])

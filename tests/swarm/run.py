@@ -35,7 +35,8 @@ from surefoot.binance.session import (
     SessionFailed,
 )
 from surefoot.config import Settings
-from surefoot.core.engine import Books, Engine
+from surefoot.core.engine import Engine
+from surefoot.core.facts import Books
 from surefoot.core.messages import CandleClosed, Command, Event, HistoryLoaded, OrderFilled, SubmitList, SubmitOrder
 from surefoot.core.model import ZERO, Candle, Purpose, Signal
 from surefoot.core.orders import State

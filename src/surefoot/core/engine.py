@@ -1,22 +1,18 @@
 """The only place where the parts meet: events in, commands out, no clock, no I/O.
 
-How it stays the same after a restart: facts change state only in `_apply` (events) and `_note` (commands), which a
-restart calls for every line of the journal; deciding happens in `_react` and `_duties`, which it does not call. So the
-journal holds everything that state is made of, and nothing is ever decided twice. What depends on prices alone (marks,
-signals) is not kept: prices come anew.
+How it stays the same after a restart: what is known changes only in `facts.py`, by events and by commands of ours, and
+a restart takes every line of the journal in there. Deciding happens here, in `_react` and `_duties`, which a restart
+does not call: so the journal holds everything that a decision rests on, and nothing is ever decided twice.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import Protocol, assert_never
 
-from surefoot.core.breaker import Breaker
-from surefoot.core.exits import ExitSettings, Plan, plan_long, stop_order, target_order
+from surefoot.core.exits import Plan, plan_long, stop_order, target_order
+from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, Books, EngineSettings, Facts
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -31,7 +27,6 @@ from surefoot.core.messages import (
     LinkRestored,
     OrderAccepted,
     OrderCanceled,
-    OrderEvent,
     OrderExpired,
     OrderFilled,
     OrderNotFound,
@@ -44,7 +39,6 @@ from surefoot.core.messages import (
     ReadFills,
     RecordAlarm,
     RecordBooks,
-    RecordDayStart,
     RecordDecision,
     RecordTrip,
     Request,
@@ -57,7 +51,6 @@ from surefoot.core.messages import (
 from surefoot.core.model import (
     ZERO,
     Candle,
-    FeeRates,
     Instrument,
     ListType,
     OrderRequest,
@@ -66,21 +59,12 @@ from surefoot.core.model import (
     Side,
     Signal,
 )
-from surefoot.core.orders import Applied, Note, Order, OrderBook, State
-from surefoot.core.portfolio import Portfolio
+from surefoot.core.orders import Order, State
 from surefoot.core.reconcile import OUR_PREFIX, Finding, Label, compare
-from surefoot.core.risk import Approved, Circumstances, RiskSettings, review
+from surefoot.core.risk import Approved, Circumstances, review
 
-SERVER_LIMIT_MS = 10_000  # the venue gives a request up after this time
-LOST_MARGIN_MS = 5_000
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
-ASK_FIRST_MS = 1_000
 ASK_CAP_MS = 8_000
-CANCEL_ANSWER_MS = 5_000
-RETRY_FIRST_MS = 1_000
-RETRY_CAP_MS = 30_000
-BOOKS_QUIET_MS = 2_000
-REMEMBERED = 50  # decisions and alarms that a view shows
 
 
 class SignalSource(Protocol):
@@ -91,60 +75,13 @@ class SignalSource(Protocol):
     def on_candle(self, candle: Candle) -> Signal: ...
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    symbols: tuple[str, ...]
-    quote: str
-    risk: RiskSettings
-    exits: ExitSettings
-    day_loss_max_pct: Decimal
-    recv_window_ms: int
-    entry_timeout_ms: int
-    partial_fill_wait_ms: int
-    unprotected_max_ms: int
-    reconcile_every_ms: int
-
-
-class Books(StrEnum):
-    """Whether our ledger and the venue's account are known to agree. Entries need AGREE."""
-
-    UNKNOWN = "not compared yet"
-    AGREE = "agree"
-    DIFFER = "differ"
-
-
-class Engine:
+class Engine(Facts):
     """Decides; owns orders, portfolio, breaker and protection. See the module's rules."""
 
     def __init__(self, settings: EngineSettings, signals: SignalSource) -> None:
-        self.settings = settings
-        self.orders = OrderBook(settings.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS)
-        self.portfolio = Portfolio()
-        self.breaker = Breaker(settings.day_loss_max_pct)
-        self.instruments: dict[str, Instrument] = {}
-        self.fees: dict[str, FeeRates] = {}
-        self.plans: dict[str, Plan] = {}
-        self.closes: dict[str, Decimal] = {}
-        self.marks: dict[str, Decimal] = {}
-        self.marked_ms: dict[str, int] = {}
-        self.books = Books.UNKNOWN
-        self.differences: tuple[str, ...] = ()
+        super().__init__(settings)
         self.foreign: tuple[str, ...] = ()
-        self.links: set[str] = set()
-        self.run = ""
-        self.decisions: deque[RecordDecision] = deque(maxlen=REMEMBERED)
-        self.alarms: deque[RecordAlarm] = deque(maxlen=REMEMBERED)
-        self.unprotected_since: dict[str, int] = {}
         self._signals = signals
-        self._counter = 0
-        self._watched: set[str] = set()
-        self._to_ask: dict[str, int] = {}
-        self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
-        self._retry_ms: dict[str, int] = {}
-        self._overdue: set[str] = set()  # unprotected for too long: to be sold
-        self._compare_ms: int | None = None
-        self._reading_account = False
-        self._store_failed = False  # intents cannot be made durable
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
         self._out: list[Command] = []
         self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
@@ -165,14 +102,6 @@ class Engine:
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
         return isinstance(event, PriceMarked | CandleClosed) and not any(isinstance(c, Request) for c in self._out)
-
-    def fold(self, message: Event | Command) -> None:
-        """Take one line of the journal back in; nothing is decided."""
-        if isinstance(message, Event):
-            for _ in self._apply(message):
-                pass
-        else:
-            self._note(message)
 
     def deadline_ms(self) -> int | None:
         """When to be woken although nothing came; None when nothing is pending."""
@@ -213,183 +142,11 @@ class Engine:
             case _:
                 assert_never(event)
 
-    # -- facts ------------------------------------------------------------------------------------------------
-
-    def _apply(self, event: Event) -> Iterable[RecordAlarm]:
-        match event:
-            case RunStarted():
-                self._begin_run(event)
-            case InstrumentsLoaded():
-                self.instruments.update({instrument.symbol: instrument for instrument in event.instruments})
-                self.fees.update(dict(event.fee_rates))
-            case HistoryLoaded():
-                for candle in event.candles[-1:]:
-                    self._see_close(candle)
-            case CandleClosed():
-                self._see_close(event.candle)
-            case PriceMarked():
-                self.marks[event.symbol] = (event.bid + event.ask) / 2
-                self.marked_ms[event.symbol] = event.source_ms
-            case AccountSnapshot():
-                self._reading_account = False
-                if not self.portfolio.opened:
-                    self.portfolio.open(event.balances)
-            case BalanceMoved():
-                if self.portfolio.opened:  # what moved before is part of what the books open with
-                    self.portfolio.transfer(event.asset, event.delta)
-                self._doubt_books(event.at_ms)
-            case LinkRestored():
-                self._restore_link(event)
-            case LinkLost():
-                self.links.discard(event.link)
-                self._store_failed = self._store_failed or event.link == "store"
-                self._reading_account = self._reading_account and event.link != "account"
-            case PriceDropped() | Woke():
-                pass
-            case _:
-                return self._hear(event)
-        return ()
-
-    def _begin_run(self, event: RunStarted) -> None:
-        self.run, self._counter = event.run, 0
-        self.books = Books.UNKNOWN
-        self.links.clear()
-        self._watched.clear()
-        self._compare_ms = event.at_ms
-        self._reading_account = False  # its answer went to the process that asked
-        self.orders.doubt_unanswered(event.at_ms)
-
-    def _restore_link(self, event: LinkRestored) -> None:
-        if event.link == "store":
-            self._store_failed = False
-            return
-        self.links.add(event.link)
-        if event.link == "account":  # whatever happened meanwhile, the stream will not tell
-            self.books = Books.UNKNOWN
-            self._compare_ms = event.at_ms
-            self._to_ask = {
-                order.id: event.at_ms
-                for order in self.orders.open_orders()
-                # What was just sent has its answer still to come; asked now, the venue might not know it yet.
-                if not order.finished and order.state is not State.SUBMITTED
-            }
-
-    def _see_close(self, candle: Candle) -> None:
-        self.closes[candle.symbol] = self.marks[candle.symbol] = candle.close
-        self.marked_ms[candle.symbol] = candle.close_ms
-
-    def _hear(self, event: OrderEvent) -> Iterable[RecordAlarm]:
-        applied = self.orders.apply(event)
-        if applied is None:
-            if isinstance(event, OrderFilled):  # somebody else traded on this account: our ledger no longer tells all
-                self._doubt_books(event.at_ms)
-            return ()
-        order = applied.order
-        if applied.fill is not None:
-            self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose.value)
-            self._doubt_books(event.at_ms)
-        if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
-            self._count_refusal(order.symbol, event.at_ms)
-        if order.request.purpose is Purpose.STOP and order.resting:
-            self._refusals.pop(order.symbol, None)
-        if applied.note is Note.ERROR:
-            self.books, self._compare_ms = Books.UNKNOWN, event.at_ms
-        self._mark_for_asking(applied, event)
-        if order.settled:
-            self._to_ask.pop(order.id, None)
-        self._close_if_flat(order.symbol, event.at_ms)
-        if applied.note in (Note.ALARM, Note.ERROR):
-            return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
-        return ()
-
-    def _mark_for_asking(self, applied: Applied, event: OrderEvent) -> None:
-        """What a lost or odd answer leaves open has to be asked; doubt itself is a standing duty with a back-off."""
-        if applied.order.state not in (State.NEW, State.PARTIALLY_FILLED):
-            return
-        if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
-            self._to_ask[applied.order.id] = event.at_ms + ASK_FIRST_MS
-
-    def _count_refusal(self, symbol: str, now_ms: int) -> None:
-        count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
-        self._retry_ms[symbol] = now_ms + min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
-
-    def _close_if_flat(self, symbol: str, now_ms: int) -> None:
-        """End the round trip when nothing of it can be sold any more and no order of it is left."""
-        if symbol not in self.portfolio.positions or self.orders.busy(symbol) or self._worth_selling(symbol):
-            return
-        self.portfolio.close(symbol)
-        self.plans.pop(symbol, None)
-        self.unprotected_since.pop(symbol, None)
-        self._overdue.discard(symbol)
-        self._refusals.pop(symbol, None)
-        self._retry_ms.pop(symbol, None)
-
-    def _worth_selling(self, symbol: str) -> bool:
-        """Whether the position is large enough to be sold, at the price it was bought for."""
-        position = self.portfolio.positions[symbol]
-        return self.instruments[symbol].can_sell(position.quantity, position.entry_price or ZERO)
-
-    def _doubt_books(self, now_ms: int) -> None:
-        self._compare_ms = now_ms + BOOKS_QUIET_MS
-
     # -- commands ---------------------------------------------------------------------------------------------
 
     def _do(self, command: Command) -> None:
         self._note(command)
         self._out.append(command)
-
-    def _note(self, command: Command) -> None:
-        """What a command of ours changes in our own state, the moment it is decided."""
-        match command:
-            case SubmitOrder():
-                self._submitted((command.order,), None, command.at_ms)
-            case SubmitList():
-                self._submitted(command.orders, command.list_id, command.at_ms)
-            case CancelOrder():
-                self._cancel_noted(command)
-            case QueryOrder():
-                self.orders.asked(command.client_order_id, command.at_ms)
-                self._to_ask.pop(command.client_order_id, None)
-            case ReadFills():
-                self.orders.fills_asked(command.client_order_id, command.at_ms)
-            case ReadAccount():
-                self._reading_account = True
-                self._compare_ms = command.at_ms + self.settings.reconcile_every_ms
-            case WatchPrice():
-                (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
-            case RecordDecision():
-                self.decisions.append(command)
-            case RecordAlarm():
-                self.alarms.append(command)
-            case RecordDayStart() | RecordTrip():
-                self.breaker.note(command)
-            case RecordBooks():
-                self.differences = command.differences
-                self.books = Books.DIFFER if command.differences else Books.AGREE
-            case _:
-                assert_never(command)
-
-    def _submitted(self, requests: Iterable[OrderRequest], list_id: str | None, at_ms: int) -> None:
-        stop, target = None, None
-        for request in requests:
-            self.orders.submit(request, at_ms, list_id)
-            self._counter += 1
-            if request.purpose is Purpose.EXIT:
-                self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
-            stop = request if request.purpose is Purpose.STOP else stop
-            target = request if request.purpose is Purpose.TARGET else target
-            if request.purpose is Purpose.ENTRY:  # it was decided on the newest close, which a restart knows, too
-                close, instrument = self.closes[request.symbol], self.instruments[request.symbol]
-                self.plans[request.symbol] = plan_long(close, self.settings.exits, instrument)
-        if stop and target and stop.stop_price is not None and target.price is not None:
-            self.plans[stop.symbol] = Plan(stop.stop_price, target.price)
-
-    def _cancel_noted(self, command: CancelOrder) -> None:
-        order = self.orders.get(command.client_order_id)
-        list_id = order.list_id if order else None
-        members = list(self.orders.list_members(list_id)) if list_id else []
-        for member in members or ([order] if order else []):
-            self.orders.cancel_sent(member.id, command.at_ms)
 
     def _alarm(self, at_ms: int, code: str, text: str) -> None:
         self._do(RecordAlarm(at_ms, code, text))
@@ -429,23 +186,6 @@ class Engine:
             busy=self._busy_text(symbol),
         )
 
-    def entries_off(self) -> str | None:
-        """Why no entry may be made, whatever the signal; None when entries are on."""
-        if self.books is Books.DIFFER:
-            return f"ledger and venue differ: {'; '.join(self.differences)}"
-        if self.books is Books.UNKNOWN:
-            return "ledger and venue have not been compared since the start or the last loss of the account link"
-        if self._store_failed:
-            return "the journal cannot be written, and no intent is sent that is not on disk"
-        missing = {"market", "account"} - self.links
-        return f"no link to {' and '.join(sorted(missing))}" if missing else None
-
-    def breaker_off(self, now_ms: int) -> str | None:
-        """What the breaker says against entries; None when it says nothing."""
-        if not self.breaker.stops_entries(now_ms):
-            return None
-        return f"the loss of the day reached {self.breaker.day_loss_max_pct} %: no entries until 00:00 UTC"
-
     def _busy_text(self, symbol: str) -> str | None:
         position = self.portfolio.positions.get(symbol)
         if position is not None:
@@ -467,16 +207,6 @@ class Engine:
             ),
             ZERO,
         )
-
-    def _by_asset(self, prices: dict[str, Decimal]) -> dict[str, Decimal]:
-        instruments = self.instruments
-        return {instruments[symbol].base: price for symbol, price in prices.items() if symbol in instruments}
-
-    def equity(self) -> Decimal | None:
-        """What the account is worth at the newest marks, in the quote asset; None when a price is missing."""
-        if not self.portfolio.opened:
-            return None
-        return self.portfolio.equity(self.settings.quote, self._by_asset(self.marks))
 
     def _judge_equity(self, now_ms: int) -> None:
         equity = self.equity()

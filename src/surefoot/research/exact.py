@@ -269,8 +269,13 @@ def candle_exchange(
 ) -> tuple[Exchange, CandleTape]:
     """An exchange in memory that will live through these candles, and the tape that makes it."""
     candles = {symbol: [TapeCandle(row[0], interval_ms, *row[1:]) for row in series] for symbol, series in rows.items()}
-    instruments = [instrument_for(symbol, [candle.close for candle in series]) for symbol, series in candles.items()]
+    instruments = [instrument_for(symbol, _prices(series)) for symbol, series in candles.items()]
     account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
     exchange = Exchange(instruments, [account], model=model, forming_klines=False)
     return exchange, CandleTape(candles, path=costs.path, always_tick=False, volume_share=costs.volume_share)
+
+
+def _prices(series: Iterable[TapeCandle]) -> list[Decimal]:
+    """All four of each candle: any of them may need a finer tick than the others do, and a replay looks at all."""
+    return [price for candle in series for price in (candle.open, candle.high, candle.low, candle.close)]
