@@ -18,7 +18,7 @@ from simex.signing import hmac_signature
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session, engine_settings
-from surefoot.binance.session import HttpRequest, Keys
+from surefoot.binance.dialogue import HttpRequest, Keys
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Command, Event, QueryOrder, RecordAlarm, RunStarted, SubmitList, SubmitOrder

@@ -7,8 +7,14 @@ import time
 
 import pytest
 
+from surefoot.binance.dialogue import (
+    ACCOUNT,
+    MARKET,
+    Frame,
+    LinkDown,
+    Wake,
+)
 from surefoot.binance.gateway import Pinged
-from surefoot.binance.session import ACCOUNT, MARKET, Frame, LinkDown, Wake
 from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Inbox, MarketClock, _market_ms
 
 

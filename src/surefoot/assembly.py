@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from surefoot.binance.session import Keys, Session, SessionSettings
+from surefoot.binance.dialogue import Keys
+from surefoot.binance.session import Session, SessionSettings
 from surefoot.config import Mode, Settings
 from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings

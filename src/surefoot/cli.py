@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from surefoot.binance.session import Keys
+    from surefoot.binance.dialogue import Keys
     from surefoot.config import Loaded, Settings
     from surefoot.core.view import View
     from surefoot.store.journal import Entry
@@ -411,7 +411,7 @@ def _socket_address(url: str) -> str:
 
 
 def _keys(settings: Settings, env: Mapping[str, str]) -> Keys:
-    from surefoot.binance.session import Keys
+    from surefoot.binance.dialogue import Keys
     from surefoot.config import Mode
     from surefoot.supervise import PAPER_KEY, PAPER_SECRET
 

@@ -21,17 +21,17 @@ from pathlib import Path
 
 from surefoot import __version__
 from surefoot.assembly import build_engine, build_session
-from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     MARKET,
     Arrival,
     Frame,
     Keys,
     LinkDown,
-    Session,
     SessionFailed,
     Wake,
 )
+from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
+from surefoot.binance.session import Session
 from surefoot.config import Mode, Settings, Venue, settings_digest
 from surefoot.control import ControlServer
 from surefoot.core.engine import Engine
@@ -186,7 +186,7 @@ class Trader:
     def _follow(self, market_ms: int) -> None:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""
         self.clock.observe(market_ms)
-        self.session.offset_ms = market_ms - self.clock.now_ms()
+        self.session.calls.offset_ms = market_ms - self.clock.now_ms()
 
     def _react(self, event: Event) -> None:
         self.journal.append(event)

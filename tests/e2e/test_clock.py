@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession
 
 from surefoot.binance.candles import CandleFeed
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     ACCOUNT,
     Frame,
     HttpAnswer,
@@ -20,9 +20,8 @@ from surefoot.binance.session import (
     Keys,
     LinkUp,
     SendText,
-    Session,
-    SessionSettings,
 )
+from surefoot.binance.session import Session, SessionSettings
 from surefoot.core.model import Candle
 from tests.e2e.processes import PATIENCE_S, T0_MS, candle_files, exchange, minutes_before_end
 
@@ -54,7 +53,7 @@ def test_subscription_refused_for_its_timestamp_makes_the_clock_be_read_anew() -
     refusal = {"id": json.loads(subscribe.text)["id"], "status": 400, "error": {"code": -1021, "msg": "Timestamp"}}
     session.receive(Frame(ACCOUNT, json.dumps(refusal).encode()), NOW_MS)
     answer_time(session, NOW_MS + AHEAD_MS)
-    assert session.offset_ms == AHEAD_MS
+    assert session.calls.offset_ms == AHEAD_MS
 
 
 @pytest.mark.spec("SAFE-8")

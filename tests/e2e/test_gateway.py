@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 
 import surefoot.binance.gateway as module
-from surefoot.binance.gateway import Addresses, ClockTold, Gateway, Pinged
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
     Arrival,
@@ -31,6 +30,7 @@ from surefoot.binance.session import (
     OpenLink,
     SendText,
 )
+from surefoot.binance.gateway import Addresses, ClockTold, Gateway, Pinged
 
 HOST = "127.0.0.1"
 PATIENCE_S = 5.0

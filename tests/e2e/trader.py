@@ -15,8 +15,14 @@ import sys
 from typing import NoReturn
 
 import surefoot.live
+from surefoot.binance.dialogue import (
+    HttpAnswer,
+    HttpFailed,
+    HttpRequest,
+    Keys,
+    Request,
+)
 from surefoot.binance.gateway import Addresses, Deliver, Gateway
-from surefoot.binance.session import HttpAnswer, HttpFailed, HttpRequest, Keys, Request
 from surefoot.config import load, venue_for
 
 MOMENTS = ("before", "sent", "answered")

@@ -22,7 +22,7 @@ from simex.signing import hmac_signature
 from simex.venue import DEFAULT_INSTRUMENTS, ORDER_TYPES, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session, engine_settings
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     Arrival,
     Frame,
     HttpAnswer,

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from surefoot.binance.session import HttpRequest
+from surefoot.binance.dialogue import HttpRequest
 from surefoot.research.exact import Fate
 
 HTTP_TIMEOUT_MS = 12_000  # as in the gateway

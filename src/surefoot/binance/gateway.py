@@ -17,7 +17,7 @@ import aiohttp
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from yarl import URL
 
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     ACCOUNT,
     Arrival,
     CloseLink,

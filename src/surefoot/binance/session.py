@@ -8,14 +8,31 @@ which an account event arrived is thrown away and made again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from surefoot.binance import codec, signing
-from surefoot.binance.budget import MINUTE_MS, Lane, WeightBudget
+from surefoot.binance.budget import MINUTE_MS, Lane
+from surefoot.binance.calls import Call, Calls, Read, delay_ms
 from surefoot.binance.candles import CandleFeed
+from surefoot.binance.dialogue import (
+    ACCOUNT,
+    MARKET,
+    Arrival,
+    CloseLink,
+    Frame,
+    HttpAnswer,
+    HttpFailed,
+    Keys,
+    LinkDown,
+    LinkUp,
+    OpenLink,
+    Request,
+    SendText,
+    SessionFailed,
+    Wake,
+)
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -45,12 +62,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, Purpose, VenueOrder
 
-MARKET, ACCOUNT = "market", "account"
-
 READ_TRIES = 3
-RETRY_FIRST_MS = 1_000
-RETRY_CAP_MS = 30_000
-RETRY_JITTER = 0.25
 RECONNECT_CAP_MS = 64_000
 STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
 LINK_READY_MS = 10_000
@@ -68,92 +80,7 @@ FATAL_CODES = {
 }
 
 
-# -- what arrives, what departs -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    request_id: int
-    status: int
-    headers: Mapping[str, str]  # lower-case names
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HttpFailed:
-    """No answer. `sent` is False only when the request certainly never left this machine."""
-
-    request_id: int
-    sent: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    link: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    link: str
-    data: bytes | str
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Nothing came, but a deadline did."""
-
-
-Arrival = HttpAnswer | HttpFailed | LinkUp | LinkDown | Frame | Wake
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """The bytes to send: `target` is path and query, signed as they stand."""
-
-    request_id: int
-    method: str
-    target: str
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLink:
-    link: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseLink:
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendText:
-    link: str
-    text: str
-
-
-Request = HttpRequest | OpenLink | CloseLink | SendText
-
-
-class SessionFailed(Exception):
-    """The dialogue cannot go on until a person changes something; the text says what."""
-
-
 # -- state ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    api_key: str
-    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,38 +92,6 @@ class SessionSettings:
     warmup_candles: int
     recv_window_ms: int
     watch_always: bool
-
-
-class Read(Enum):
-    """Reads that the session makes of its own accord, and those that commands ask for."""
-
-    TIME = auto()
-    RULES = auto()
-    FEES = auto()
-    CANDLES = auto()
-    BALANCES = auto()
-    OPEN_ORDERS = auto()
-    ORDER = auto()
-    FILLS = auto()
-
-
-@dataclass(slots=True)
-class _Call:
-    """An HTTP request from its queueing to its answer."""
-
-    method: str
-    path: str
-    params: signing.Params
-    signed: bool
-    weight: int
-    lane: Lane
-    read: Read | None = None
-    command: Command | None = None
-    symbol: str = ""
-    tries: int = 0
-    not_before_ms: int = 0
-    sent_ms: int = 0
-    outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
 
 
 @dataclass(slots=True)
@@ -220,22 +115,16 @@ class Session:
 
     def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float]) -> None:
         self.settings = settings
-        self.offset_ms = 0
         self.venue_ms = 0
         self.dropped_frames = 0
-        self.budget = WeightBudget()
+        self.calls = Calls(keys, settings.recv_window_ms, jitter)
         self._keys = keys
-        self._jitter = jitter
         self._interval_ms = INTERVAL_MS[settings.interval]
         self._feeds = {
             symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
         }
         self._links = {MARKET: _Link("/stream"), ACCOUNT: _Link("/ws-api/v3")}
-        self._queue: list[_Call] = []
-        self._late: list[_Call] = []  # entries held up by the venue's limits: refused at the next wake, which is due
-        self._sent: dict[int, _Call] = {}
         self._requests: list[Request] = []
-        self._last_id = 0
         self._instruments: tuple[Instrument, ...] | None = None
         self._fees: dict[str, FeeRates] = {}
         self._watched: set[str] = set()
@@ -304,30 +193,19 @@ class Session:
 
     def has_writes(self) -> bool:
         """Whether something that moves money is about to leave: the journal has to be on disk before."""
-        return any(call.read is None for call in self._queue)
+        return self.calls.has_writes()
 
     def take_requests(self, now_ms: int) -> list[Request]:
-        """All that may leave now, signed with this moment's timestamp, exits before entries before data."""
-        if not self._queue and not self._requests:
+        """All that may leave now, signed with this moment's timestamp."""
+        calls = self.calls.take(now_ms)
+        if not calls and not self._requests:
             return []
-        waiting: list[_Call] = []
-        for call in sorted(self._queue, key=lambda call: -call.lane):
-            wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
-            call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
-            if call.not_before_ms > now_ms:
-                # An entry that cannot leave now would be made on an old price: it is refused, the next signal decides.
-                (self._late if _is_entry(call) else waiting).append(call)
-            else:
-                self._requests.append(self._send(call, now_ms))
-        self._queue = waiting
-        requests, self._requests = self._requests, []
+        requests, self._requests = [*self._requests, *calls], []
         return requests
 
     def deadline_ms(self) -> int | None:
         """When `receive(Wake())` or `take_requests` has something to do although nothing arrives."""
-        due: int | None = 0 if self._late else None
-        for call in self._queue:
-            due = call.not_before_ms if due is None else min(due, call.not_before_ms)
+        due = self.calls.due_ms()
         for link in self._links.values():
             for link_due in (link.open_at_ms, link.ready_by_ms):
                 if link_due is not None:
@@ -336,17 +214,11 @@ class Session:
 
     def idle(self, now_ms: int) -> bool:
         """Whether nothing is waiting for an answer and nothing could leave now."""
-        return (
-            not self._sent
-            and not self._requests
-            and not self._late
-            and not any(c.not_before_ms <= now_ms for c in self._queue)
-        )
+        return not self._requests and self.calls.idle(now_ms)
 
     def withdraw_entries(self, now_ms: int) -> list[Event]:
         """Take back entries that have not left: they could not be made durable. Exits and protection stay."""
-        withdrawn = [call for call in self._queue if _is_entry(call)]
-        self._queue = [call for call in self._queue if call not in withdrawn]
+        withdrawn = self.calls.take_back_entries()
         return [event for call in withdrawn for event in self._refused(call, None, "not sent: no journal", now_ms)]
 
     # -- calls ------------------------------------------------------------------------------------------------
@@ -354,53 +226,25 @@ class Session:
     def _read(
         self, read: Read, path: str, params: signing.Params, weight: int, *, signed: bool = True, symbol: str = ""
     ) -> None:
-        self._queue.append(_Call("GET", path, params, signed, weight, Lane.DATA, read, symbol=symbol))
+        self.calls.add(Call("GET", path, params, signed, weight, Lane.DATA, read, symbol=symbol))
 
     def _read_time(self) -> None:
         self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
 
     def _ask(self, read: Read, path: str, params: signing.Params, weight: int, command: Command) -> None:
-        pending = [*self._queue, *self._sent.values()]
-        if not any(call.read is read and call.params == params for call in pending):
-            self._queue.append(_Call("GET", path, params, True, weight, Lane.EXIT, read, command))
+        if not any(call.read is read and call.params == params for call in self.calls.pending()):
+            self.calls.add(Call("GET", path, params, True, weight, Lane.EXIT, read, command))
 
     def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command) -> None:
-        self._queue.append(_Call(method, path, params, True, 1, lane, command=command))
-
-    def _send(self, call: _Call, now_ms: int) -> HttpRequest:
-        self.budget.spend(call.weight, now_ms + self.offset_ms)
-        self._last_id += 1
-        call.sent_ms = now_ms
-        self._sent[self._last_id] = call
-        params = call.params
-        headers: dict[str, str] = {}
-        if call.signed:
-            headers["X-MBX-APIKEY"] = self._keys.api_key
-            params = [
-                *params,
-                ("recvWindow", str(self.settings.recv_window_ms)),
-                ("timestamp", str(now_ms + self.offset_ms)),
-            ]
-        query = signing.query_text(params)
-        if call.signed:
-            query += "&signature=" + signing.sign_rest(self._keys.secret, query.encode())
-        target = f"{call.path}?{query}" if query else call.path
-        return HttpRequest(self._last_id, call.method, target, headers)
+        self.calls.add(Call(method, path, params, True, 1, lane, command=command))
 
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
-        call = self._sent.pop(answer.request_id)
-        used = answer.headers.get("x-mbx-used-weight-1m")
-        if used is not None and used.isdigit():
-            unanswered = sum(each.weight for each in self._sent.values())
-            self.budget.correct(int(used), call.sent_ms + self.offset_ms, unanswered)
+        call = self.calls.answered(answer)
         if 200 <= answer.status < 300:
             return [] if call.outdated else self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = codec.outcome(answer.status, error)
-        if kind in ("limited", "banned") and error.code != TOO_MANY_ORDERS:  # that one holds up placements only
-            retry_after = answer.headers.get("retry-after", "")
-            hold = self.budget.banned if kind == "banned" else self.budget.limited
-            hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
+        self.calls.limited(answer, error, kind, now_ms)
         if error.code == BAD_TIMESTAMP:
             self._read_time()
         if call.outdated:
@@ -410,7 +254,7 @@ class Session:
         return self._on_write_refused(call, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
-        call = self._sent.pop(failure.request_id)
+        call = self.calls.failed(failure)
         if call.outdated:
             return []
         if call.read is not None:
@@ -421,22 +265,22 @@ class Session:
 
     # -- answers to writes ------------------------------------------------------------------------------------
 
-    def _on_write_refused(self, call: _Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
+    def _on_write_refused(self, call: Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
         if error.code in FATAL_CODES and error.code != -1121:
             raise SessionFailed(f"{FATAL_CODES[error.code]} ({error.code} {error.text})")
         if kind == "unknown":
             return self._outcome_unknown(call, error.text, now_ms)
         return self._refused(call, error.code, error.text, now_ms)
 
-    def _outcome_unknown(self, call: _Call, text: str, now_ms: int) -> list[Event]:
+    def _outcome_unknown(self, call: Call, text: str, now_ms: int) -> list[Event]:
         return [OutcomeUnknown(now_ms, order_id, text, call.sent_ms) for order_id in _orders_of(call.command)]
 
-    def _refused(self, call: _Call, code: int | None, text: str, now_ms: int) -> list[Event]:
+    def _refused(self, call: Call, code: int | None, text: str, now_ms: int) -> list[Event]:
         if isinstance(call.command, CancelOrder):
             return [CancelRefused(now_ms, call.command.client_order_id, code, text)]
         return [OrderRejected(now_ms, order_id, code, text) for order_id in _orders_of(call.command)]
 
-    def _on_success(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+    def _on_success(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         try:
             return self._understand(call, body, now_ms)
         except codec.BadFrame as problem:
@@ -444,7 +288,7 @@ class Session:
                 return self._outcome_unknown(call, str(problem), now_ms)
             return [PriceDropped(now_ms, str(problem)), *self._repeat(call, str(problem), now_ms)]
 
-    def _understand(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+    def _understand(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         match call.command:
             case SubmitOrder():
                 return list(codec.read_order(body, now_ms))
@@ -461,7 +305,7 @@ class Session:
 
     # -- answers to reads -------------------------------------------------------------------------------------
 
-    def _on_read(self, call: _Call, body: bytes, now_ms: int) -> list[Event]:
+    def _on_read(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         match call.read:
             case Read.TIME:
                 return self._on_time(codec.read_time(body), call, now_ms)
@@ -484,7 +328,7 @@ class Session:
             case _:
                 raise AssertionError(f"no reader for {call.read}")
 
-    def _on_read_refused(self, call: _Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
+    def _on_read_refused(self, call: Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
         if kind != "refused" or error.code == BAD_TIMESTAMP:
             return self._repeat(call, f"{error.code} {error.text}", now_ms)
         if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
@@ -492,7 +336,7 @@ class Session:
         advice = FATAL_CODES.get(error.code or 0, f"the venue refuses {call.method} {call.path}")
         raise SessionFailed(f"{advice} ({error.code} {error.text})")
 
-    def _repeat(self, call: _Call, text: str, now_ms: int) -> list[Event]:
+    def _repeat(self, call: Call, text: str, now_ms: int) -> list[Event]:
         """Read again later. A query gives up after some tries and leaves asking to the engine; before the first answer
         of all, giving up is for a person to know."""
         call.tries += 1
@@ -503,16 +347,11 @@ class Session:
                 return []
             if not self.venue_ms:
                 raise SessionFailed(f"the venue does not answer ({text}): check the network and the address")
-        delay_ms = min(RETRY_FIRST_MS << min(call.tries - 1, 8), RETRY_CAP_MS)
-        call.not_before_ms = now_ms + self._jittered(delay_ms)
-        self._queue.append(call)
+        self.calls.repeat(call, now_ms)
         return []
 
-    def _jittered(self, delay_ms: int) -> int:
-        return int(delay_ms * (1 + RETRY_JITTER * (2 * self._jitter() - 1)))
-
-    def _on_time(self, server_ms: int, call: _Call, now_ms: int) -> list[Event]:
-        self.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
+    def _on_time(self, server_ms: int, call: Call, now_ms: int) -> list[Event]:
+        self.calls.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
         first = not self.venue_ms
         self._hear_time(server_ms)
         if first:
@@ -528,7 +367,7 @@ class Session:
     def _take_limits(self, limits: tuple[codec.RateLimit, ...]) -> None:
         for limit in limits:
             if limit.kind == "weight" and limit.interval_ms == MINUTE_MS:
-                self.budget.limit = limit.limit
+                self.calls.budget.limit = limit.limit
 
     def _rules_complete(self, now_ms: int) -> list[Event]:
         if self._instruments is None or len(self._fees) < len(self._rule_symbols):
@@ -540,7 +379,7 @@ class Session:
     # -- the account, read at a quiet moment --------------------------------------------------------------------
 
     def _begin_reading(self) -> None:
-        if any(c.read in (Read.BALANCES, Read.OPEN_ORDERS) for c in [*self._queue, *self._sent.values()]):
+        if any(c.read in (Read.BALANCES, Read.OPEN_ORDERS) for c in self.calls.pending()):
             return
         self._events_at_reading = self._account_events
         self._read(Read.BALANCES, "/api/v3/account", [("omitZeroBalances", "true")], weight=20)
@@ -559,12 +398,11 @@ class Session:
     def _on_link_up(self, arrival: LinkUp, now_ms: int) -> list[Event]:
         link = self._links[arrival.link]
         link.up, link.up_ms, link.ready_by_ms = True, now_ms, now_ms + LINK_READY_MS
-        self._last_id += 1
-        link.reply_id = self._last_id
+        reply_id = link.reply_id = self.calls.next_id()
         if arrival.link == MARKET:
-            text = codec.subscribe_text(self._last_id, self._streams())
+            text = codec.subscribe_text(reply_id, self._streams())
         else:
-            text = self._subscribe_account(self._last_id, now_ms)
+            text = self._subscribe_account(reply_id, now_ms)
         self._requests.append(SendText(arrival.link, text))
         return []
 
@@ -577,7 +415,7 @@ class Session:
         params: dict[str, str | int] = {
             "apiKey": self._keys.api_key,
             "recvWindow": self.settings.recv_window_ms,
-            "timestamp": now_ms + self.offset_ms,
+            "timestamp": now_ms + self.calls.offset_ms,
         }
         params["signature"] = signing.sign_ws(self._keys.secret, params)
         return codec.ws_request_text(request_id, "userDataStream.subscribe.signature", params)
@@ -588,21 +426,18 @@ class Session:
         link.failures = 0 if link.up and now_ms - link.up_ms >= STEADY_MS else link.failures + 1
         link.up = link.ready = link.announced = False
         link.ready_by_ms = None
-        delay_ms = min(RETRY_FIRST_MS << min(max(link.failures - 1, 0), 8), RECONNECT_CAP_MS)
-        link.open_at_ms = now_ms + self._jittered(delay_ms)
+        link.open_at_ms = now_ms + self.calls.jittered(delay_ms(link.failures, RECONNECT_CAP_MS))
         if arrival.link == MARKET:
             for feed in self._feeds.values():
                 feed.link_lost()
-            self._queue = [call for call in self._queue if call.read is not Read.CANDLES]
-            for call in self._sent.values():
-                call.outdated = call.outdated or call.read is Read.CANDLES
+            self.calls.outdate(Read.CANDLES)
         else:
             self._account_events += 1  # what is being read may miss what the stream will not tell
-            self._queue = [c for c in self._queue if c.read not in (Read.BALANCES, Read.OPEN_ORDERS)]
+            self.calls.forget(Read.BALANCES, Read.OPEN_ORDERS)
         return [LinkLost(now_ms, arrival.link, arrival.text)] if was_announced else []
 
     def _on_wake(self, now_ms: int) -> list[Event]:
-        late, self._late = self._late, []
+        late = self.calls.take_late()
         text = "not sent: the venue's limits would have held it up"
         events = [event for call in late for event in self._refused(call, None, text, now_ms)]
         for name, link in self._links.items():
@@ -649,7 +484,7 @@ class Session:
             return self._give_up_link(MARKET, f"the subscription was refused: {reply.error}", now_ms)
         self._link_ready(MARKET)
         for feed in self._feeds.values():
-            self._read_candles(feed, feed.start_reading(now_ms + self.offset_ms))
+            self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
         return []
 
     def _on_kline(self, frame: codec.KlineFrame, now_ms: int) -> list[Event]:
@@ -662,7 +497,7 @@ class Session:
         return events
 
     def _reads_candles(self, symbol: str) -> bool:
-        calls = [*self._queue, *self._sent.values()]
+        calls = self.calls.pending()
         return any(call.read is Read.CANDLES and call.symbol == symbol and not call.outdated for call in calls)
 
     def _read_candles(self, feed: CandleFeed, from_ms: int) -> None:
@@ -679,7 +514,7 @@ class Session:
     def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
         feed = self._feeds[symbol]
         rows = codec.read_klines(body, symbol, self.settings.interval)
-        events = feed.take_page(rows, now_ms + self.offset_ms, now_ms)
+        events = feed.take_page(rows, now_ms + self.calls.offset_ms, now_ms)
         if feed.read_from_ms is not None:
             self._read_candles(feed, feed.read_from_ms)
         else:
@@ -698,9 +533,8 @@ class Session:
         (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
         if self.settings.watch_always or not self._links[MARKET].up:
             return
-        self._last_id += 1
         say = codec.subscribe_text if command.wanted else codec.unsubscribe_text
-        self._requests.append(SendText(MARKET, say(self._last_id, [codec.book_stream(command.symbol)])))
+        self._requests.append(SendText(MARKET, say(self.calls.next_id(), [codec.book_stream(command.symbol)])))
 
     # -- account frames ---------------------------------------------------------------------------------------
 
@@ -740,10 +574,6 @@ class Session:
         if reply.error.code == BAD_TIMESTAMP:
             self._read_time()
         return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
-
-
-def _is_entry(call: _Call) -> bool:
-    return call.read is None and call.lane is Lane.ENTRY
 
 
 def _orders_of(command: Command | None) -> list[str]:

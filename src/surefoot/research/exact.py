@@ -19,7 +19,7 @@ from simex.venue import AccountSpec, FillModel, instrument_for
 from simex.venue import Candle as TapeCandle
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse as VenueResponse
-from surefoot.binance.session import (
+from surefoot.binance.dialogue import (
     Arrival,
     CloseLink,
     Frame,
@@ -32,9 +32,9 @@ from surefoot.binance.session import (
     OpenLink,
     Request,
     SendText,
-    Session,
     Wake,
 )
+from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Command, Event, RunStarted, Woke
 

@@ -1,0 +1,192 @@
+"""HTTP calls from their queueing to their answer: what may leave when, signed as it leaves, and what is repeated.
+
+Reads may be repeated, writes never. A call is signed with the timestamp of the moment in which it is taken. The weight
+budget says who has to wait; an entry that would have to wait is given back instead, because its price grows old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from surefoot.binance import codec, signing
+from surefoot.binance.budget import Lane, WeightBudget
+from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys
+from surefoot.core.messages import Command
+
+RETRY_FIRST_MS = 1_000
+RETRY_CAP_MS = 30_000
+RETRY_JITTER = 0.25
+TOO_MANY_ORDERS = -1015
+
+
+class Read(Enum):
+    """Reads that the session makes of its own accord, and those that commands ask for."""
+
+    TIME = auto()
+    RULES = auto()
+    FEES = auto()
+    CANDLES = auto()
+    BALANCES = auto()
+    OPEN_ORDERS = auto()
+    ORDER = auto()
+    FILLS = auto()
+
+
+@dataclass(slots=True)
+class Call:
+    """An HTTP request from its queueing to its answer."""
+
+    method: str
+    path: str
+    params: signing.Params
+    signed: bool
+    weight: int
+    lane: Lane
+    read: Read | None = None
+    command: Command | None = None
+    symbol: str = ""
+    tries: int = 0
+    not_before_ms: int = 0
+    sent_ms: int = 0
+    outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
+
+    @property
+    def is_entry(self) -> bool:
+        return self.read is None and self.lane is Lane.ENTRY
+
+
+def delay_ms(failures: int, cap_ms: int) -> int:
+    """How long to wait after so many failures in a row: doubling from a second up to the cap, before jitter."""
+    return min(RETRY_FIRST_MS << min(max(failures - 1, 0), 8), cap_ms)
+
+
+class Calls:
+    """The queue, what is on its way, and the budget. `jitter` returns numbers from 0 to 1.
+
+    `offset_ms` is how far the venue's clock is ahead of ours.
+    """
+
+    def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float]) -> None:
+        self.offset_ms = 0
+        self.budget = WeightBudget()
+        self._keys = keys
+        self._recv_window_ms = recv_window_ms
+        self._jitter = jitter
+        self._queue: list[Call] = []
+        self._late: list[Call] = []  # entries held up by the venue's limits: given back at the next wake, which is due
+        self._sent: dict[int, Call] = {}
+        self._last_id = 0
+
+    def next_id(self) -> int:
+        """A number that no other request of this session has."""
+        self._last_id += 1
+        return self._last_id
+
+    def add(self, call: Call) -> None:
+        self._queue.append(call)
+
+    def pending(self) -> Iterator[Call]:
+        """What is queued or on its way."""
+        yield from self._queue
+        yield from self._sent.values()
+
+    def has_writes(self) -> bool:
+        return any(call.read is None for call in self._queue)
+
+    def take(self, now_ms: int) -> list[HttpRequest]:
+        """All that may leave now, exits before entries before data."""
+        if not self._queue:
+            return []
+        waiting: list[Call] = []
+        leaving: list[HttpRequest] = []
+        for call in sorted(self._queue, key=lambda call: -call.lane):
+            wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
+            call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
+            if call.not_before_ms <= now_ms:
+                leaving.append(self._send(call, now_ms))
+            else:
+                (self._late if call.is_entry else waiting).append(call)
+        self._queue = waiting
+        return leaving
+
+    def take_late(self) -> list[Call]:
+        """Entries that could not leave in time."""
+        late, self._late = self._late, []
+        return late
+
+    def take_back_entries(self) -> list[Call]:
+        """Entries that have not left."""
+        entries = [call for call in self._queue if call.is_entry]
+        self._queue = [call for call in self._queue if not call.is_entry]
+        return entries
+
+    def due_ms(self) -> int | None:
+        """When something queued may leave or has to be given back; None when nothing waits."""
+        if self._late:
+            return 0
+        due: int | None = None
+        for call in self._queue:
+            due = call.not_before_ms if due is None else min(due, call.not_before_ms)
+        return due
+
+    def idle(self, now_ms: int) -> bool:
+        """Whether nothing waits for an answer and nothing could leave now."""
+        return not self._sent and not self._late and not any(c.not_before_ms <= now_ms for c in self._queue)
+
+    def answered(self, answer: HttpAnswer) -> Call:
+        """The call that this answers; the venue's count of our weight is taken over."""
+        call = self._sent.pop(answer.request_id)
+        used = answer.headers.get("x-mbx-used-weight-1m")
+        if used is not None and used.isdigit():
+            unanswered = sum(each.weight for each in self._sent.values())
+            self.budget.correct(int(used), call.sent_ms + self.offset_ms, unanswered)
+        return call
+
+    def failed(self, failure: HttpFailed) -> Call:
+        return self._sent.pop(failure.request_id)
+
+    def limited(self, answer: HttpAnswer, error: codec.VenueError, kind: codec.Outcome, now_ms: int) -> None:
+        """Wait as the venue says after 429 and 418; its limit of orders holds up nothing but placements."""
+        if kind not in ("limited", "banned") or error.code == TOO_MANY_ORDERS:
+            return
+        retry_after = answer.headers.get("retry-after", "")
+        hold = self.budget.banned if kind == "banned" else self.budget.limited
+        hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
+
+    def repeat(self, call: Call, now_ms: int) -> None:
+        """Queue a read again, later each time."""
+        call.not_before_ms = now_ms + self.jittered(delay_ms(call.tries, RETRY_CAP_MS))
+        self._queue.append(call)
+
+    def jittered(self, wait_ms: int) -> int:
+        """A quarter more or less."""
+        return int(wait_ms * (1 + RETRY_JITTER * (2 * self._jitter() - 1)))
+
+    def forget(self, *reads: Read) -> None:
+        """Drop queued reads of these kinds."""
+        self._queue = [call for call in self._queue if call.read not in reads]
+
+    def outdate(self, read: Read) -> None:
+        """Drop reads of a kind, also those on their way: their answers will not be looked at."""
+        self.forget(read)
+        for call in self._sent.values():
+            call.outdated = call.outdated or call.read is read
+
+    def _send(self, call: Call, now_ms: int) -> HttpRequest:
+        self.budget.spend(call.weight, now_ms + self.offset_ms)
+        request_id = self.next_id()
+        call.sent_ms = now_ms
+        self._sent[request_id] = call
+        params = call.params
+        headers: dict[str, str] = {}
+        if call.signed:
+            headers["X-MBX-APIKEY"] = self._keys.api_key
+            times = [("recvWindow", str(self._recv_window_ms)), ("timestamp", str(now_ms + self.offset_ms))]
+            params = [*params, *times]
+        query = signing.query_text(params)
+        if call.signed:
+            query += "&signature=" + signing.sign_rest(self._keys.secret, query.encode())
+        target = f"{call.path}?{query}" if query else call.path
+        return HttpRequest(request_id, call.method, target, headers)
