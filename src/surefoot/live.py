@@ -33,7 +33,7 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
 from surefoot.binance.session import Session
 from surefoot.config import Mode, Settings, Venue, settings_digest
-from surefoot.control import ControlServer
+from surefoot.control import ControlError, ControlServer
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import View, view_of
@@ -287,7 +287,10 @@ async def _trade_with(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)
     await gateway.start()
-    await control.start()
+    try:
+        await control.start()
+    except ControlError as problem:  # nobody can look in, but what is held still needs its trader
+        say(f"no view for others: {problem}")
     try:
         if paced and not await _set_clock(clock, gateway):
             say(f"the venue does not answer at {venue.rest}: check the network and the address")
@@ -296,6 +299,9 @@ async def _trade_with(
     except SessionFailed as problem:
         say(f"{problem} [{venue.rest}]")
         return EXIT_VENUE
+    except StoreError as problem:  # the disk has refused for so long that memory is full of what waits for it
+        say(str(problem))
+        return EXIT_STORE
     finally:
         await control.stop()
         await gateway.close()

@@ -36,7 +36,9 @@ def spec_of(table: Path) -> list[str]:
     return re.findall(r"[A-Z]+-\d+", table.read_text().splitlines()[0])
 
 
-@pytest.mark.spec("SAFE-1", "SAFE-2", "SAFE-4", "SAFE-6", "ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-6", "ORD-7", "ORD-9")
+@pytest.mark.spec(
+    "SAFE-1", "SAFE-2", "SAFE-4", "SAFE-6", "ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-6", "ORD-7", "ORD-8", "ORD-9"
+)
 @pytest.mark.spec("EXIT-2", "PNL-1", "NET-3", "NET-5", "MODE-3", "SIG-8")
 @pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])
 def test_scenario_follows_its_table(table: Path) -> None:
@@ -230,6 +232,14 @@ class Table:
 
     def see_unprotected(self, words: list[str]) -> None:
         assert SYMBOL in self.stage.engine.unprotected_since, "counts as protected"
+
+    def see_dust(self, words: list[str]) -> None:
+        """dust 0.0009 | dust below 0.001"""
+        dust = self.stage.engine.portfolio.dust.get(SYMBOL, Decimal(0))
+        if words[0] == "below":
+            assert dust < Decimal(words[1]), f"dust is {dust}"
+        else:
+            assert dust == Decimal(words[0]), f"dust is {dust}"
 
     def see_round(self, words: list[str]) -> None:
         """round trip stop"""

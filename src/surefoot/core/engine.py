@@ -65,6 +65,7 @@ from surefoot.core.risk import Approved, Circumstances, review
 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
+FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
 
 class SignalSource(Protocol):
@@ -238,9 +239,12 @@ class Engine(Facts):
         if not lists:
             self._do(SubmitOrder(at_ms, entry))
             return
-        received = instrument.lots_down(approved.quantity * (1 - self.fees[approved.symbol].taker))
-        legs = self._legs(instrument, approved.plan, None if instrument.opo_allowed else received, 2)
-        kind = ListType.OPOCO if instrument.opo_allowed else ListType.OTOCO
+        received = approved.quantity * (1 - self.fees[approved.symbol].taker) - FEE_ROUNDING
+        along = instrument.lots_down(received + max(self.portfolio.dust.get(approved.symbol, ZERO), ZERO))
+        # OPOCO sells what the entry brought and no more; dust that makes a lot with it goes along in an OTOCO.
+        opo = instrument.opo_allowed and along == instrument.lots_down(received)
+        legs = self._legs(instrument, approved.plan, None if opo else along, 2)
+        kind = ListType.OPOCO if opo else ListType.OTOCO
         self._do(SubmitList(at_ms, kind, self._next_id(1, "l"), (entry, *legs)))
 
     def _legs(
@@ -291,8 +295,8 @@ class Engine(Facts):
 
     def _cancel_ms(self, order: Order) -> int | None:
         """When an entry that does not get (wholly) filled is given up, or an order stands in the way of a sale."""
-        if order.state not in (State.NEW, State.PARTIALLY_FILLED):
-            return None
+        if order.state not in (State.NEW, State.PARTIALLY_FILLED) or order.reported == order.quantity:
+            return None  # what is said to be filled has nothing left to cancel
         if order.symbol in self._overdue and order.request.purpose is not Purpose.EXIT:
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:

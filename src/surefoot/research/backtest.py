@@ -155,6 +155,7 @@ def _run(
     exchange.roll(end_ms)
     driver.take_frames()
     driver.drain()
+    driver.mark_all(settings.market.symbols)
     equity = engine.equity()
     assert equity is not None, "equity of a finished backtest"
     curve.append((driver.now_ms, float(equity)))

@@ -36,7 +36,7 @@ from surefoot.binance.dialogue import (
 )
 from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, RunStarted, Woke
+from surefoot.core.messages import Command, Event, PriceMarked, RunStarted, Woke
 
 NEVER_MS = 1 << 62
 BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
@@ -128,6 +128,13 @@ class VirtualTime:
         """Let everything arrive that is on its way; no deadline is waited for."""
         while self._heap:
             self._turn(self._heap[0][0], self._heap[0][0], NEVER_MS)
+
+    def mark_all(self, symbols: Iterable[str]) -> None:
+        """Tell the engine every symbol's last price, also of those whose price it does not watch: for a last look."""
+        for symbol in symbols:
+            price = self.exchange.last_price(symbol)
+            if price is not None:
+                self._react(PriceMarked(self.now_ms, symbol, price, price, self.now_ms))
 
     def deliver_requests_on_their_way(self) -> None:
         """What has left arrives at the exchange although nobody is there to hear the answer."""
