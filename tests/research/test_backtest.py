@@ -62,10 +62,9 @@ def test_a_backtest_trades_and_tells_what_the_report_needs(result: dict[str, Any
 @pytest.mark.spec("PNL-1", "BT-1")
 def test_equity_is_what_the_round_trips_and_the_open_positions_made_of_it(result: dict[str, Any]) -> None:
     earned = sum((Decimal(trip["pnl"]) for trip in result["round_trips"]), Decimal(0))
-    dust = sum((Decimal(trip["dust_loss"]) for trip in result["round_trips"]), Decimal(0))
     gain = Decimal(result["final_equity"]) - Decimal(result["initial_equity"])
     assert not result["open_positions"], "the run ends flat, or this compares nothing"
-    assert abs(gain - earned - dust) < dust / 10  # what is too little to sell is still owned, at today's price
+    assert 0 <= gain - earned < 1  # what is too little to be sold is still owned: less than a lot of each symbol
 
 
 @pytest.mark.spec("BT-6")
