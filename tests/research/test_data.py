@@ -201,6 +201,7 @@ def test_a_csv_of_something_else_is_refused(tmp_path: Path, text: str, said: str
 
 def test_a_file_that_is_not_there_or_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "BTCUSDT.csv").endswith("BTCUSDT.csv: there is no such file")
+    assert refusal(tmp_path / "nope.csv").endswith("nope.csv: there is no such file")
     (tmp_path / "BTCUSDT.parquet").write_bytes(b"PAR1 but not really")
     assert "is not a Parquet file" in refusal(tmp_path / "BTCUSDT.parquet")
     pl.DataFrame({"open_time": [1], "open": [1.0]}).write_parquet(tmp_path / "ETHUSDT.parquet")

@@ -104,6 +104,8 @@ def load_candles(
     """
     place, named = _split_name(str(path))
     stem = _FILE_NAME.fullmatch(place.name)
+    if not place.exists():
+        raise DataError(f"{place}: there is no such file")
     symbol = symbol or named or (stem["symbol"] if stem else None)
     if not symbol:
         raise DataError(f"{place}: the name does not say which symbol it is; write SYMBOL={place}")
@@ -148,8 +150,6 @@ def _sha256(path: Path) -> str:
             raise DataError(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it by year")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
