@@ -8,6 +8,7 @@ which an account event arrived is thrown away and made again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -66,6 +67,7 @@ READ_TRIES = 3
 RECONNECT_CAP_MS = 64_000
 STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
 LINK_READY_MS = 10_000
+TRANSFERS_REMEMBERED = 100
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
 NO_SUCH_ORDER = -2013
@@ -129,6 +131,7 @@ class Session:
         self._fees: dict[str, FeeRates] = {}
         self._watched: set[str] = set()
         self._balances: tuple[Balance, ...] = ()
+        self._transfers: deque[codec.BalanceUpdate] = deque(maxlen=TRANSFERS_REMEMBERED)
         self._account_events = 0
         self._events_at_reading = 0
         self._disturbed = 0
@@ -556,11 +559,18 @@ class Session:
                 return []
             case codec.BalanceUpdate():
                 self._account_events += 1
-                return [BalanceMoved(now_ms, message.asset, message.delta)]
+                return self._on_transfer(message, now_ms)
             case codec.StreamTerminated() | codec.Shutdown():
                 return self._give_up_link(ACCOUNT, "the venue ended the account stream", now_ms)
             case _:
                 return []
+
+    def _on_transfer(self, update: codec.BalanceUpdate, now_ms: int) -> list[Event]:
+        """A transfer has no number; one of the same asset, amount and millisecond is the same one told again."""
+        if update in self._transfers:
+            return []
+        self._transfers.append(update)
+        return [BalanceMoved(now_ms, update.asset, update.delta)]
 
     def _on_account_reply(self, reply: codec.WsReply, now_ms: int) -> list[Event]:
         if reply.id != self._links[ACCOUNT].reply_id:

@@ -154,6 +154,8 @@ class Facts:
             case BalanceMoved():
                 if self.portfolio.opened:  # what moved before is part of what the books open with
                     self.portfolio.transfer(event.asset, event.delta)
+                # Sizes rest on what we own: none is made from a transfer that the account has not confirmed.
+                self.books = Books.UNKNOWN if self.books is Books.AGREE else self.books
                 self._doubt_books(event.at_ms)
             case LinkRestored():
                 self._restore_link(event)
@@ -311,7 +313,7 @@ class Facts:
         if self.books is Books.DIFFER:
             return f"ledger and venue differ: {'; '.join(self.differences)}"
         if self.books is Books.UNKNOWN:
-            return "ledger and venue have not been compared since the start or the last loss of the account link"
+            return "ledger and venue have not been compared since the start, a transfer or a loss of the account link"
         if self._store_failed:
             return "the journal cannot be written, and no intent is sent that is not on disk"
         missing = {"market", "account"} - self.links
