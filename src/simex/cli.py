@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--volume-share-pct", type=_share, default=Decimal(10), help="share of volume for clients (default 10)")
     option("--api-key", help="default: derived from the seed")
     option("--secret", help="default: derived from the seed")
+    option("--public-key", help="Ed25519 key of the account instead of a secret: the body of its public PEM file")
     option("--forming-klines", choices=("yes", "no"), default="yes", help="send klines that are not closed yet")
     option("--wait-for-account", action="store_true", help="hold the market until somebody subscribed to user data")
     option("--exit-at-end", action="store_true", help="end with the replay")
@@ -229,7 +230,8 @@ def _replayed(options: argparse.Namespace) -> Scene:
 def _account(options: argparse.Namespace) -> AccountSpec:
     return AccountSpec(
         api_key=options.api_key or _derived("key", options.seed),
-        secret=options.secret or _derived("secret", options.seed),
+        secret=options.public_key or options.secret or _derived("secret", options.seed),
+        key_type="ED25519" if options.public_key else "HMAC",
         balances=dict(options.balance or [DEFAULT_BALANCE]),
         maker_bps=options.fee_bps,
         taker_bps=options.fee_bps,

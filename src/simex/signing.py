@@ -7,10 +7,13 @@ one more entry in `CHECKS`.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from simex import ed25519
 
 # A check gets what the account registered (a secret or a public key), the payload and the signature text.
 SignatureCheck = Callable[[str, bytes, str], bool]
@@ -47,4 +50,12 @@ def _without_signature(text: bytes) -> bytes:
     return b"&".join(part for part in text.split(b"&") if not part.startswith(b"signature="))
 
 
-CHECKS: Final[dict[str, SignatureCheck]] = {"HMAC": _hmac_holds}
+def _ed25519_holds(public_key: str, payload: bytes, signature: str) -> bool:
+    """The key is the body of its PEM file (SPKI): the last 32 bytes are the point."""
+    try:
+        return ed25519.holds(base64.b64decode(public_key)[-32:], payload, base64.b64decode(signature, validate=True))
+    except ValueError:
+        return False
+
+
+CHECKS: Final[dict[str, SignatureCheck]] = {"HMAC": _hmac_holds, "ED25519": _ed25519_holds}

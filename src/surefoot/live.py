@@ -32,6 +32,7 @@ from surefoot.binance.dialogue import (
 )
 from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
 from surefoot.binance.session import Session
+from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
 from surefoot.control import ControlError, ControlServer
 from surefoot.core.engine import Engine
@@ -258,6 +259,11 @@ def run_trader(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say
 async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
     if settings.mode is Mode.LIVE and not settings.live_confirmed:  # the settings check it too; money is asked twice
         say("live_confirmed = false: mode = live trades real money and needs the second confirmation")
+        return EXIT_USE
+    try:
+        sign_rest(keys.secret, b"")
+    except ValueError as problem:
+        say(f"the API secret cannot sign: {problem}")
         return EXIT_USE
     path = settings.store.journal_path
     try:

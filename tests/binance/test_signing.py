@@ -7,6 +7,8 @@ from decimal import Decimal
 from urllib.parse import parse_qsl
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -290,3 +292,49 @@ def test_streams_are_named_in_lower_case_but_months_stay_months() -> None:
     assert kline_stream("BTCUSDT", "15m") == "btcusdt@kline_15m"
     assert kline_stream("BTCUSDT", "1M") == "btcusdt@kline_1M"
     assert book_stream("BTCUSDT") == "btcusdt@bookTicker"
+
+
+ED25519_PEM = (
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
+    "-----END PRIVATE KEY-----\n"
+)
+
+
+@pytest.mark.spec("NET-1")
+def test_documented_ed25519_examples_are_signed_as_documented() -> None:
+    query = (
+        "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=1&price=0.2"
+        "&timestamp=1668481559918&recvWindow=5000"
+    )
+    signature = sign_rest(ED25519_PEM, query.encode())
+    assert signature == "m5loLRxgkb9HyW0wkZ4KNrpck881bx5D0OrKNnPklvk4tlGjEJkhiP9DoyC0sc1lXA/TWugjVPrMb/bfNdmdBw=="
+    in_the_url = "m5loLRxgkb9HyW0wkZ4KNrpck881bx5D0OrKNnPklvk4tlGjEJkhiP9DoyC0sc1lXA%2FTWugjVPrMb%2FbfNdmdBw%3D%3D"
+    assert query_text([("signature", signature)]) == f"signature={in_the_url}"
+    key = "4yNzx3yWC5bS6YTwEkSRaC0nRmSQIIStAUOh1b6kqaBrTLIhjCpI5lJH8q8R8WNO"
+    logon = sign_ws(ED25519_PEM, {"timestamp": 1668481559918, "apiKey": key})
+    assert logon == "QsVYLIHMdnhE9Ak8YLl6J70Vo7j5uKbipaGDb7Vfcwkmyl+YORpsot4RvAR4KaqSmSzFpgPyKDGKZPfe6usuBw=="
+
+
+@pytest.mark.spec("NET-1")
+def test_documented_futures_examples_are_signed_as_documented() -> None:
+    secret = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
+    plain = (
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000"
+        "&timestamp=1591702613943"
+    )
+    assert sign_rest(secret, plain.encode()) == "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"
+    batch = (
+        "batchOrders=%5B%7B%22symbol%22%3A%22BTCUSDT%22%2C%22side%22%3A%22BUY%22%2C%22type%22%3A%22LIMIT%22%2C%22quantity%22"
+        "%3A%220.010%22%2C%22price%22%3A%2260000.0%22%2C%22timeInForce%22%3A%22GTX%22%7D%5D&recvWindow=5000"
+        "&timestamp=1790000000000"
+    )
+    assert sign_rest(secret, batch.encode()) == "6061cbf0002b74727ee73f07f3e02f893d3afe8c9af8d65e397645375288298e"
+
+
+@pytest.mark.spec("NET-1")
+def test_a_private_key_of_another_kind_is_refused_in_words() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    with pytest.raises(ValueError, match="only Ed25519 is supported"):
+        sign_rest(pem, b"payload")

@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -143,3 +144,43 @@ def test_every_published_hmac_vector_verifies(shared_data: Path) -> None:
 def test_unknown_key_type_is_an_error() -> None:
     with pytest.raises(KeyError):
         verify("CARRIER-PIGEON", SECRET, b"", "")
+
+
+ED25519_PUBLIC = "MCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+ED25519_QUERY = (
+    "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=1&price=0.2&timestamp=1668481559918&recvWindow=5000"
+)
+ED25519_SIGNATURE = "m5loLRxgkb9HyW0wkZ4KNrpck881bx5D0OrKNnPklvk4tlGjEJkhiP9DoyC0sc1lXA/TWugjVPrMb/bfNdmdBw=="
+
+
+def test_documented_ed25519_examples_hold_and_nothing_near_them() -> None:
+    assert verify("ED25519", ED25519_PUBLIC, ED25519_QUERY.encode(), ED25519_SIGNATURE)
+    assert not verify("ED25519", ED25519_PUBLIC, ED25519_QUERY.replace("0.2", "0.3").encode(), ED25519_SIGNATURE)
+    assert not verify("ED25519", ED25519_PUBLIC, ED25519_QUERY.encode(), ED25519_SIGNATURE.swapcase())
+    assert not verify("ED25519", ED25519_PUBLIC, ED25519_QUERY.encode(), "not base64!")
+    assert not verify("ED25519", "AAAA", ED25519_QUERY.encode(), ED25519_SIGNATURE)
+    key = "4yNzx3yWC5bS6YTwEkSRaC0nRmSQIIStAUOh1b6kqaBrTLIhjCpI5lJH8q8R8WNO"
+    logon = api_payload({"timestamp": "1668481559918", "apiKey": key})
+    signature = "QsVYLIHMdnhE9Ak8YLl6J70Vo7j5uKbipaGDb7Vfcwkmyl+YORpsot4RvAR4KaqSmSzFpgPyKDGKZPfe6usuBw=="
+    assert verify("ED25519", ED25519_PUBLIC, logon, signature)
+
+
+def test_ed25519_signature_in_a_url_is_percent_encoded_text() -> None:
+    bitcoin = InstrumentSpec(
+        "BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(9000), Decimal(120)
+    )
+    account = AccountSpec(KEY, ED25519_PUBLIC, {"BTC": Decimal(2)}, key_type="ED25519")
+    exchange = Exchange([bitcoin], [account])
+    right, wrong = quote(ED25519_SIGNATURE, safe=""), quote(ED25519_SIGNATURE[:-4] + "AA==", safe="")
+    assert code(exchange, f"{ED25519_QUERY}&signature={right}", now_ms=1668481559918) != -1022
+    assert code(exchange, f"{ED25519_QUERY}&signature={wrong}", now_ms=1668481559918) == -1022
+
+
+def test_documented_futures_examples_hold() -> None:
+    secret = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
+    plain = (
+        b"symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000"
+        b"&timestamp=1591702613943"
+    )
+    assert verify("HMAC", secret, plain, "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9")
+    assert not verify("HMAC", secret, plain + b"0", "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9")

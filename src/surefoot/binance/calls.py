@@ -187,6 +187,7 @@ class Calls:
             params = [*params, *times]
         query = signing.query_text(params)
         if call.signed:
-            query += "&signature=" + signing.sign_rest(self._keys.secret, query.encode())
+            signature = signing.sign_rest(self._keys.secret, query.encode())
+            query += "&" + signing.query_text([("signature", signature)])
         target = f"{call.path}?{query}" if query else call.path
         return HttpRequest(request_id, call.method, target, headers)

@@ -8,26 +8,46 @@ text in the order of the names. One key, two rules: mixing them up is answered w
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote, urlencode
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from surefoot.core.messages import SubmitList
 from surefoot.core.model import ListType, OrderRequest, OrderType, Side
 
 Params = list[tuple[str, str]]
 
+PEM_MARK = "-----BEGIN "
+
 
 def sign_rest(secret: str, payload: bytes) -> str:
-    """Lower-case hex over the raw query followed by the raw body, nothing between them, without `signature`."""
+    """The signature over the raw query followed by the raw body, nothing between them, without `signature`.
+
+    Lower-case hex by a shared secret; base64 where the secret is an Ed25519 private key in PEM form.
+    """
+    if secret.startswith(PEM_MARK):
+        return b64encode(_private_key(secret).sign(payload)).decode()
     return hmac.new(secret.encode(), payload, sha256).hexdigest()
 
 
+@lru_cache(maxsize=4)
+def _private_key(pem: str) -> Ed25519PrivateKey:
+    """ValueError for another kind of key, which the venue would take but this version does not sign with."""
+    key = load_pem_private_key(pem.encode(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{type(key).__name__}: of private keys only Ed25519 is supported")
+    return key
+
+
 def sign_ws(secret: str, params: Mapping[str, str | int]) -> str:
-    """Lower-case hex over all `params` but `signature` (so with `apiKey`), by name, not percent-encoded."""
+    """The signature over all `params` but `signature` (so with `apiKey`), by name, not percent-encoded."""
     # Python compares text by code point, which is the byte order of UTF-8 too.
     text = "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
     return sign_rest(secret, text.encode())
