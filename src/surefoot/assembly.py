@@ -18,26 +18,28 @@ QUOTE = "USDT"
 
 def build_engine(settings: Settings) -> Engine:
     """An engine with empty books and cold signals."""
-    market = settings.market
-    signals = SignalSource(_strategy(settings), market.symbols, market.interval, market.confirm_interval)
-    return Engine(engine_settings(settings), signals)
+    return Engine(engine_settings(settings), _signals(settings))
 
 
 def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
     """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past."""
     market = settings.market
-    signals = SignalSource(_strategy(settings), market.symbols, market.interval, market.confirm_interval)
     return Session(
         SessionSettings(
             symbols=market.symbols,
             interval=market.interval,
-            warmup_candles=max(market.warmup_candles, signals.history_candles),
+            warmup_candles=max(market.warmup_candles, _signals(settings).history_candles),
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
         ),
         keys,
         jitter,
     )
+
+
+def _signals(settings: Settings) -> SignalSource:
+    market = settings.market
+    return SignalSource(_strategy(settings), market.symbols, market.interval, market.confirm_interval)
 
 
 def _strategy(settings: Settings) -> Strategy:

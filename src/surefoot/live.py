@@ -34,7 +34,7 @@ from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, P
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
-from surefoot.control import ControlError, ControlServer
+from surefoot.control import ControlError, ControlServer, socket_path
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import View, view_of
@@ -218,10 +218,13 @@ class Trader:
             self._react(LinkRestored(self.clock.now_ms(), "store"))
         return True
 
+    def _deadlines_ms(self) -> list[int]:
+        """When engine and session want to be woken although nothing arrives."""
+        return [ms for ms in (self.engine.deadline_ms(), self.session.deadline_ms()) if ms is not None]
+
     def _patience_s(self) -> float | None:
-        deadlines = (self.engine.deadline_ms(), self.session.deadline_ms())
-        due = [ms - self.clock.now_ms() for ms in deadlines if ms is not None]
-        waits = [max(0.0, wait_ms / 1_000) for wait_ms in due]
+        now_ms = self.clock.now_ms()
+        waits = [max(0.0, (ms - now_ms) / 1_000) for ms in self._deadlines_ms()]
         if isinstance(self.clock, MarketClock):  # the market moves the clock, or its silence does
             waits = [max(wait, CLOCK_GRACE_S / 4) for wait in waits]
         if self._store_failed_s is not None:
@@ -233,7 +236,7 @@ class Trader:
         if not self._pings:
             return
         now_ms = self.clock.now_ms()
-        deadlines = [ms for ms in (self.engine.deadline_ms(), self.session.deadline_ms()) if ms is not None]
+        deadlines = self._deadlines_ms()
         if any(ms <= now_ms for ms in deadlines):
             self.inbox.put(Wake())
         elif self.session.idle(now_ms):
@@ -288,7 +291,7 @@ async def _trade_with(
     session = build_session(settings, keys, random.random, watch_always=True)
     trader = Trader(engine, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
-    control = ControlServer(path.with_name(path.name + ".sock"), trader.view)
+    control = ControlServer(socket_path(path), trader.view)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)

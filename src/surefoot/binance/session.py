@@ -118,7 +118,6 @@ class Session:
     def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float]) -> None:
         self.settings = settings
         self.venue_ms = 0
-        self.dropped_frames = 0
         self.calls = Calls(keys, settings.recv_window_ms, jitter)
         self._keys = keys
         self._interval_ms = INTERVAL_MS[settings.interval]
@@ -465,7 +464,6 @@ class Session:
         try:
             message = codec.read_stream(frame.data)
         except (codec.BadFrame, codec.BadPrice) as problem:
-            self.dropped_frames += 1
             return [PriceDropped(now_ms, str(problem))]
         match message:
             case codec.KlineFrame():
