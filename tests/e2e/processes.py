@@ -71,7 +71,7 @@ def eventually(what: str, look: Callable[[], Found | None], within_s: float = PA
         found = look()
         if found is not None and found is not False:
             return found
-        time.sleep(0.02)
+        time.sleep(0.1)
     raise AssertionError(f"not within {within_s:g} s: {what}")
 
 
@@ -156,8 +156,9 @@ class Exchange:
         return rows
 
     def open_orders(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.call("GET", "/api/v3/openOrders")
-        return rows
+        # Symbol by symbol: one look at all of them costs as much as a dozen of these, and a test may look often.
+        calls = (self.call("GET", "/api/v3/openOrders", {"symbol": symbol}) for symbol in self.symbols)
+        return [row for rows in calls for row in rows]
 
     def balances(self) -> dict[str, Decimal]:
         """Free and locked together, of what is not zero."""
