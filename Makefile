@@ -59,18 +59,19 @@ clean: ## Remove the environment and everything that tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# pip is asked for the locked set with hashes first, and only then for the project itself, without dependencies: so
-# nothing that the lock does not name can come in. An order-only .venv keeps its time of change out of the comparison.
+# pip is asked for the locked set with hashes first, and only then for the project itself, both without dependencies: the
+# lock names all of them, so nothing else can come in, and a release newer than the lock cannot upset the resolver (an
+# extra such as coverage[toml] makes pip look at it). An order-only .venv keeps its time of change out of the comparison.
 $(RUN_READY): requirements.lock pyproject.toml | .venv
 	@echo "Installing the runtime dependencies (requirements.lock) ..."
-	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --quiet --no-deps -e .
 	@touch $@
 
 # The development lock holds everything of the runtime lock, hence both stamps.
 $(DEV_READY): requirements-dev.lock requirements.lock pyproject.toml | .venv
 	@echo "Installing the runtime and development dependencies (requirements-dev.lock) ..."
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps -e .
 	@touch $(RUN_READY) $@
 
