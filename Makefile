@@ -53,7 +53,7 @@ lock: ## Resolve both lock files anew from pyproject.toml (needs uv)
 	@uv=$$(command -v .venv/bin/uv || command -v uv) || { echo "make lock needs uv: pip install uv" >&2; exit 1; }; \
 	compile="$$uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml"; \
 	$$compile -o requirements.lock; \
-	$$compile --group dev -o requirements-dev.lock
+	$$compile --group dev --constraints requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the environment and everything that tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist

@@ -20,6 +20,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.options import (
+    EXIT_DATA,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    AsJson,
+    CommandError,
+    ConfigFile,
+    Gaps,
+    JournalFile,
+    Sets,
+    check_writable,
+    gaps_of,
+    loaded,
+    overrides_of,
+)
+from surefoot.commands.progress import Progress
+
 if TYPE_CHECKING:
     from surefoot.binance.dialogue import Keys
     from surefoot.config import Loaded, Settings
@@ -28,7 +47,6 @@ if TYPE_CHECKING:
     from surefoot.supervise import Ended, Job
     from surefoot.terminal import LiveScreen, PlainScreen
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 PARENT_LOOK_S = 0.5
 FOLLOW_EVERY_S = 0.5
 JOURNAL_LINES = 100
@@ -59,14 +77,6 @@ SUREFOOT_DEBUG=1 in the environment shows the traceback of a failure.
 """
 
 
-class CommandError(Exception):
-    """A command cannot be carried out; the text is one line for a person and says what to do."""
-
-    def __init__(self, text: str, code: int = EXIT_USAGE) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -76,16 +86,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force, and where from.")
 app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; wins over file and environment.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-JournalFile = Annotated[
-    Path | None, typer.Option("--journal", metavar="FILE", help="The journal; default: the newest.")
-]
-Gaps = Annotated[str, typer.Option(metavar="refuse|keep", help="What to do about missing candles in files.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,7 +148,7 @@ def run(
     from surefoot.terminal import summary_lines
 
     for_s = None if for_ is None else _seconds(for_)
-    job = _job(config, _overrides(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal)
+    job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal)
     with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
         ended = asyncio.run(Run(job, screen).go())
     summary = _summary(job, ended)
@@ -185,7 +185,7 @@ def trade(
     from surefoot.config import Mode, venue_for
     from surefoot.live import run_trader
 
-    settings = _load(config, _overrides(sets)).settings
+    settings = loaded(config, overrides_of(sets)).settings
     if settings.mode is not Mode.PAPER and (stream or ws_api or paced):
         raise CommandError(f"mode = {settings.mode}: --stream, --ws-api and --paced are for mode = paper only")
     if settings.mode is Mode.PAPER and rest is None:
@@ -243,12 +243,11 @@ def backtest(
     from surefoot.research.backtest import run_backtest
     from surefoot.terminal import backtest_lines
 
-    overrides = _overrides(sets) | {"mode": "backtest"} | ({} if strategy is None else {"strategy.name": strategy})
-    settings = _load(config, overrides).settings
-    if report is not None and (report.is_dir() or not report.parent.is_dir()):
-        raise CommandError(f"--report {report}: no file can be written there; name one in a folder that exists")
-    with _Progress() as progress:
-        result = run_backtest(settings, candles, gaps=_gaps(gaps), progress=progress.show)
+    overrides = overrides_of(sets) | {"mode": "backtest"} | ({} if strategy is None else {"strategy.name": strategy})
+    settings = loaded(config, overrides).settings
+    check_writable("--report", report)
+    with Progress("candles") as progress:
+        result = run_backtest(settings, candles, gaps=gaps_of(gaps), progress=progress.show)
     if report is not None:
         from surefoot.research.report import write_report
 
@@ -275,7 +274,7 @@ def status(config: ConfigFile = None, journal: JournalFile = None, as_json: AsJs
     from surefoot.chronicle import journal_path, view_from_journal
     from surefoot.control import encode_view, read_view, socket_path
 
-    settings = _load(config, {}).settings
+    settings = loaded(config, {}).settings
     path = journal_path(journal, settings)
     view, running = read_view(socket_path(path)), True
     if view is None:
@@ -304,8 +303,8 @@ def config_show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = 
     """
     from surefoot.config import to_toml
 
-    loaded = _load(config, _overrides(sets))
-    print(json.dumps(_settings_json(loaded)) if as_json else to_toml(loaded.settings, loaded.sources), end="")
+    in_force = loaded(config, overrides_of(sets))
+    print(json.dumps(_settings_json(in_force)) if as_json else to_toml(in_force.settings, in_force.sources), end="")
     return EXIT_OK
 
 
@@ -339,7 +338,7 @@ def journal(
     from surefoot.chronicle import chooser, entry_json, entry_line, journal_path
     from surefoot.store.journal import JournalReader
 
-    path = journal_path(journal, _load(config, {}).settings)
+    path = journal_path(journal, loaded(config, {}).settings)
     say = entry_json if as_json else entry_line
     with JournalReader(path) as reader:
         choose, seen_seq = chooser(reader, run, kind, symbol, since), reader.last_seq
@@ -371,22 +370,6 @@ def _spread(words: Sequence[str]) -> list[str]:
     return spread
 
 
-def _overrides(sets: Sequence[str] | None) -> dict[str, str]:
-    overrides = {}
-    for text in sets or ():
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise CommandError(f"--set {text}: give it as KEY=VALUE, like risk.risk_pct_of_equity=1")
-        overrides[key] = value
-    return overrides
-
-
-def _load(config: Path | None, overrides: Mapping[str, str]) -> Loaded:
-    from surefoot.config import load
-
-    return load(config, overrides, os.environ)
-
-
 def _seconds(text: str) -> float:
     number, unit = text[:-1], text[-1:]
     if unit.isdigit():
@@ -396,12 +379,6 @@ def _seconds(text: str) -> float:
         if 0 < seconds < float("inf"):
             return seconds
     raise CommandError(f"--for {text}: not a time; give one like 60s, 5m, 2h or 1d")
-
-
-def _gaps(text: str) -> Any:
-    if text not in ("refuse", "keep"):
-        raise CommandError(f"--gaps {text}: give refuse or keep")
-    return text
 
 
 def _socket_address(url: str) -> str:
@@ -444,7 +421,7 @@ def _job(
         overrides["paper.seed"] = str(seed)
     if speed is not None or replay:
         overrides["paper.speed"] = speed or "max"
-    settings = _load(config, overrides).settings
+    settings = loaded(config, overrides).settings
     if settings.mode is Mode.BACKTEST:
         raise CommandError("mode = backtest: run trades in real time; use surefoot backtest")
     if settings.mode is not Mode.PAPER and any(market.values()):
@@ -455,14 +432,14 @@ def _job(
         journal = fresh_journal(folder, time.time()) if journal is None else unused_journal(journal)
     if journal is not None:
         overrides["store.journal_path"] = str(journal)
-    loaded = _load(config, overrides)
+    in_force = loaded(config, overrides)
     job = Job(
-        settings=loaded.settings,
+        settings=in_force.settings,
         options=_as_options(config, overrides),
-        symbols_are_default=loaded.sources["market.symbols"] == "default",
+        symbols_are_default=in_force.sources["market.symbols"] == "default",
         env=dict(os.environ),
         replay=replay,
-        gaps=_gaps(gaps),
+        gaps=gaps_of(gaps),
         for_s=for_s,
     )
     if replay and not job.is_paced:
@@ -534,34 +511,13 @@ def _print_view(view: View, mode: str) -> None:
     console.print(picture(view, Surroundings(mode), console.width, STATUS_LINES_MAX))
 
 
-def _settings_json(loaded: Loaded) -> dict[str, dict[str, object]]:
-    values = loaded.settings.model_dump(mode="json")
+def _settings_json(in_force: Loaded) -> dict[str, dict[str, object]]:
+    values = in_force.settings.model_dump(mode="json")
     answer = {}
-    for key, source in loaded.sources.items():
+    for key, source in in_force.sources.items():
         section, _, name = key.rpartition(".")
         answer[key] = {"value": values[section][name] if section else values[name], "source": source}
     return answer
-
-
-class _Progress:
-    """A bar on stderr while a person watches; nothing otherwise."""
-
-    def __enter__(self) -> _Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("candles"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("candles", total=None)
-        self._bar.start()
-        return self
-
-    def show(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------

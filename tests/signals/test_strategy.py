@@ -10,9 +10,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from surefoot.core.model import Candle, Signal
+from surefoot.core.model import Candle, Readiness, Signal
 from surefoot.signals.rsi import Rsi
-from surefoot.signals.strategy import Readiness, SignalSource, signals_for
+from surefoot.signals.strategy import SignalSource, signals_for
 from tests.signals.market import START_MS, candle, candles, columns_of, random_candles, real_candles
 
 REAL = "measure/klines/spot_15m/BTCUSDT.parquet"

@@ -182,11 +182,34 @@ class Candle:
     volume: Decimal
 
 
+class Readiness(StrEnum):
+    """How much history the indicators have: below minimum nothing is traded, below best less is."""
+
+    NOT_READY = "not ready"
+    MINIMUM = "minimum"
+    WARM = "warm"
+    BEST = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one strategy of an ensemble said: the same fields as a signal has."""
+
+    strategy: str
+    target: float | None
+    score: float
+    rule: str
+    values: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """What a strategy wants after a candle: an exposure from -1 to 1, not an action; None is no opinion.
 
-    `score` is the strength of the rule that fired, 0 to 1; it is not a probability. `values` are what the rule saw.
+    `score` is the strength of the rule that fired, 0 to 1; it is not a probability. `values` are what the rule saw,
+    `votes` what each strategy of an ensemble said. `atr` is Wilder's average true range of 14 candles in quote per
+    base, None where there is no value. `filtered` says why no entry may follow; a position may still be left on it.
+    `gap` is set when the candle before this one is missing.
     """
 
     symbol: str
@@ -195,6 +218,11 @@ class Signal:
     score: float
     rule: str
     values: tuple[tuple[str, float], ...] = ()
+    readiness: Readiness = Readiness.BEST
+    atr: float | None = None
+    filtered: str = ""
+    gap: bool = False
+    votes: tuple[Vote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import import_module
 from math import isnan
 from typing import Protocol
 
 import numpy as np
 
-from surefoot.core.model import INTERVAL_MS, Candle, Signal
+from surefoot.core.model import INTERVAL_MS, Candle, Readiness, Signal
 from surefoot.signals.window import Columns, FloatArray, IntArray, Placement, Resampler, Series, resample
 
 # Known by name: where the class is. Import happens when it is asked for.
@@ -52,13 +51,6 @@ class Warmup:
     minimum: int
     warm: int
     best: int
-
-
-class Readiness(StrEnum):
-    NOT_READY = "not ready"
-    MINIMUM = "minimum"
-    WARM = "warm"
-    BEST = "best"
 
 
 class Strategy(Protocol):

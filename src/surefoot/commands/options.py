@@ -1,0 +1,68 @@
+"""What commands are told: the options that several of them share, the settings they load, and how they refuse.
+
+Secrets are read from the environment, never from arguments, which every user can see. A command that cannot be carried
+out raises `CommandError`; `surefoot.cli` turns every error into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from surefoot.config import Loaded
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; wins over file and environment.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+JournalFile = Annotated[
+    Path | None, typer.Option("--journal", metavar="FILE", help="The journal; default: the newest.")
+]
+Gaps = Annotated[str, typer.Option(metavar="refuse|keep", help="What to do about missing candles in files.")]
+
+
+class CommandError(Exception):
+    """A command cannot be carried out; the text is one line for a person and says what to do."""
+
+    def __init__(self, text: str, code: int = EXIT_USAGE) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def overrides_of(sets: Sequence[str] | None) -> dict[str, str]:
+    """`--set KEY=VALUE` as values by dotted key."""
+    overrides = {}
+    for text in sets or ():
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise CommandError(f"--set {text}: give it as KEY=VALUE, like risk.risk_pct_of_equity=1")
+        overrides[key] = value
+    return overrides
+
+
+def loaded(config: Path | None, overrides: Mapping[str, str]) -> Loaded:
+    """The settings in force. Raises ConfigError."""
+    from surefoot.config import load
+
+    return load(config, overrides, os.environ)
+
+
+def gaps_of(text: str) -> Any:
+    """What to do about missing candles."""
+    if text not in ("refuse", "keep"):
+        raise CommandError(f"--gaps {text}: give refuse or keep")
+    return text
+
+
+def check_writable(option: str, file: Path | None) -> None:
+    """Refuse early a file that could not be written when the work is done."""
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise CommandError(f"{option} {file}: no file can be written there; name one in a folder that exists")
