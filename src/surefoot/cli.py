@@ -53,7 +53,7 @@ JOURNAL_LINES = 100
 STATUS_LINES_MAX = 40
 
 # Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
-SEVERAL = frozenset({"--candles", "--replay", "--set", "--kind"})
+SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind"})
 
 EPILOG = """\b
 examples:
@@ -223,6 +223,10 @@ def exchange(context: typer.Context) -> None:
 @app.command()
 def backtest(
     candles: Annotated[list[str], typer.Option(metavar="FILE…", help="Parquet or Binance CSV, or SYMBOL=FILE.")],
+    detail: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE…", help="Finer candles: they decide what happens inside the others."),
+    ] = None,
     strategy: Annotated[str | None, typer.Option(help="The strategy to test: rsi.")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
@@ -238,6 +242,7 @@ def backtest(
     examples:
       surefoot backtest --candles data/BTCUSDT-15m.parquet --strategy rsi
       surefoot backtest --candles data/*.parquet --report report.html
+      surefoot backtest --candles data/*-15m.parquet --detail data/*-1m.parquet
       surefoot backtest --candles BTCUSDT=prices.csv --set exits.stop_pct_of_price=1.5 --json
     """
     from surefoot.research.backtest import run_backtest
@@ -247,7 +252,7 @@ def backtest(
     settings = loaded(config, overrides).settings
     check_writable("--report", report)
     with Progress("candles") as progress:
-        result = run_backtest(settings, candles, gaps=gaps_of(gaps), progress=progress.show)
+        result = run_backtest(settings, candles, detail=detail or (), gaps=gaps_of(gaps), progress=progress.show)
     if report is not None:
         from surefoot.research.report import write_report
 

@@ -287,6 +287,7 @@ def backtest_lines(result: Mapping[str, Any], report: Path | None) -> list[str]:
     lines = [
         f"{' '.join(result['symbols'])}  {result['interval']}  {moment_text(start_ms)} to {moment_text(end_ms)}",
         f"candles      {result['candles']:,} in {result['seconds']:.1f} s, {result['candles_per_second']} a second",
+        *_detail_lines(result["detail"]),
         f"equity       {Decimal(result['initial_equity']):,.2f} to {Decimal(result['final_equity']):,.2f}",
         f"return       {result['return_pct']:.2f} %" if result.get("return_pct") is not None else "return       –",
         f"round trips  {len(trips)}, {won} won",
@@ -298,6 +299,19 @@ def backtest_lines(result: Mapping[str, Any], report: Path | None) -> list[str]:
     if shown:
         lines.append(f"\nlast {len(shown)} round trips")
     return lines + [_trip_row(trip) for trip in shown]
+
+
+def _detail_lines(detail: Mapping[str, Any]) -> list[str]:
+    """How much finer candles decided, and where they tell something else."""
+    replaced, disagreeing = detail["candles_replaced"], detail["candles_disagreeing"]
+    if not replaced and not disagreeing:
+        return []
+    lines = [f"detail       finer candles decide {replaced:,} candles, {detail['share_pct']:.2f} %"]
+    for symbol, first_ms in detail["first_disagreeing_ms"].items():
+        lines.append(
+            f"             {symbol}: they tell other prices than the candles, first at {moment_text(first_ms)}"
+        )
+    return [*lines, *([f"             {disagreeing:,} candles are kept for that reason"] if disagreeing else [])]
 
 
 def _trip_row(trip: Mapping[str, Any]) -> str:

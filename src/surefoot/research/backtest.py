@@ -30,6 +30,7 @@ from surefoot.core.model import INTERVAL_MS, ZERO, RoundTrip
 from surefoot.research.data import CandleFile, DataError, Gaps, load_candles
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.metrics import measure
+from surefoot.research.tape import Tape, tape_of, told_of
 from surefoot.store.records import RunDigest
 
 Progress = Callable[[int, int], None]
@@ -75,33 +76,57 @@ def run_backtest(
     settings: Settings,
     files: Sequence[str],
     *,
+    detail: Sequence[str] = (),
     gaps: Gaps = "refuse",
     progress: Progress | None = None,
     sink: Sink | None = None,
 ) -> dict[str, Any]:
     """Run the exact engine over candle files, one a symbol. `sink` is told every event and command.
 
-    Raises DataError or ConfigError for what cannot be run.
+    Files of `detail` have finer candles, which decide what happens inside those that they cover. Raises DataError or
+    ConfigError for what cannot be run.
     """
     loaded = _load(files, gaps)
+    finer = _load_detail(detail, loaded)
     settings = _settings_for(settings, loaded)
     began_s = time.perf_counter()
     notes = _Notes(sink)
-    engine, curve = _run(settings, loaded, notes, progress)
+    tapes = _tapes(settings, loaded, finer)
+    engine, curve = _run(settings, tapes, notes, progress)
     seconds = time.perf_counter() - began_s
-    return _result(settings, loaded, engine, curve, notes, seconds)
+    return _result(settings, [*loaded, *finer], tapes, engine, curve, notes, seconds)
 
 
 def _load(files: Sequence[str], gaps: Gaps) -> list[CandleFile]:
     loaded = [load_candles(file, gaps=gaps) for file in files]
-    symbols = Counter(file.symbol for file in loaded)
-    for symbol, count in symbols.items():
-        if count > 1:
-            raise DataError(f"{symbol} is given {count} times: give one file a symbol")
+    _refuse_repeated(loaded)
     intervals = {file.interval for file in loaded}
     if len(intervals) > 1:
         raise DataError(f"the files have candles of {', '.join(sorted(intervals))}: give files of one interval")
     return loaded
+
+
+def _load_detail(files: Sequence[str], loaded: Sequence[CandleFile]) -> list[CandleFile]:
+    """Finer candles may have gaps: what they do not cover is left to the others."""
+    finer = [load_candles(file, gaps="keep") for file in files]
+    _refuse_repeated(finer)
+    known = {file.symbol for file in loaded}
+    for file in finer:
+        if file.symbol not in known:
+            raise DataError(f"{file.path}: detail of {file.symbol}, of which no other candles are given")
+    return finer
+
+
+def _refuse_repeated(loaded: Sequence[CandleFile]) -> None:
+    for symbol, count in Counter(file.symbol for file in loaded).items():
+        if count > 1:
+            raise DataError(f"{symbol} is given {count} times: give one file a symbol")
+
+
+def _tapes(settings: Settings, loaded: Sequence[CandleFile], finer: Sequence[CandleFile]) -> list[Tape]:
+    """One a symbol, in the order of the settings."""
+    by_symbol, detail = {file.symbol: file for file in loaded}, {file.symbol: file for file in finer}
+    return [tape_of(by_symbol[symbol], detail.get(symbol)) for symbol in settings.market.symbols]
 
 
 def _settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
@@ -130,20 +155,18 @@ def _settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
 
 
 def _run(
-    settings: Settings, loaded: Sequence[CandleFile], notes: _Notes, progress: Progress | None
+    settings: Settings, tapes: Sequence[Tape], notes: _Notes, progress: Progress | None
 ) -> tuple[Engine, list[tuple[int, float]]]:
     engine = build_engine(settings)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
-    by_symbol = {file.symbol: file for file in loaded}
-    rows = {symbol: by_symbol[symbol].rows() for symbol in settings.market.symbols}
-    exchange, tape = candle_exchange(INTERVAL_MS[loaded[0].interval], rows, _costs(settings))
+    exchange, tape = candle_exchange({tape.symbol: tape.rows() for tape in tapes}, _costs(settings))
     driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, notes.take)
     start_ms, end_ms = tape.start_ms, tape.end_ms
     digest = settings_digest(settings)
     driver.begin(RunStarted(start_ms - BOOT_MS, "bt", "backtest", settings.market.symbols, digest, __version__))
     curve = [(start_ms, float(settings.paper.balance_usdt))]
     step_ms = INTERVAL_MS[settings.market.interval]
-    candles = sum(len(file) for file in loaded)
+    candles = sum(map(len, tapes))
     marks = [*range(start_ms + step_ms, end_ms, step_ms), end_ms]
     for at, until_ms in enumerate(marks):
         driver.run(until_ms)
@@ -176,13 +199,14 @@ def _costs(settings: Settings) -> Costs:
 
 def _result(
     settings: Settings,
-    loaded: Sequence[CandleFile],
+    files: Sequence[CandleFile],
+    tapes: Sequence[Tape],
     engine: Engine,
     curve: list[tuple[int, float]],
     notes: _Notes,
     seconds: float,
 ) -> dict[str, Any]:
-    candles = sum(len(file) for file in loaded)
+    candles = sum(map(len, tapes))
     trips = list(engine.portfolio.round_trips)
     final_equity = engine.equity()
     metrics = measure(curve, trips, float(notes.fees_in_quote))
@@ -210,12 +234,14 @@ def _result(
             {
                 "file": file.path.name,
                 "symbol": file.symbol,
+                "interval": file.interval,
                 "sha256": file.sha256,
                 "rows": len(file),
                 "gaps": [[gap.from_ms, gap.to_ms, gap.candles, gap.halt] for gap in file.gaps],
             }
-            for file in sorted(loaded, key=lambda file: settings.market.symbols.index(file.symbol))
+            for file in sorted(files, key=lambda file: settings.market.symbols.index(file.symbol))
         ],
+        "detail": told_of(tapes),
         "digest": _digest(notes, trips, final_equity),
         "fill_model": _fill_model_text(settings),
     }
@@ -261,7 +287,8 @@ def _thinned(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def _fill_model_text(settings: Settings) -> list[str]:
     costs = settings.costs
     return [
-        "A candle is four ticks: open, one extreme, the other, close. "
+        "A candle is four ticks: open, one extreme, the other, close; finer candles take its place where they are given"
+        " and agree with it. "
         + (
             "Worst case: with a position open the extreme on the side of its stop comes first."
             if costs.path == "worst"

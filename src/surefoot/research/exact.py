@@ -37,12 +37,12 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Command, Event, PriceMarked, RunStarted, Woke
+from surefoot.research.tape import Row
 
 NEVER_MS = 1 << 62
 BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
 DEMO_KEYS = Keys("surefoot-backtest-key", "surefoot-backtest-secret")
 
-Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]  # open_ms, open, high, low, close, volume
 Sink = Callable[[Event | Command], None]
 
 
@@ -272,10 +272,10 @@ class Costs:
 
 
 def candle_exchange(
-    interval_ms: int, rows: Mapping[str, Iterable[Row]], costs: Costs, keys: Keys = DEMO_KEYS
+    rows: Mapping[str, Iterable[Row]], costs: Costs, keys: Keys = DEMO_KEYS
 ) -> tuple[Exchange, CandleTape]:
     """An exchange in memory that will live through these candles, and the tape that makes it."""
-    candles = {symbol: [TapeCandle(row[0], interval_ms, *row[1:]) for row in series] for symbol, series in rows.items()}
+    candles = {symbol: [TapeCandle(*row) for row in series] for symbol, series in rows.items()}
     instruments = [instrument_for(symbol, _prices(series)) for symbol, series in candles.items()]
     account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)

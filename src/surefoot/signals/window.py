@@ -167,6 +167,11 @@ def resample(columns: Columns, interval: str, higher_interval: str) -> tuple[Col
     Agrees with `Resampler`: the last higher candle is in the columns even if no lower candle saw it finished.
     """
     step_ms, higher_ms = _lengths_ms(interval, higher_interval)
+    return resample_mixed(columns, np.full_like(columns.open_ms, step_ms), higher_ms)
+
+
+def resample_mixed(columns: Columns, length_ms: IntArray, higher_ms: int) -> tuple[Columns, IntArray]:
+    """The same where the lower candles have lengths of their own, each of which divides the higher one's."""
     opens_ms = columns.open_ms - columns.open_ms % higher_ms
     first = np.flatnonzero(np.diff(opens_ms, prepend=-1))
     if not first.size:
@@ -180,7 +185,7 @@ def resample(columns: Columns, interval: str, higher_interval: str) -> tuple[Col
         close=columns.close[last],
         volume=np.add.reduceat(columns.volume, first),
     )
-    complete = columns.open_ms[last] + step_ms == higher.open_ms + higher_ms
+    complete = columns.open_ms[last] + length_ms[last] == higher.open_ms + higher_ms
     seen_at = np.where(complete, last, last + 1)
     return higher, np.searchsorted(seen_at, np.arange(opens_ms.size), side="right")
 
