@@ -209,7 +209,8 @@ def _result(
     candles = sum(map(len, tapes))
     trips = list(engine.portfolio.round_trips)
     final_equity = engine.equity()
-    metrics = measure(curve, trips, float(notes.fees_in_quote))
+    still_open = [position.opened_ms for position in engine.portfolio.positions.values()]
+    metrics = measure(curve, trips, float(notes.fees_in_quote), open_since_ms=still_open)
     return {
         "candles": candles,
         "seconds": round(seconds, 3),

@@ -1,25 +1,77 @@
 """How a run did, from its equity curve and its round trips: the one implementation, used everywhere.
 
 A figure that is not defined (no trade, no loss, a day too few) is None, never 0. Floats: these are descriptions, no
-order is made of them. Percentages are of 100: 2.5 means 2.5 %.
+order is made of them. Percentages are of 100: 2.5 means 2.5 %. Money is in the quote asset, after fees.
+
+What describes returns by their spread (volatility, Sharpe, Sortino) rests on daily returns, as `SHARPE_BASIS` says;
+what compares two moments (return, growth a year, drawdown) on the curve itself, point by point.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from statistics import fmean, stdev
+from typing import Protocol
 
-from surefoot.core.model import MS_PER_DAY, RoundTrip
+import numpy as np
+from numpy.typing import NDArray
+
+from surefoot.core.model import MS_PER_DAY
 
 DAYS_PER_YEAR = 365
+MS_PER_YEAR = DAYS_PER_YEAR * MS_PER_DAY
 # Equal daily returns still differ in their last digit, some 1e-16; a ratio to that is no figure.
 DEVIATION_MIN = 1e-14
 SHARPE_BASIS = f"daily returns, days end at midnight UTC, {DAYS_PER_YEAR} days a year, risk-free rate 0"
+# Tharp's scale of quality numbers is made for samples of at most so many round trips.
+SQN_ROUND_TRIPS_MAX = 100
 
-EquityCurve = Sequence[tuple[int, float]]
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+
+class Trip(Protocol):
+    """What is read of a round trip. Where it also has `mfe_pct` and `mae_pct`, those are read, too."""
+
+    @property
+    def entry_ms(self) -> int: ...
+
+    @property
+    def exit_ms(self) -> int: ...
+
+    @property
+    def pnl(self) -> Decimal | float: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Equity by time as columns, ascending in time. A loop over arrays has them already."""
+
+    at_ms: Times
+    equity: Floats
+
+    def __len__(self) -> int:
+        return len(self.at_ms)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trips:
+    """Round trips as columns, in any order. The excursions are percent of the entry price, where they are known."""
+
+    entry_ms: Times
+    exit_ms: Times
+    pnl: Floats
+    mfe_pct: Floats | None = None
+    mae_pct: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.pnl)
+
+
+EquityCurve = Sequence[tuple[int, float]] | Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,120 +84,317 @@ class Drawdown:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """None stands for "not defined". Money is in the quote asset, after fees."""
+    """None stands for "not defined" or "not known". `sharpe_basis` is also that of volatility and Sortino."""
 
     from_ms: int | None
     to_ms: int | None
     return_pct: float | None
+    cagr_pct: float | None
+    volatility_pct: float | None
     max_drawdown_pct: float | None
     max_drawdown_ms: int | None
     sharpe: float | None
+    sortino: float | None
+    calmar: float | None
     sharpe_basis: str
+    exposure_pct: float | None
     round_trips: int
     win_rate_pct: float | None
     profit_factor: float | None
+    payoff_ratio: float | None
     expectancy: float | None
+    sqn: float | None
     average_win: float | None
     average_loss: float | None
+    largest_win: float | None
+    largest_loss: float | None
+    longest_wins: int | None
+    longest_losses: int | None
+    duration_mean_ms: float | None
+    duration_median_ms: float | None
+    mfe_pct: float | None
+    mae_pct: float | None
     fees: float | None
+    slippage: float | None
+    funding: float | None
 
     def as_dict(self) -> dict[str, float | int | str | None]:
         return asdict(self)
 
 
-def measure(curve: EquityCurve, round_trips: Sequence[RoundTrip], fees: float | None = None) -> Metrics:
-    """All figures of a run. `curve` is (at_ms, equity), ascending in time; `fees` in quote where they are known.
+def measure(
+    curve: EquityCurve,
+    round_trips: Sequence[Trip] | Trips,
+    fees: float | None = None,
+    *,
+    slippage: float | None = None,
+    funding: float | None = None,
+    open_since_ms: Iterable[int] = (),
+) -> Metrics:
+    """All figures of a run.
 
-    A curve out of order or with an equity that is not finite is a ValueError.
+    `curve` is (at_ms, equity) or a `Curve`, ascending in time. `fees`, `slippage` and `funding` are sums in quote,
+    where they are known. `open_since_ms` are the starts of positions that are still open at the end: they count as
+    exposure. A curve out of order or with an equity that is not finite is a ValueError.
     """
-    _check(curve)
-    fall = max_drawdown(curve)
-    results = [float(trip.pnl) for trip in round_trips]
-    wins = [result for result in results if result > 0]
-    losses = [-result for result in results if result < 0]
+    points = curve_of(curve)
+    trips = trips_of(round_trips)
+    fall = max_drawdown(points)
+    wins, losses = trips.pnl[trips.pnl > 0].tolist(), trips.pnl[trips.pnl < 0].tolist()
+    spans = (trips.exit_ms - trips.entry_ms).tolist()
+    streaks = longest_streaks(trips)
     return Metrics(
-        from_ms=curve[0][0] if curve else None,
-        to_ms=curve[-1][0] if curve else None,
-        return_pct=return_pct(curve),
+        from_ms=int(points.at_ms[0]) if len(points) else None,
+        to_ms=int(points.at_ms[-1]) if len(points) else None,
+        return_pct=return_pct(points),
+        cagr_pct=cagr_pct(points),
+        volatility_pct=volatility_pct(points),
         max_drawdown_pct=fall.depth_pct if fall else None,
         max_drawdown_ms=fall.length_ms if fall else None,
-        sharpe=sharpe(curve),
+        sharpe=sharpe(points),
+        sortino=sortino(points),
+        calmar=calmar(points),
         sharpe_basis=SHARPE_BASIS,
-        round_trips=len(results),
-        win_rate_pct=100 * len(wins) / len(results) if results else None,
-        profit_factor=math.fsum(wins) / math.fsum(losses) if losses else None,
-        expectancy=fmean(results) if results else None,
+        exposure_pct=exposure_pct(points, trips, open_since_ms),
+        round_trips=len(trips),
+        win_rate_pct=100 * len(wins) / len(trips) if len(trips) else None,
+        profit_factor=-math.fsum(wins) / math.fsum(losses) if losses else None,
+        payoff_ratio=-fmean(wins) / fmean(losses) if wins and losses else None,
+        expectancy=_mean(trips.pnl),
+        sqn=sqn(trips.pnl),
         average_win=fmean(wins) if wins else None,
-        average_loss=-fmean(losses) if losses else None,
+        average_loss=fmean(losses) if losses else None,
+        largest_win=max(wins, default=None),
+        largest_loss=min(losses, default=None),
+        longest_wins=streaks[0] if streaks else None,
+        longest_losses=streaks[1] if streaks else None,
+        duration_mean_ms=fmean(spans) if spans else None,
+        duration_median_ms=float(np.median(spans)) if spans else None,
+        mfe_pct=_mean(trips.mfe_pct),
+        mae_pct=_mean(trips.mae_pct),
         fees=fees,
+        slippage=slippage,
+        funding=funding,
     )
+
+
+# -- from the equity curve --------------------------------------------------------------------------------------------
 
 
 def return_pct(curve: EquityCurve) -> float | None:
     """From the first to the last equity; None without two points or without money at the start."""
-    if len(curve) < 2 or curve[0][1] <= 0:
+    equity = curve_of(curve).equity
+    if len(equity) < 2 or equity[0] <= 0:
         return None
-    return 100 * (curve[-1][1] / curve[0][1] - 1)
+    return float(100 * (equity[-1] / equity[0] - 1))
 
 
-def max_drawdown(curve: EquityCurve) -> Drawdown | None:
-    """The deepest fall; the earlier of two that are equal. A curve that never fell has depth 0 and length 0."""
-    if len(curve) < 2 or curve[0][1] <= 0:
+def cagr_pct(curve: EquityCurve) -> float | None:
+    """Compound growth a year of 365 days: (last / first) ** (year / elapsed) - 1.
+
+    None under a day, which says nothing of a year, after a loss of more than everything, and beyond what a float holds.
+    """
+    points = curve_of(curve)
+    if len(points) < 2 or points.equity[0] <= 0 or points.equity[-1] < 0:
         return None
-    (peak_ms, peak), depth, bottom_peak = curve[0], 0.0, curve[0]
-    for at_ms, equity in curve:
-        if equity >= peak:
-            peak_ms, peak = at_ms, equity
-        elif 1 - equity / peak > depth:
-            depth, bottom_peak = 1 - equity / peak, (peak_ms, peak)
-    return Drawdown(100 * depth, _recovered_ms(curve, bottom_peak) - bottom_peak[0] if depth else 0)
+    elapsed_ms = int(points.at_ms[-1] - points.at_ms[0])
+    if elapsed_ms < MS_PER_DAY:
+        return None
+    try:
+        return float(100 * (float(points.equity[-1] / points.equity[0]) ** (MS_PER_YEAR / elapsed_ms) - 1))
+    except OverflowError:
+        return None
 
 
-def drawdown_curve(curve: EquityCurve) -> list[tuple[int, float]]:
-    """(at_ms, percent below the highest equity so far), 0 or negative."""
-    falls, peak = [], -math.inf
-    for at_ms, equity in curve:
-        peak = max(peak, equity)
-        falls.append((at_ms, 100 * (equity / peak - 1) if peak > 0 else 0.0))
-    return falls
+def volatility_pct(curve: EquityCurve) -> float | None:
+    """Sample deviation of the daily returns (divisor n - 1), times the root of the days a year; None under two days."""
+    returns = daily_returns(curve)
+    if returns is None or len(returns) < 2:
+        return None
+    return 100 * stdev(returns) * math.sqrt(DAYS_PER_YEAR)
 
 
 def sharpe(curve: EquityCurve) -> float | None:
-    """Annualised by `SHARPE_BASIS`, with the sample deviation; None under two days, or where no day differs.
+    """Mean daily return over its sample deviation (n - 1), annualised by the root of the days a year; risk-free rate 0.
 
-    The first and the last day count as days even where the curve covers only a part of them.
+    None under two days, or where no day differs. The first and the last day count as days even where the curve covers
+    only a part of them. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
-    marks = _daily_marks(curve)
-    if len(marks) < 3 or min(marks[:-1]) <= 0:
+    returns = daily_returns(curve)
+    if returns is None or len(returns) < 2:
         return None
-    returns = [after / before - 1 for before, after in pairwise(marks)]
     deviation = stdev(returns)
     if deviation < DEVIATION_MIN:
         return None
     return fmean(returns) / deviation * math.sqrt(DAYS_PER_YEAR)
 
 
-def _daily_marks(curve: EquityCurve) -> list[float]:
-    """The first equity, then that at each day's end; a day without a point keeps the equity of the day before."""
-    if not curve:
+def sortino(curve: EquityCurve) -> float | None:
+    """Mean daily return over its target semideviation, annualised by the root of the days a year; the target is 0.
+
+    The semideviation is the root of the sum of squared negative returns over the number n of *all* returns, not of the
+    negative ones only: Sortino and Price, "Performance Measurement in a Downside Risk Framework", Journal of Investing
+    3 (1994). None under two days, or where no day lost.
+    """
+    returns = daily_returns(curve)
+    if returns is None or len(returns) < 2:
+        return None
+    downside = math.sqrt(math.fsum(change * change for change in returns if change < 0) / len(returns))
+    return fmean(returns) / downside * math.sqrt(DAYS_PER_YEAR) if downside >= DEVIATION_MIN else None
+
+
+def calmar(curve: EquityCurve) -> float | None:
+    """Growth a year over the deepest fall, both of the whole curve (Young, Futures, October 1991, took 36 months).
+
+    None where the one has no value or the curve never fell.
+    """
+    growth, fall = cagr_pct(curve), max_drawdown(curve)
+    return growth / fall.depth_pct if growth is not None and fall is not None and fall.depth_pct > 0 else None
+
+
+def max_drawdown(curve: EquityCurve) -> Drawdown | None:
+    """The deepest fall; the earlier of two that are equal. A curve that never fell has depth 0 and length 0."""
+    points = curve_of(curve)
+    equity = points.equity
+    if len(equity) < 2 or equity[0] <= 0:
+        return None
+    peaks = np.maximum.accumulate(equity)
+    falls = 1 - equity / peaks
+    bottom = int(np.argmax(falls))
+    if falls[bottom] <= 0:
+        return Drawdown(0.0, 0)
+    # A peak that was touched more than once counts from its last touch before the bottom.
+    peak = int(np.flatnonzero(equity[:bottom] == peaks[bottom])[-1])
+    recovered = np.flatnonzero(equity[bottom:] >= peaks[bottom])
+    end = bottom + int(recovered[0]) if len(recovered) else len(equity) - 1
+    return Drawdown(float(100 * falls[bottom]), int(points.at_ms[end] - points.at_ms[peak]))
+
+
+def drawdown_curve(curve: EquityCurve) -> list[tuple[int, float]]:
+    """(at_ms, percent below the highest equity so far), 0 or negative; 0 while no equity was above zero."""
+    points = curve_of(curve)
+    peaks = np.maximum.accumulate(points.equity)
+    falls = np.where(peaks > 0, 100 * (points.equity / np.where(peaks > 0, peaks, 1) - 1), 0.0)
+    return list(zip(points.at_ms.tolist(), falls.tolist(), strict=True))
+
+
+def daily_returns(curve: EquityCurve) -> list[float] | None:
+    """The change of each day, the first one from the first equity on; None where a day begins without money.
+
+    A day without a point keeps the equity of the day before; a mark at midnight sharp is the end of the day before it.
+    """
+    points = curve_of(curve)
+    if not len(points):
         return []
-    # A mark at midnight sharp is the end of the day before it.
-    ends = {(at_ms - 1) // MS_PER_DAY: equity for at_ms, equity in curve}
-    marks = [curve[0][1]]
-    for day in range(curve[0][0] // MS_PER_DAY, (curve[-1][0] - 1) // MS_PER_DAY + 1):
-        marks.append(ends.get(day, marks[-1]))
-    return marks
+    first_day, last_day = int(points.at_ms[0]) // MS_PER_DAY, int(points.at_ms[-1] - 1) // MS_PER_DAY
+    midnights = np.arange(first_day + 1, last_day + 2, dtype=np.int64) * MS_PER_DAY
+    marks = points.equity[np.searchsorted(points.at_ms, midnights, side="right") - 1]
+    before = np.concatenate((points.equity[:1], marks[:-1]))
+    if np.any(before <= 0):
+        return None
+    changes: list[float] = (marks / before[: len(marks)] - 1).tolist()
+    return changes
 
 
-def _recovered_ms(curve: EquityCurve, peak: tuple[int, float]) -> int:
-    peak_ms, height = peak
-    return next((at_ms for at_ms, equity in curve if at_ms > peak_ms and equity >= height), curve[-1][0])
+def exposure_pct(
+    curve: EquityCurve, round_trips: Sequence[Trip] | Trips, open_since_ms: Iterable[int] = ()
+) -> float | None:
+    """The share of the curve's time in which at least one position was held; several at once count once.
+
+    None where the curve has no length.
+    """
+    points, trips = curve_of(curve), trips_of(round_trips)
+    if len(points) < 2 or points.at_ms[-1] == points.at_ms[0]:
+        return None
+    from_ms, to_ms = points.at_ms[0], points.at_ms[-1]
+    still_open = np.array(sorted(open_since_ms), dtype=np.int64)
+    starts = np.concatenate((trips.entry_ms, still_open)).clip(from_ms, to_ms)
+    ends = np.concatenate((trips.exit_ms, np.full(len(still_open), to_ms))).clip(from_ms, to_ms)
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], ends[order]
+    # What of a position lies beyond the end of all that began before it is the time that it alone adds.
+    covered = np.maximum.accumulate(np.concatenate(([from_ms], ends)))
+    added = np.maximum(ends - np.maximum(starts, covered[:-1]), 0)
+    return float(100 * added.sum() / (to_ms - from_ms))
 
 
-def _check(curve: EquityCurve) -> None:
-    for at_ms, equity in curve:
-        if not math.isfinite(equity):
-            raise ValueError(f"the equity at {at_ms} is not finite")
-    for (at_ms, _), (next_ms, _) in pairwise(curve):
-        if next_ms < at_ms:
-            raise ValueError(f"the equity curve goes back from {at_ms} to {next_ms}")
+# -- from the round trips ---------------------------------------------------------------------------------------------
+
+
+def sqn(pnl: Floats) -> float | None:
+    """System quality number: root of n, times the mean result over its sample deviation (n - 1).
+
+    n counts at most 100: Tharp, "The Definitive Guide to Position Sizing" (2008), whose results are in R; ours are in
+    quote, which is the same where each round trip risks the same. None under two, or where all are equal.
+    """
+    if len(pnl) < 2:
+        return None
+    deviation = float(np.std(pnl, ddof=1))
+    if deviation < DEVIATION_MIN * max(1.0, float(np.abs(pnl).max())):
+        return None
+    return math.sqrt(min(len(pnl), SQN_ROUND_TRIPS_MAX)) * math.fsum(pnl.tolist()) / len(pnl) / deviation
+
+
+def longest_streaks(round_trips: Sequence[Trip] | Trips) -> tuple[int, int] | None:
+    """How many won, and how many lost, one after the other in the order of their ends; a result of 0 ends both.
+
+    None without round trips.
+    """
+    trips = trips_of(round_trips)
+    if not len(trips):
+        return None
+    results = trips.pnl[np.lexsort((trips.entry_ms, trips.exit_ms))]
+    return _longest_run(results > 0), _longest_run(results < 0)
+
+
+def _longest_run(hits: NDArray[np.bool_]) -> int:
+    edges = np.diff(np.concatenate(([0], hits.astype(np.int8), [0])))
+    return int((np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)).max(initial=0))
+
+
+def _mean(values: Floats | None) -> float | None:
+    return fmean(values.tolist()) if values is not None and len(values) else None
+
+
+# -- columns ----------------------------------------------------------------------------------------------------------
+
+
+def curve_of(curve: EquityCurve) -> Curve:
+    """The curve as columns. Raises ValueError where it goes back in time or its equity is not finite."""
+    if isinstance(curve, Curve):
+        points = curve
+    else:
+        at_ms = np.fromiter((at for at, _ in curve), np.int64, len(curve))
+        points = Curve(at_ms, np.fromiter((equity for _, equity in curve), np.float64, len(curve)))
+    odd = np.flatnonzero(~np.isfinite(points.equity))
+    if len(odd):
+        raise ValueError(f"the equity at {points.at_ms[odd[0]]} is not finite")
+    back = np.flatnonzero(np.diff(points.at_ms) < 0)
+    if len(back):
+        raise ValueError(f"the equity curve goes back from {points.at_ms[back[0]]} to {points.at_ms[back[0] + 1]}")
+    return points
+
+
+def trips_of(round_trips: Sequence[Trip] | Trips) -> Trips:
+    """The round trips as columns.
+
+    An excursion is known where every round trip has it: a mean over some of them would describe others than it says.
+    """
+    if isinstance(round_trips, Trips):
+        trips = round_trips
+    else:
+        count = len(round_trips)
+        trips = Trips(
+            np.fromiter((trip.entry_ms for trip in round_trips), np.int64, count),
+            np.fromiter((trip.exit_ms for trip in round_trips), np.int64, count),
+            np.fromiter((float(trip.pnl) for trip in round_trips), np.float64, count),
+            _excursions(round_trips, "mfe_pct"),
+            _excursions(round_trips, "mae_pct"),
+        )
+    # After an outage fills may be told in any order: a round trip whose end came to be before its start took no time.
+    return replace(trips, exit_ms=np.maximum(trips.entry_ms, trips.exit_ms))
+
+
+def _excursions(round_trips: Sequence[Trip], name: str) -> Floats | None:
+    known = [getattr(trip, name, None) for trip in round_trips]
+    return None if not known or None in known else np.array(known, dtype=np.float64)
