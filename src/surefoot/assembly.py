@@ -11,7 +11,8 @@ from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings
 from surefoot.core.facts import EngineSettings
 from surefoot.core.risk import RiskSettings
-from surefoot.signals.strategy import SignalSource, Strategy, strategy_named
+from surefoot.signals.source import SignalSource
+from surefoot.signals.strategy import Strategy, strategy_named
 
 QUOTE = "USDT"
 

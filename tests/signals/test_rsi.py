@@ -74,7 +74,7 @@ def test_parameters_have_the_defaults_of_the_specification_and_reach_the_rule() 
 
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no strategy is called 'rsl'; known are rsi"):
+    with pytest.raises(ValueError, match="no strategy is called 'rsl'; known are bollinger, macd, rsi"):
         strategy_named("rsl")
 
 

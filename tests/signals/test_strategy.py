@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from surefoot.core.model import Candle, Readiness, Signal
+from surefoot.signals.history import signals_for
 from surefoot.signals.rsi import Rsi
-from surefoot.signals.strategy import SignalSource, signals_for
+from surefoot.signals.source import SignalSource
+from tests.signals.agreement import assert_same_decisions
 from tests.signals.market import START_MS, candle, candles, columns_of, random_candles, real_candles
 
 REAL = "measure/klines/spot_15m/BTCUSDT.parquet"
@@ -30,16 +32,6 @@ def streamed(given: Sequence[Candle], strategy: Rsi | None = None) -> list[Signa
 
 def at_once(given: Sequence[Candle], strategy: Rsi | None = None) -> list[Signal]:
     return signals_for(strategy or Rsi(), "BTCUSDT", "15m", "1h", columns_of(given))
-
-
-def assert_same_decisions(ours: Sequence[Signal], theirs: Sequence[Signal]) -> None:
-    """Equal in all that is decided; the values to one in a trillion."""
-    for one, other in zip(ours, theirs, strict=True):
-        assert replace(one, values=()) == replace(other, values=()), (one, other)
-        assert [name for name, _ in one.values] == [name for name, _ in other.values]
-        assert [value for _, value in one.values] == pytest.approx(
-            [value for _, value in other.values], rel=1e-12, abs=1e-10
-        )
 
 
 @pytest.mark.spec("SIG-1", "SAFE-7")

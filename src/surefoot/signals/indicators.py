@@ -1,12 +1,19 @@
-"""Indicators over closes: thin over TA-Lib, the same function for a whole history and for a rolling window.
+"""Indicators of the strategies: the same function for a whole history and for a rolling window.
 
-Where an indicator has no value (too little history, a flat series) the array holds NaN, and callers turn that into
-"no value" before anything is compared. Nothing here raises for ordinary input.
+Thin over TA-Lib where its values do not depend on where a series starts. Where it keeps a running sum (the deviation
+of Bollinger's bands, an average of volumes) the rounding of all that went before stays in the sum, up to 6e-11 of a
+band of real closes; there each window is summed anew, and its value is the same bit for bit wherever a series starts.
+
+Where an indicator has no value (too little history, a flat band, a zero range) the array holds NaN, and callers turn
+that into "no value" before anything is compared. Nothing here raises for ordinary input. Beside each indicator stands
+its window: the candles after which its start moves its last two values by no more than 1e-12 of themselves (of the
+price, for differences of prices). What TA-Lib has beyond these is at hand for a strategy of one's own: `import talib`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +24,67 @@ from surefoot.signals.window import FloatArray
 # What may remain of the first average of a window in its last value. A move in the old history may be a thousand times
 # the present one, and the value still agrees with that of the whole history to 1e-12.
 SEED_SHARE_MAX = 1e-15
+# A band narrower than this share of the price is flat: rounding alone can make it so wide, no tick of a venue can.
+FLAT_BAND = 1e-12
+PLAIN_MEAN: Any = 0  # TA-Lib takes the number, its stubs an enum of theirs
+
+Truths = npt.NDArray[np.bool_]
+
+
+class Macd(NamedTuple):
+    """The difference of two averages, its own average, and the difference of those; quote per base."""
+
+    line: FloatArray
+    signal: FloatArray
+    histogram: FloatArray
+
+
+class Bands(NamedTuple):
+    """Bollinger's bands: middle in quote per base, position 0 (lower band) to 1 (upper), width as a share of the
+    middle."""
+
+    middle: FloatArray
+    position: FloatArray
+    width: FloatArray
+
+
+class Stochastic(NamedTuple):
+    """Slow %K and its average %D, 0 to 100."""
+
+    k: FloatArray
+    d: FloatArray
+
+
+# -- averages ----------------------------------------------------------------------------------------------------------
+
+
+def sma(values: FloatArray, period: int) -> FloatArray:
+    """Simple moving average, by TA-Lib; for prices, whose size changes little within a window."""
+    average: FloatArray = talib.SMA(values, timeperiod=period)
+    return average
+
+
+def sma_window(period: int) -> int:
+    return period + 1
+
+
+def ema(values: FloatArray, period: int) -> FloatArray:
+    """Exponential moving average, by TA-Lib; it begins with the plain mean of the first `period` values."""
+    average: FloatArray = talib.EMA(values, timeperiod=period)
+    return average
+
+
+def ema_window(period: int) -> int:
+    """The average keeps 1 - 2 / (period + 1) of itself at each candle."""
+    return period + 1 + _forgetting(1 - 2 / (period + 1))
+
+
+def rolling_mean(values: FloatArray, period: int) -> FloatArray:
+    """Simple moving average whose every window is summed anew: for volumes, which differ by orders of magnitude."""
+    return _rolling_sum(values, period) / period
+
+
+# -- price -------------------------------------------------------------------------------------------------------------
 
 
 def rsi(closes: FloatArray, period: int) -> FloatArray:
@@ -27,11 +95,7 @@ def rsi(closes: FloatArray, period: int) -> FloatArray:
     Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); the first average is a plain mean.
     """
     values: FloatArray = talib.RSI(closes, timeperiod=period)
-    unchanged = closes[1:] == closes[:-1]
-    # Fewer still candles than a period cannot hold a flat period: nearly every window takes this way out.
-    if np.count_nonzero(unchanged) >= period:
-        values[_ends_of_flat_runs(unchanged, period)] = np.nan
-    return values
+    return _without(values, _ends_of_runs(closes[1:] == closes[:-1], period) + 1)
 
 
 def wilder_window(period: int) -> int:
@@ -39,8 +103,119 @@ def wilder_window(period: int) -> int:
 
     Wilder's average keeps 1 - 1/period of itself at each candle.
     """
-    forgetting = math.ceil(math.log(SEED_SHARE_MAX) / math.log1p(-1 / period)) if period > 1 else 0
-    return period + 2 + forgetting
+    return period + 2 + _forgetting(1 - 1 / period)
+
+
+def macd(closes: FloatArray, fast: int, slow: int, signal: int) -> Macd:
+    """Moving average convergence divergence, by TA-Lib. Source: G. Appel (1979)."""
+    return Macd(*talib.MACD(closes, fastperiod=fast, slowperiod=slow, signalperiod=signal))
+
+
+def macd_window(slow: int, signal: int) -> int:
+    """An average of an average: after both windows nothing of either seed is left."""
+    return ema_window(slow) + ema_window(signal)
+
+
+def bollinger(closes: FloatArray, period: int, deviations: float) -> Bands:
+    """Bollinger's bands around the mean of `period` closes, `deviations` population deviations apart from it.
+
+    Where the band is flat there is a middle, but neither position nor width.
+    Source: J. Bollinger, Bollinger on Bollinger Bands (2001): the deviation divides by n.
+    """
+    middle = rolling_mean(closes, period)
+    squares = np.zeros(max(closes.size - period + 1, 0))
+    for offset in range(period):
+        apart = closes[offset : offset + squares.size] - middle[period - 1 :]
+        squares += apart * apart
+    half = np.full_like(middle, np.nan)
+    half[period - 1 :] = deviations * np.sqrt(squares / period)
+    half[half <= FLAT_BAND * np.abs(middle)] = np.nan
+    return Bands(middle, (closes - middle + half) / (2 * half), 2 * half / middle)
+
+
+def bollinger_window(period: int) -> int:
+    return period + 1
+
+
+# -- range -------------------------------------------------------------------------------------------------------------
+
+
+def atr(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int) -> FloatArray:
+    """Average true range by Wilder, quote per base; NaN where the last `period` true ranges are all zero."""
+    values: FloatArray = talib.ATR(highs, lows, closes, timeperiod=period)
+    still = (highs[1:] == lows[1:]) & (closes[1:] == closes[:-1]) & (highs[1:] == closes[1:])
+    return _without(values, _ends_of_runs(still, period) + 1)
+
+
+def stochastic(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int, smoothing: int) -> Stochastic:
+    """Slow stochastic, by TA-Lib: raw %K over `period` candles, %K its mean over `smoothing`, %D the mean of %K.
+
+    A range of zero has no value, and no mean that it is part of has one; TA-Lib would say 0, "oversold".
+    """
+    k, d = talib.STOCH(highs, lows, closes, period, smoothing, PLAIN_MEAN, smoothing, PLAIN_MEAN)
+    if highs.size < period:
+        return Stochastic(k, d)
+    flat = talib.MAX(highs, timeperiod=period) == talib.MIN(lows, timeperiod=period)
+    if flat.any():
+        k, d = k.copy(), d.copy()
+        for reach, values in ((smoothing, k), (2 * smoothing - 1, d)):
+            for offset in range(reach):
+                values[offset:][flat[: flat.size - offset]] = np.nan
+    return Stochastic(k, d)
+
+
+def stochastic_window(period: int, smoothing: int) -> int:
+    return period + 2 * smoothing - 1
+
+
+def adx(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int) -> FloatArray:
+    """Average directional index by Wilder, 0 to 100, by TA-Lib; NaN where nothing moved for a whole period."""
+    values: FloatArray = talib.ADX(highs, lows, closes, timeperiod=period)
+    still = (highs[1:] == highs[:-1]) & (lows[1:] == lows[:-1]) & (closes[1:] == closes[:-1])
+    return _without(values, _ends_of_runs(still, period) + 1)
+
+
+def adx_window(period: int) -> int:
+    """Wilder's average of values that are made of Wilder's averages."""
+    return 2 * wilder_window(period)
+
+
+# -- volume ------------------------------------------------------------------------------------------------------------
+
+
+def obv(closes: FloatArray, volumes: FloatArray) -> FloatArray:
+    """On-balance volume, by TA-Lib; it counts from the first candle given, so that only differences mean anything."""
+    values: FloatArray = talib.OBV(closes, volumes)
+    return values
+
+
+def obv_change(closes: FloatArray, volumes: FloatArray, period: int) -> FloatArray:
+    """How on-balance volume changed over `period` candles: the same wherever the series starts."""
+    signed = np.full_like(volumes, np.nan)
+    signed[1:] = np.sign(closes[1:] - closes[:-1]) * volumes[1:]
+    return _rolling_sum(signed, period)
+
+
+def obv_change_window(period: int) -> int:
+    return period + 2
+
+
+def up_share(opens: FloatArray, closes: FloatArray, volumes: FloatArray, period: int) -> FloatArray:
+    """Share of the volume of `period` candles that was traded in candles that rose, 0 to 1; NaN without volume.
+
+    A candle that closed where it opened counts half: what is left is then the share of candles that fell.
+    """
+    rising = volumes * (0.5 + 0.5 * np.sign(closes - opens))
+    total = _rolling_sum(volumes, period)
+    total[~(total > 0)] = np.nan
+    return _rolling_sum(rising, period) / total
+
+
+def up_share_window(period: int) -> int:
+    return period + 1
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
 
 
 def before(values: FloatArray) -> FloatArray:
@@ -51,7 +226,32 @@ def before(values: FloatArray) -> FloatArray:
     return shifted
 
 
-def _ends_of_flat_runs(unchanged: npt.NDArray[np.bool_], period: int) -> npt.NDArray[np.int64]:
-    """Positions among the closes at which the last `period` changes are all zero."""
-    still = np.concatenate(([0], np.cumsum(unchanged)))
-    return np.flatnonzero(still[period:] - still[:-period] == period) + period
+def _rolling_sum(values: FloatArray, period: int) -> FloatArray:
+    """The sum of the last `period` values, added oldest first; NaN before there are so many."""
+    sums = np.full(values.size, np.nan)
+    count = values.size - period + 1
+    if count > 0:
+        total = values[:count].copy()
+        for offset in range(1, period):
+            total += values[offset : offset + count]
+        sums[period - 1 :] = total
+    return sums
+
+
+def _forgetting(kept: float) -> int:
+    """Candles after which nothing to speak of is left of an average that keeps this share of itself at each."""
+    return math.ceil(math.log(SEED_SHARE_MAX) / math.log(kept)) if kept > 0 else 0
+
+
+def _ends_of_runs(still: Truths, period: int) -> npt.NDArray[np.int64]:
+    """Positions at which the last `period` of these are all true."""
+    # Fewer still candles than a period cannot hold a flat period: nearly every window takes this way out.
+    if np.count_nonzero(still) < period:
+        return np.zeros(0, dtype=np.int64)
+    seen = np.concatenate(([0], np.cumsum(still)))
+    return np.flatnonzero(seen[period:] - seen[:-period] == period) + period - 1
+
+
+def _without(values: FloatArray, at: npt.NDArray[np.int64]) -> FloatArray:
+    values[at] = np.nan
+    return values

@@ -33,7 +33,7 @@ RULES = (
 )
 
 PARAMETERS = (
-    Parameter("period", 14, 2, 100, "candles", "length of Wilder's averages"),
+    Parameter("period", 14, 2, 100, "candles", "length of Wilder's averages", whole=True),
     Parameter("oversold", 30, 5, 49, "RSI points", "at or below is oversold"),
     Parameter("overbought", 70, 51, 95, "RSI points", "at or above is overbought"),
     Parameter("extreme_low", 20, 1, 49, "RSI points", "at or below is extremely oversold"),
@@ -87,16 +87,15 @@ class Rsi:
     parameters: ClassVar[tuple[Parameter, ...]] = PARAMETERS
     values: ClassVar[tuple[str, ...]] = ("rsi", "rsi_previous", "confirm_rsi")
     rules: ClassVar[tuple[Rule, ...]] = RULES
+    confirms: ClassVar[bool] = True
 
     @classmethod
     def from_parameters(cls, given: Mapping[str, float]) -> Rsi:
         """Unknown names, values out of range and extremes inside their zone are a ValueError."""
         chosen = checked_parameters(cls.name, PARAMETERS, given)
-        if chosen["period"] % 1:
-            raise ValueError(f"rsi: period = {chosen['period']:g} is not a whole number of candles")
         if chosen["extreme_low"] > chosen["oversold"] or chosen["extreme_high"] < chosen["overbought"]:
             raise ValueError("rsi: extreme_low must not be above oversold, nor extreme_high below overbought")
-        return cls(period=int(chosen.pop("period")), **chosen)
+        return cls(**chosen)
 
     @property
     def warmup(self) -> Warmup:

@@ -32,6 +32,13 @@ class Columns(NamedTuple):
     volume: FloatArray
 
 
+def newest(columns: Columns, count: int) -> Columns:
+    """The last `count` candles, as views; all of them where there are fewer."""
+    open_ms, opens, highs, lows, closes, volumes = columns
+    last = slice(-count, None)
+    return Columns(open_ms[last], opens[last], highs[last], lows[last], closes[last], volumes[last])
+
+
 class Placement(StrEnum):
     """What became of a candle that was given to a series."""
 

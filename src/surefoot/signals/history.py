@@ -1,0 +1,181 @@
+"""Signals of a whole history at once: what a live loop would have said at each candle, without waiting for it.
+
+`decisions_for` gives arrays to loops that have no time for objects; `signals_for` gives the signals themselves, with
+their values and reasons. They agree with `source.SignalSource` fed one by one, and with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from surefoot.core.model import INTERVAL_MS, Signal
+from surefoot.signals.compiled import over_arrays, why_not_compiled
+from surefoot.signals.decision import NO_VALUE, Decider, Moment, decided, members_of, range_of
+from surefoot.signals.ensemble import Ensemble
+from surefoot.signals.filters import Filters, Trend, filtered_columns, flips_at_each, trailing_average
+from surefoot.signals.indicators import Truths
+from surefoot.signals.source import OFF
+from surefoot.signals.strategy import Strategy
+from surefoot.signals.window import Columns, FloatArray, IntArray, resample
+
+NOT_READY = "not ready"
+
+
+class Decisions(NamedTuple):
+    """Arrays of one length, an entry a primary candle; what a loop over them needs of the signals.
+
+    `target` is NaN for no opinion, `atr` (quote per base) for no value; `readiness` counts in the order of its enum;
+    `filtered` says that no entry may follow; `rule` is a place in `rules`.
+    """
+
+    close_ms: IntArray
+    target: FloatArray
+    score: FloatArray
+    readiness: npt.NDArray[np.int8]
+    atr: FloatArray
+    filtered: Truths
+    gap: Truths
+    rule: npt.NDArray[np.int32]
+    rules: tuple[str, ...]
+
+
+def decisions_for(
+    strategy: Decider,
+    symbol: str,
+    interval: str,
+    confirm_interval: str,
+    columns: Columns,
+    filters: Filters = OFF,
+) -> Decisions:
+    """The decision at each candle. Rules that Numba can compile are compiled, others are called candle by candle."""
+    scene = _Scene(strategy, interval, confirm_interval, columns, filters)
+    ready = scene.level > 0
+    asked = [_answers(member, seen, ready) for member, seen in zip(scene.members, scene.seen, strict=True)]
+    names = (*(rule.name for rule in strategy.rules), NO_VALUE, NOT_READY)
+    if isinstance(strategy, Ensemble):
+        target, score, place = _together(strategy, scene.members, asked)
+    else:
+        place = asked[0]
+        target, score = _looked_up(strategy, place)
+    place = np.where(ready, place, len(names) - 1)
+    target, score = np.where(ready, target, np.nan), np.where(ready, score, 0.0)
+    score, blocked = filtered_columns(filters, target, score, scene.trends, scene.flips)
+    return Decisions(
+        close_ms=scene.close_ms,
+        target=target,
+        score=score,
+        readiness=scene.level.astype(np.int8),
+        atr=scene.atr,
+        filtered=blocked,
+        gap=scene.gap,
+        rule=place.astype(np.int32),
+        rules=names,
+    )
+
+
+def signals_for(
+    strategy: Decider,
+    symbol: str,
+    interval: str,
+    confirm_interval: str,
+    columns: Columns,
+    filters: Filters = OFF,
+) -> list[Signal]:
+    """The signal at each candle of a whole history: what `SignalSource` answers when it is fed one by one."""
+    scene = _Scene(strategy, interval, confirm_interval, columns, filters)
+    rows = [list(zip(*(array.tolist() for array in seen), strict=True)) for seen in scene.seen]
+    trends = [list(zip(*(array.tolist() for array in pair), strict=True)) for pair in scene.trends]
+    numbers = zip(
+        scene.close_ms.tolist(),
+        scene.finished.tolist(),
+        scene.atr.tolist(),
+        scene.gap.tolist(),
+        scene.flips.tolist(),
+        strict=True,
+    )
+    signals = []
+    for at, (at_ms, confirmed, ranges, gap, flips) in enumerate(numbers):
+        now = [Trend(one, *pairs[at]) for one, pairs in zip(scene.context_intervals, trends, strict=True)]
+        moment = Moment(at_ms, at + 1, confirmed, ranges, gap, now, flips)
+        signals.append(decided(strategy, symbol, confirm_interval, moment, [row[at] for row in rows], filters))
+    return signals
+
+
+class _Scene:
+    """Everything that decisions look at, as arrays of one length."""
+
+    def __init__(
+        self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, filters: Filters
+    ) -> None:
+        confirm, self.finished = resample(columns, interval, confirm_interval)
+        count = columns.open_ms.size
+        self.members = members_of(strategy)
+        self.seen = [
+            (*member.primary(columns), *(at_finished(array, self.finished) for array in member.confirm(confirm)))
+            for member in self.members
+        ]
+        self.close_ms = columns.open_ms + INTERVAL_MS[interval] - 1
+        self.atr = range_of(columns)
+        self.gap = np.diff(columns.open_ms, prepend=columns.open_ms[:1]) > INTERVAL_MS[interval]
+        self.flips = flips_at_each(columns, filters.choppy_candles)
+        self.context_intervals = filters.context_of(interval)
+        self.trends = [_trend(columns, interval, one, filters) for one in self.context_intervals]
+        counts = np.arange(1, count + 1)
+        self.level = np.minimum.reduce(
+            [
+                member.warmup.level(np.minimum(counts, self.finished) if member.confirms else counts)
+                for member in self.members
+            ]
+        )
+
+
+def at_finished(values: FloatArray, finished: IntArray) -> FloatArray:
+    """Each candle's newest finished value of a higher interval; NaN before the first."""
+    return np.concatenate(([np.nan], values))[finished]
+
+
+def _trend(columns: Columns, interval: str, context: str, filters: Filters) -> tuple[FloatArray, FloatArray]:
+    higher, finished = resample(columns, interval, context)
+    averages = trailing_average(higher.close, filters.trend_candles)
+    return at_finished(higher.close, finished), at_finished(averages, finished)
+
+
+def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths) -> IntArray:
+    """The place in the strategy's rules at each candle; one behind the last where there is no value.
+
+    The rule is asked only about what it would be asked live: ready candles with finite values.
+    """
+    known = ready.copy()
+    for array in seen:
+        known &= ~np.isnan(array)
+    places = np.full(ready.size, len(strategy.rules), dtype=np.int64)
+    at = np.flatnonzero(known)
+    if why_not_compiled(strategy.rule, len(seen) + len(strategy.thresholds)) is None:
+        places[at] = over_arrays(strategy.rule)(*(array[at] for array in seen), *strategy.thresholds)
+    else:
+        rows = zip(*(array[at].tolist() for array in seen), strict=True)
+        places[at] = [strategy.rule(*row, *strategy.thresholds) for row in rows]
+    return places
+
+
+def _looked_up(strategy: Strategy, places: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Target and score of each place; no opinion one behind the last."""
+    targets = [np.nan if rule.target is None else rule.target for rule in strategy.rules]
+    scores = [rule.score for rule in strategy.rules]
+    return np.array([*targets, np.nan])[places], np.array([*scores, 0.0])[places]
+
+
+def _together(
+    ensemble: Ensemble, members: Sequence[Strategy], asked: Sequence[IntArray]
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    pairs = [_looked_up(member, places) for member, places in zip(members, asked, strict=True)]
+    targets, scores = (np.column_stack(arrays) for arrays in zip(*pairs, strict=True))
+    results = ensemble.results(targets, scores)
+    place = np.where(results > 0, 1, np.where(results < 0, 2, 0))
+    silent = np.logical_and.reduce([places == len(one.rules) for one, places in zip(members, asked, strict=True)])
+    place = np.where(silent, len(ensemble.rules), place)
+    return np.where(results == 0, np.nan, np.sign(results)), np.abs(results), place
