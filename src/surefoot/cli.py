@@ -231,12 +231,16 @@ def backtest(
     config: ConfigFile = None,
     sets: Sets = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report.")] = None,
+    band: Annotated[
+        bool | None, typer.Option("--band/--no-band", help="Run twice, for what the path in a candle changes.")
+    ] = None,
     gaps: Gaps = "refuse",
     as_json: AsJson = False,
 ) -> int:
     """Trade the past.
 
-    The same engine on candle files, in virtual time.
+    The same engine on candle files, in virtual time. A report has the band between the worst and the best path inside
+    the candles, unless --no-band says otherwise.
 
     \b
     examples:
@@ -246,17 +250,25 @@ def backtest(
       surefoot backtest --candles BTCUSDT=prices.csv --set exits.stop_pct_of_price=1.5 --json
     """
     from surefoot.research.backtest import run_backtest
+    from surefoot.research.band import run_with_band
     from surefoot.terminal import backtest_lines
 
     overrides = overrides_of(sets) | {"mode": "backtest"} | ({} if strategy is None else {"strategy.name": strategy})
     settings = loaded(config, overrides).settings
     check_writable("--report", report)
+
+    def run(settings: Settings, show: Callable[[int, int], None] | None) -> dict[str, Any]:
+        return run_backtest(settings, candles, detail=detail or (), gaps=gaps_of(gaps), progress=show)
+
+    wants_band = report is not None if band is None else band
     with Progress("candles") as progress:
-        result = run_backtest(settings, candles, detail=detail or (), gaps=gaps_of(gaps), progress=progress.show)
+        result = run_with_band(settings, run, progress.show) if wants_band else run(settings, progress.show)
     if report is not None:
+        from surefoot.research.data import load_candles
         from surefoot.research.report import write_report
 
-        write_report(report, result)
+        loaded_files = (load_candles(file, gaps=gaps_of(gaps)) for file in candles)
+        write_report(report, result, {file.symbol: file.columns for file in loaded_files})
     print(json.dumps(result) if as_json else "\n".join(backtest_lines(result, report)))
     return EXIT_OK
 

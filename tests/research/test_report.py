@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from surefoot.core.model import MS_PER_DAY
-from surefoot.research.report import monthly_returns, report_html, thinned, write_report
+from surefoot.research.report import report_html, write_report
+from surefoot.research.report_charts import monthly_returns, round_values, thinned
 
 START_MS = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 VOID = {"meta", "link", "br", "img", "input", "hr", "line", "polyline"}
@@ -75,6 +76,7 @@ def result(**changes: Any) -> dict[str, Any]:
         "seconds": 1.234,
         "symbols": ["BTCUSDT", "ETHUSDT"],
         "interval": "15m",
+        "engine": "exact",
         "period": [START_MS, START_MS + 90 * MS_PER_DAY],
         "initial_equity": "1000.00",
         "final_equity": "1081.50",
@@ -100,7 +102,9 @@ def test_the_report_is_one_well_formed_page_with_every_figure(tmp_path: Path) ->
         "BTCUSDT, ETHUSDT 15m", "69,883 candles in 1.23 s", "1,000.00 → 1,081.50",
         "2024-01-01 00:00 to 2024-03-31 00:00",
         "Return 8.15 %", "Largest drawdown 3.21 %", "Drawdown lasted 1 d 2 h", "Sharpe ratio 1.87", "Won 58.33 %",
-        "Sharpe ratio: daily returns.", "minimum score 1,234 exposure 41", "target 7 stop 5", "12.34", "-7.77",
+        "Sharpe 1.87 daily returns", "Max drawdown, duration 1 d 2 h", "Engine: exact.",
+        "minimum score 1,234 97 % of all exposure 41",
+        "target 7 58 % of all stop 5", "12.34", "-7.77",
         "42111.20",
         "2024-01-04 00:00", "risk.max_positions 3", "strategy rsi", "ab" * 32, "cd" * 32, "A candle is four ticks.",
         "Entries fill on the next candle's open.", "Jan", "Year as a whole",
@@ -112,7 +116,8 @@ def test_the_report_is_one_well_formed_page_with_every_figure(tmp_path: Path) ->
 def test_the_page_stands_alone() -> None:
     text = report_html(result())
     page = Page(text)
-    assert "http" not in text
+    assert not re.search(r"https?:|[\"'(]//", text)
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'") in page.attributes
     assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest|WebSocket|import\(", text)
     assert {"src", "href", "srcset", "action"}.isdisjoint(name for name, _ in page.attributes)
     assert {"link", "img", "iframe", "base"}.isdisjoint(page.tags)
@@ -164,8 +169,73 @@ def test_what_the_result_does_not_have_is_a_dash_and_never_zero() -> None:
     assert "Sharpe ratio –" in text
     assert "– candles in – s" in text
     assert "Profit factor –" in Page(report_html(result())).text
-    assert "Fill model – the result does not state it" in text
     assert "0.00" not in text
+    unmeasured = [
+        "Equity", "Drawdown in %", "Months", "Candles", "Band: the path inside the candles", "Exits by kind",
+        "Refusals by rule", "Costs", "Trips of the breaker", "Monte Carlo", "All figures", "Round trips", "Fill model",
+        "Settings",
+    ]  # fmt: skip
+    assert [title for title in unmeasured if f"{title} not measured" not in text] == []
+
+
+@pytest.mark.spec("BT-5")
+def test_none_is_told_apart_from_not_measured() -> None:
+    text = Page(report_html({"exits": {}, "refusals": {}, "trips": [], "round_trips": []})).text
+    for title in ("Exits by kind", "Refusals by rule", "Trips of the breaker", "Round trips"):
+        assert f"{title} none" in text
+
+
+@pytest.mark.spec("BT-5")
+def test_costs_that_are_not_known_are_left_out_of_the_sum() -> None:
+    costs = {"fees": "12.5", "spread": "3", "slippage": None, "funding": None}
+    text = Page(report_html(result(costs=costs))).text
+    assert "Fees 12.50 1.250 %" in text
+    assert "Slippage not measured –" in text
+    assert "Funding not measured –" in text
+    assert "Together 15.50 1.550 % of what was measured" in text
+
+
+@pytest.mark.spec("BT-3")
+def test_the_band_shows_both_paths_and_the_round_trips_that_depend_on_them() -> None:
+    side = {"return_pct": 8.15, "max_drawdown_pct": 3.2, "round_trips": 2}
+    band = {
+        "worst": side | {"final_equity": "1081.50"},
+        "best": side
+        | {"final_equity": "1100.00", "return_pct": 10.0, "equity_curve": [[START_MS, 1], [START_MS + 1, 2]]},
+        "dependent": [1],
+    }
+    trips = [trip(3, "12.34") | {"path_dependent": False}, trip(9, "-7.77") | {"path_dependent": True}]
+    page = Page(report_html(result(band=band, round_trips=trips)))
+    assert "Final equity 1,081.50 1,100.00 +18.50" in page.text
+    assert "1 of 2 round trips depend on the path" in page.text
+    rows = re.findall(r"(\d) BTCUSDT long [^B]*? (depends|either)", page.text)
+    assert rows == [("2", "depends"), ("1", "either"), ("2", "depends")]  # first those of the band, then all
+    assert ("class", "best-path") in page.attributes
+
+
+@pytest.mark.spec("BT-5")
+def test_trips_monte_carlo_and_notes_are_told_when_the_result_has_them() -> None:
+    text = Page(
+        report_html(
+            result(
+                trips=[{"at_ms": START_MS, "rule": "drawdown", "tier": "flatten", "value": "15.2", "limit": "15"}],
+                notes=["The fast loop fills at once."],
+                monte_carlo={
+                    "seed": 7,
+                    "methods": [
+                        {"name": "order", "draws": 500, "final_equity": {"p5": 950, "p95": 1200.5},
+                         "max_drawdown_pct": {"p5": 2.5}, "loss_pct": 12.5}
+                    ],
+                },
+                detail={"candles_replaced": 1_200, "share_pct": 12.5, "candles_disagreeing": 3},
+            )
+        )
+    ).text
+    assert "2024-01-01 00:00 drawdown flatten 15.2 15" in text
+    assert "To know when reading this The fast loop fills at once." in text
+    assert "order 5 % are below 95 % are below Final equity 950.00 1,200.50 Largest drawdown 2.50 % –" in text
+    assert "12.50 % of 500 draws end with a loss. Seed 7." in text
+    assert "inside 1,200 candles (12.50 %); 3 others disagreed" in text
 
 
 def test_a_long_list_of_round_trips_is_cut_and_says_so() -> None:
@@ -194,6 +264,12 @@ def test_a_thinned_curve_keeps_its_ends_and_its_extremes() -> None:
     assert {curve[7_777], curve[3_333]} <= set(points)
     assert points == sorted(points)
     assert thinned(curve[:500], 500) == curve[:500]
+
+
+def test_levels_of_a_chart_are_round_and_inside() -> None:
+    assert round_values(9_840, 11_310, 4) == [10_000, 10_500, 11_000]
+    assert round_values(-8.2, 0, 4) == pytest.approx([-5, 0])
+    assert round_values(7, 7, 4) == [7]
 
 
 def test_a_flat_curve_and_a_single_point_are_drawn_without_a_fault() -> None:

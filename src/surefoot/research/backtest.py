@@ -31,6 +31,7 @@ from surefoot.research.data import CandleFile, DataError, Gaps, load_candles
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.metrics import measure
 from surefoot.research.tape import Tape, tape_of, told_of
+from surefoot.research.traces import Traces
 from surefoot.store.records import RunDigest
 
 Progress = Callable[[int, int], None]
@@ -44,6 +45,7 @@ class _Notes:
     """What is remembered of a run besides the engine's own books."""
 
     listener: Sink | None
+    traces: Traces = field(default_factory=Traces)
     digest: RunDigest = field(default_factory=RunDigest)
     refusals: Counter[str] = field(default_factory=Counter)
     orders: int = 0
@@ -53,6 +55,7 @@ class _Notes:
     def take(self, message: Event | Command) -> None:
         if self.listener is not None:
             self.listener(message)
+        self.traces.take(message)
         match message:
             case RecordDecision(outcome=outcome):
                 if outcome == "none":
@@ -221,7 +224,8 @@ def _result(
         "initial_equity": f"{settings.paper.balance_usdt:f}",
         "final_equity": None if final_equity is None else _money(final_equity),
         "return_pct": metrics.return_pct,
-        "round_trips": [_trip(trip) for trip in trips],
+        "engine": "exact",
+        "round_trips": [_trip(trip) | notes.traces.of(trip) for trip in trips],
         "open_positions": sorted(engine.portfolio.positions),
         "orders": notes.orders,
         "fills": notes.fills,
@@ -229,8 +233,11 @@ def _result(
         "refusals": dict(sorted(notes.refusals.items())),
         "exits": dict(sorted(Counter(trip.reason for trip in trips).items())),
         "fees": {asset: f"{fee:f}" for asset, fee in sorted(engine.portfolio.fees.items())},
+        "costs": notes.traces.costs(notes.fees_in_quote, settings.costs.half_spread_bps, settings.costs.slippage_bps),
+        "trips": notes.traces.trips,
         "metrics": metrics.as_dict(),
         "settings": settings.model_dump(mode="json", exclude={"api_key", "api_secret", "live_confirmed"}),
+        "settings_digest": settings_digest(settings),
         "data": [
             {
                 "file": file.path.name,

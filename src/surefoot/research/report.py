@@ -1,29 +1,69 @@
-"""One HTML file that tells a backtest: figures, curves, months, round trips, refusals, settings, data and digest.
+"""One HTML file that tells a backtest, for people: on a phone or a wide screen, light or dark, without any other file.
 
-The file stands alone: styles, script and drawings are inside, no other host is named, nothing is loaded. Every text
-from the result is escaped. What the result does not have is shown as a dash, never as 0.
+The input is the mapping that `surefoot backtest --json` prints, and candles for the chart. Every key may be missing:
+its section then says "not measured". Times are UTC ms, money is text or a number in the quote asset.
+
+Always there in a result of `run_backtest`: candles, seconds, symbols, interval, period, initial_equity, final_equity,
+round_trips, equity_curve, refusals, exits, fees, metrics, settings, data, digest, fill_model. Optional:
+
+    "engine": "exact" | "fast"
+    "notes": [text]                          differences between the engines that are inherent, flags, warnings
+    "round_trips": [{...,
+        "stops": [[at_ms, price], ...],      the resting stop, each price from that time on; the first at the entry
+        "target": price,                     the last one
+        "path_dependent": bool,              it is another one on the other path inside the candles
+        "mfe_pct": number, "mae_pct": number largest move for and against it, in % of the entry price
+    }]
+    "band": {"worst": SIDE, "best": SIDE, "dependent": [places in round_trips]}
+        SIDE: {"final_equity", "return_pct", "max_drawdown_pct", "round_trips": number,
+            "equity_curve": [[at_ms, equity], ...]}
+    "costs": {"fees", "spread", "slippage", "funding"}      paid, in quote; None is not measured
+    "trips": [{"at_ms", "rule", "tier", "value", "limit"}]  of the breaker
+    "monte_carlo": {"seed": number, "methods": [{"name": text, "draws": number, "final_equity": {"p5": money, ...},
+        "max_drawdown_pct": {"p5": number, ...}, "loss_pct": number}]}  `statistics.Outcomes.as_dict` with a name
+    "detail": {"candles_replaced", "share_pct", "candles_disagreeing"}  of finer candles; see `tape.told_of`
+    "metrics": {...; "NAME_basis": text tells how NAME is defined}
+
+An optimisation has a page of its own: `report_optimization`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from html import escape
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from surefoot.research.metrics import drawdown_curve
+from surefoot.research.report_candles import candle_section
+from surefoot.research.report_charts import bars, curve_chart, months
+from surefoot.research.report_tables import data_section, notes_section, settings_section
+from surefoot.research.report_words import (
+    NO_VALUE,
+    Markup,
+    bullets,
+    date,
+    duration,
+    folded,
+    note,
+    number,
+    page,
+    period,
+    section,
+    table,
+    tiles,
+    unmeasured,
+    with_unit,
+)
+from surefoot.signals.window import Columns
 
 Result = Mapping[str, Any]
-Curve = Sequence[tuple[int, float]]
+Trips = Sequence[Mapping[str, Any]]
 
-CURVE_POINTS_MAX = 1_200
 ROUND_TRIPS_SHOWN_MAX = 2_000
-CHART_WIDTH, CHART_HEIGHT = 1_000, 240
-NO_VALUE = "–"
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+ROUND_TRIPS_OPEN_MAX = 50
+DEPENDENT_SHOWN_MAX = 200
+BAND_FIGURES = (("final_equity", "Final equity", 2), ("return_pct", "Return in %", 2),
+                ("max_drawdown_pct", "Largest drawdown in %", 2), ("round_trips", "Round trips", 0))  # fmt: skip
 
 HEADLINES = (
     ("return_pct", "Return", "%"),
@@ -32,310 +72,277 @@ HEADLINES = (
     ("win_rate_pct", "Won", "%"),
     ("profit_factor", "Profit factor", ""),
     ("expectancy", "Expectancy a round trip", ""),
-    ("average_win", "Average win", ""),
-    ("average_loss", "Average loss", ""),
     ("fees", "Fees", ""),
 )
+# How a figure is defined, where the metrics do not say it themselves.
+MEANINGS = {
+    "return_pct": "from the first to the last equity, marked, after costs",
+    "cagr_pct": "growth a year that makes the same return",
+    "volatility_pct": "deviation of daily returns, times √365",
+    "max_drawdown_pct": "deepest fall of marked equity from its peak so far",
+    "max_drawdown_ms": "from that peak until it was reached again, or to the end",
+    "sortino": "as the Sharpe ratio, but only falls count as risk",
+    "calmar": "growth a year ÷ largest drawdown",
+    "exposure_pct": "part of the time in which a position was open",
+    "round_trips": "from flat to flat",
+    "win_rate_pct": "round trips that earned more than 0 after fees, of all",
+    "profit_factor": "gross profit ÷ gross loss of the round trips; undefined without a loss",
+    "payoff_ratio": "average win ÷ average loss",
+    "expectancy": "mean result of a round trip in quote, after fees",
+    "sqn": "√n × mean ÷ deviation of the results, n at most 100",
+    "average_win": "mean of the round trips that won, in quote",
+    "average_loss": "mean of the round trips that lost, in quote",
+    "longest_wins": "round trips in a row that won",
+    "longest_losses": "round trips in a row that lost",
+    "mfe_pct": "mean of the largest moves in favour, in % of the entry price",
+    "mae_pct": "mean of the largest moves against, in % of the entry price",
+    "fees": "in quote; fees taken in base at the price of their fill",
+    "slippage": "in quote",
+    "funding": "in quote",
+}
+MOMENTS = ("from_ms", "to_ms")
+UNITS = ("_pct", "_ms", "_s", "_days", "_basis")
 
 
-def write_report(path: str | Path, result: Result) -> Path:
-    """Write the report of a result (the mapping that the JSON output has) and return where it is."""
+def write_report(path: str | Path, result: Result, candles: Mapping[str, Columns] | None = None) -> Path:
+    """Write the report of a result and return where it is. `candles` are those of each symbol, for the chart."""
     place = Path(path)
-    place.write_text(report_html(result), encoding="utf-8")
+    place.write_text(report_html(result, candles), encoding="utf-8")
     return place
 
 
-def report_html(result: Result) -> str:
+def report_html(result: Result, candles: Mapping[str, Columns] | None = None) -> str:
     """The whole page as text."""
-    curve = [(int(at_ms), float(equity)) for at_ms, equity in result.get("equity_curve") or ()]
+    curve = _curve(result.get("equity_curve"))
+    trips = result.get("round_trips") or ()
     sections = (
         _headlines(result),
-        _chart("Equity", "equity", curve, result.get("round_trips") or ()),
-        _chart("Drawdown in %", "drawdown", drawdown_curve(curve), ()),
-        _months(curve),
-        _counts("Exits by kind", result.get("exits")),
-        _counts("Refusals by rule", result.get("refusals")),
-        _round_trips(result.get("round_trips") or ()),
-        _fill_model(result.get("fill_model")),
-        _settings(result.get("settings") or {}),
-        _data(result),
+        notes_section(result.get("notes")),
+        curve_chart(
+            "Equity", "equity", curve, trips, _curve((result.get("band") or {}).get("best", {}).get("equity_curve"))
+        ),
+        curve_chart("Drawdown in %", "drawdown", drawdown_curve(curve)),
+        months(curve),
+        candle_section(candles, trips),
+        _band(result.get("band"), trips),
+        bars("Exits by kind", "exits", result.get("exits")),
+        bars("Refusals by rule", "refusals", result.get("refusals")),
+        _costs(result),
+        _breaker(result.get("trips")),
+        _monte_carlo(result.get("monte_carlo")),
+        _metrics(result.get("metrics")),
+        _round_trips(result.get("round_trips")),
+        _fill_model(result),
+        settings_section(result.get("settings")),
+        data_section(result),
     )
     title = f"Surefoot: {', '.join(result.get('symbols') or ())} {result.get('interval') or ''}".strip()
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(title)}</h1>\n<p>{escape(_subtitle(result))}</p>\n"
-        f"{''.join(sections)}</main>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
-    )
+    return page(title, _subtitle(result), sections, "curves.js", "candles.js")
+
+
+def _curve(points: Any) -> list[tuple[int, float]]:
+    return [(int(at_ms), float(equity)) for at_ms, equity in points or ()]
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Sections
+# How it went
 
 
 def _subtitle(result: Result) -> str:
-    candles, seconds = result.get("candles"), result.get("seconds")
+    engine = result.get("engine")
     return (
-        f"{_period(result.get('period'))} · {_number(candles, 0)} candles in {_number(seconds, 2)} s · "
-        f"equity {_number(result.get('initial_equity'))} → {_number(result.get('final_equity'))}"
+        f"{period(result.get('period'))} · {number(result.get('candles'), 0)} candles in"
+        f" {number(result.get('seconds'))} s · {f'{engine} engine' if engine else f'engine {NO_VALUE}'} · "
+        f"equity {number(result.get('initial_equity'))} → {number(result.get('final_equity'))}"
     )
 
 
 def _headlines(result: Result) -> str:
     metrics = result.get("metrics") or {}
-    known = [(label, _with_unit(metrics.get(key), unit)) for key, label, unit in HEADLINES]
-    known.append(("Drawdown lasted", _duration(metrics.get("max_drawdown_ms"))))
-    known.append(("Round trips", _number(len(result.get("round_trips") or ()), 0)))
-    tiles = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in known)
-    basis = metrics.get("sharpe_basis")
-    note = f'<p class="note">Sharpe ratio: {escape(str(basis))}.</p>' if basis else ""
-    return f'<section>\n<dl class="tiles">{tiles}</dl>{note}</section>\n'
+    known = [(label, with_unit(metrics.get(key), unit)) for key, label, unit in HEADLINES]
+    known.append(("Drawdown lasted", duration(metrics.get("max_drawdown_ms"))))
+    trips = result.get("round_trips")
+    known.append(("Round trips", NO_VALUE if trips is None else number(len(trips), 0)))
+    return f"<section>\n{tiles(known)}</section>\n"
 
 
-def _chart(title: str, name: str, curve: Curve, round_trips: Sequence[Mapping[str, Any]]) -> str:
-    if len(curve) < 2:
-        return _section(title, f'<p class="note">{NO_VALUE} too few points to draw</p>')
-    points = thinned(curve, CURVE_POINTS_MAX)
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    first_ms, last_ms = points[0][0], points[-1][0]
-    # Text beside the drawing, not in it: so the drawing may stretch to a phone or a wide screen.
-    marks = "".join(_mark(trip, first_ms, last_ms) for trip in round_trips[:ROUND_TRIPS_SHOWN_MAX])
-    line = " ".join(
-        f"{_share(at_ms, first_ms, last_ms) * CHART_WIDTH:.1f},{(1 - _share(value, low, high)) * CHART_HEIGHT:.1f}"
-        for at_ms, value in points
+def _band(band: Mapping[str, Any] | None, trips: Trips) -> str:
+    title = "Band: the path inside the candles"
+    if not band:
+        return unmeasured(title, "the run was not repeated on the other path")
+    worst, best = band.get("worst") or {}, band.get("best") or {}
+    rows = [
+        [
+            label,
+            number(worst.get(key), places),
+            number(best.get(key), places),
+            _between(worst.get(key), best.get(key), places),
+        ]
+        for key, label, places in BAND_FIGURES
+    ]
+    places = [at for at in band.get("dependent") or () if at < len(trips)]
+    words = (
+        f"{len(places)} of {len(trips)} round trips depend on the path: on the other path they ended otherwise or were"
+        " not made. After the first of them the two runs may differ for that reason alone."
+        if places
+        else f"None of {len(trips)} round trips depends on the path."
     )
-    # A closed script tag inside the numbers is impossible; keys are ours.
-    numbers = json.dumps(points)
-    legend = " · ticks below: round trips won (upper) and lost (lower)" if marks else ""
-    return _section(
-        title,
-        f'<figure class="chart" data-name="{name}"><div class="scale"><span>{_number(high)}</span>'
-        f"<output>{_date(first_ms)} to {_date(last_ms)} UTC{legend}</output></div>"
-        f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT + 24}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(title)}"><polyline class="{name}" points="{line}"/>{marks}</svg>'
-        f'<div class="scale"><span>{_number(low)}</span></div>'
-        f'<script type="application/json">{numbers}</script></figure>',
-    )
+    rows_of_trips = [_trip_row(at, trips[at]) for at in places[:DEPENDENT_SHOWN_MAX]]
+    listed = folded("Round trips that depend on the path", table(_TRIP_HEAD, rows_of_trips), is_open=len(places) <= 12)
+    more = note(f"The first {DEPENDENT_SHOWN_MAX} of {len(places)}.") if len(places) > DEPENDENT_SHOWN_MAX else ""
+    figures = table(["", "Worst path", "Best path", "Difference"], rows)
+    return section(title, f"{figures}{note(words)}{listed + more if places else ''}", "band")
 
 
-def _mark(trip: Mapping[str, Any], first_ms: int, last_ms: int) -> str:
-    at = _share(float(trip["exit_ms"]), first_ms, last_ms)
-    if not 0 <= at <= 1:
-        return ""
-    won = float(trip["pnl"]) > 0
-    top = CHART_HEIGHT + (2 if won else 13)
-    x = f"{at * CHART_WIDTH:.1f}"
-    return f'<line class="{"won" if won else "lost"}" x1="{x}" x2="{x}" y1="{top}" y2="{top + 9}"/>'
+def _between(worst: object, best: object, places: int) -> str:
+    return NO_VALUE if worst is None or best is None else f"{float(str(best)) - float(str(worst)):+,.{places}f}"
 
 
-def _months(curve: Curve) -> str:
-    returns = monthly_returns(curve)
-    years = sorted({year for year, _ in returns})
-    if not years:
-        return _section("Months", f'<p class="note">{NO_VALUE}</p>')
+def _costs(result: Result) -> str:
+    costs = dict(result.get("costs") or {})
+    if not costs:
+        paid = result.get("fees")
+        if not paid:
+            return unmeasured("Costs")
+        rows = [[f"Fees in {asset}", str(fee), "paid"] for asset, fee in paid.items()]
+        return section(
+            "Costs", table(["", "Amount", ""], rows) + note("Spread, slippage, funding: not measured."), "costs"
+        )
+    told = {
+        "fees": ("Fees", "paid to the venue"),
+        "spread": ("Spread", "estimate: half of it for each taker fill, as the fill model charges it"),
+        "slippage": ("Slippage", "estimate: as the fill model charges it; a limit may have made it less"),
+        "funding": ("Funding", "of perpetuals; below 0 is received"),
+    }
+    start = result.get("initial_equity")
     rows = []
-    for year in years:
-        months = [returns.get((year, month)) for month in range(1, 13)]
-        whole = 1.0
-        for value in months:
-            whole *= 1 + (value or 0.0) / 100
-        rows.append([str(year), *(_with_unit(value, "%") for value in months), _with_unit(100 * (whole - 1), "%")])
-    return _section("Months", _table(["Year", *MONTHS, "Year as a whole"], rows))
+    for key, (label, how) in told.items():
+        amount = costs.get(key)
+        share = NO_VALUE if amount is None or not start else f"{100 * float(str(amount)) / float(str(start)):.3f} %"
+        rows.append([label, "not measured" if amount is None else number(amount), share, how])
+    known = [float(str(costs[key])) for key in told if costs.get(key) is not None]
+    total = f"{100 * sum(known) / float(str(start)):.3f} %" if start else NO_VALUE
+    rows.append(["Together", number(sum(known)) if known else "not measured", total, "of what was measured"])
+    return section("Costs", table(["", "In quote", "Of the first equity", ""], rows), "costs")
 
 
-def _counts(title: str, counts: Mapping[str, int] | None) -> str:
-    if not counts:
-        return _section(title, '<p class="note">none</p>')
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return _section(title, _table(["", "Number"], [[name, _number(number, 0)] for name, number in ordered]))
-
-
-def _round_trips(trips: Sequence[Mapping[str, Any]]) -> str:
+def _breaker(trips: Trips | None) -> str:
+    if trips is None:
+        return unmeasured("Trips of the breaker")
     if not trips:
-        return _section("Round trips", '<p class="note">none</p>')
+        return section("Trips of the breaker", note("none"), "breaker")
+    rows = [
+        [date(trip.get("at_ms")), *(str(trip.get(key, NO_VALUE)) for key in ("rule", "tier", "value", "limit"))]
+        for trip in trips
+    ]
+    return section("Trips of the breaker", table(["When (UTC)", "Rule", "Tier", "Value", "Limit"], rows), "breaker")
+
+
+def _monte_carlo(given: Mapping[str, Any] | None) -> str:
+    title = "Monte Carlo"
+    if not given or not given.get("methods"):
+        return unmeasured(title)
+    parts = []
+    for method in given["methods"]:
+        equity, falls = method.get("final_equity") or {}, method.get("max_drawdown_pct") or {}
+        percentiles = list(equity) or list(falls)
+        rows = [
+            ["Final equity", *(number(equity.get(key)) for key in percentiles)],
+            ["Largest drawdown", *(with_unit(falls.get(key), "%") for key in percentiles)],
+        ]
+        head = [str(method.get("name", NO_VALUE)), *(f"{key.removeprefix('p')} % are below" for key in percentiles)]
+        loss = f"{with_unit(method.get('loss_pct'), '%')} of {number(method.get('draws'), 0)} draws end with a loss."
+        parts.append(table(head, rows) + note(loss))
+    return section(title, "".join(parts) + note(f"Seed {given.get('seed', NO_VALUE)}."), "monte-carlo")
+
+
+def _metrics(metrics: Mapping[str, Any] | None) -> str:
+    if not metrics:
+        return unmeasured("All figures")
+    rows = [
+        [_label(key), _figure(key, value), str(metrics.get(f"{_stem(key)}_basis") or MEANINGS.get(key, ""))]
+        for key, value in metrics.items()
+        if not key.endswith("_basis")
+    ]
+    return section("All figures", table(["Figure", "Value", "Basis"], rows), "metrics")
+
+
+def _stem(key: str) -> str:
+    return next((key.removesuffix(unit) for unit in UNITS if key.endswith(unit)), key)
+
+
+def _label(key: str) -> str:
+    words = _stem(key).replace("_", " ").capitalize()
+    return f"{words}, duration" if key == "max_drawdown_ms" else words
+
+
+def _figure(key: str, value: object) -> str:
+    if value is None or isinstance(value, (dict, list)):
+        return NO_VALUE if value is None else str(value)
+    if key in MOMENTS:
+        return date(value)
+    if key.endswith("_ms"):
+        return duration(value)
+    if isinstance(value, int):
+        return number(value, 0)
+    try:
+        return with_unit(value, "%" if key.endswith("_pct") else "")
+    except ValueError:  # a figure that is a word
+        return str(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What was done, with what
+
+
+_TRIP_HEAD = ["#", "Symbol", "Side", "Entry (UTC)", "Exit (UTC)", "Entry price", "Exit price", "Quantity", "Exit by",
+              "Result", "Best", "Worst", "Path"]  # fmt: skip
+
+
+def _trip_row(at: int, trip: Mapping[str, Any]) -> list[str]:
+    won = float(str(trip.get("pnl") or 0)) > 0
+    return [
+        Markup(f'<button data-trip="{at + 1}">{at + 1}</button>'),
+        str(trip.get("symbol", NO_VALUE)),
+        str(trip.get("side", NO_VALUE)),
+        date(trip.get("entry_ms")),
+        date(trip.get("exit_ms")),
+        str(trip.get("entry_price", NO_VALUE)),
+        str(trip.get("exit_price", NO_VALUE)),
+        str(trip.get("quantity", NO_VALUE)),
+        str(trip.get("reason", NO_VALUE)),
+        Markup(f'<span class="{"gain" if won else "loss"}">{number(trip.get("pnl"))}</span>'),
+        with_unit(trip.get("mfe_pct"), "%"),
+        with_unit(trip.get("mae_pct"), "%"),
+        NO_VALUE if trip.get("path_dependent") is None else ("depends" if trip["path_dependent"] else "either"),
+    ]
+
+
+def _round_trips(trips: Trips | None) -> str:
+    if trips is None:
+        return unmeasured("Round trips")
+    if not trips:
+        return section("Round trips", note("none"), "round-trips")
     shown = trips[:ROUND_TRIPS_SHOWN_MAX]
-    head = ["Symbol", "Side", "Entry (UTC)", "Exit (UTC)", "Entry price", "Exit price", "Quantity", "Exit by", "Result"]
-    rows = [
-        [
-            str(trip.get("symbol", NO_VALUE)),
-            str(trip.get("side", NO_VALUE)),
-            _date(trip.get("entry_ms")),
-            _date(trip.get("exit_ms")),
-            str(trip.get("entry_price", NO_VALUE)),
-            str(trip.get("exit_price", NO_VALUE)),
-            str(trip.get("quantity", NO_VALUE)),
-            str(trip.get("reason", NO_VALUE)),
-            _number(trip.get("pnl")),
-        ]
-        for trip in shown
-    ]
-    more = f'<p class="note">The first {len(shown)} of {len(trips)}; the JSON output has all.</p>'
-    table = f"<details{' open' if len(trips) <= 50 else ''}><summary>{len(trips)} round trips</summary>"
-    return _section("Round trips", f"{table}{_table(head, rows)}{more if len(trips) > len(shown) else ''}</details>")
+    rows = table(_TRIP_HEAD, [_trip_row(at, trip) for at, trip in enumerate(shown)])
+    listed = folded(f"{len(trips)} round trips", rows, is_open=len(trips) <= ROUND_TRIPS_OPEN_MAX)
+    more = note(f"The first {len(shown)} of {len(trips)}; the JSON output has all.") if len(trips) > len(shown) else ""
+    told = note("Best and worst: the largest move for and against it. A number shows it on the candles.")
+    return section("Round trips", listed + more + told, "round-trips")
 
 
-def _fill_model(lines: str | Sequence[str] | None) -> str:
+def _fill_model(result: Result) -> str:
+    lines = result.get("fill_model")
     told = [lines] if isinstance(lines, str) else list(lines or ())
+    engine = f"Engine: {result['engine']}." if result.get("engine") else "Engine: the result does not state it."
     if not told:
-        return _section("Fill model", f'<p class="note">{NO_VALUE} the result does not state it</p>')
-    return _section("Fill model", f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in told)}</ul>")
+        return unmeasured("Fill model", f"{NO_VALUE} the result does not state it")
+    return section("Fill model", bullets([engine, *told, *_detail(result.get("detail"))]), "fill-model")
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
-    rows = [[name, value] for name, value in _flat("", settings)]
-    return _section("Settings", _table(["Setting", "Value"], rows) if rows else f'<p class="note">{NO_VALUE}</p>')
-
-
-def _data(result: Result) -> str:
-    rows = [
-        [
-            str(item.get("file", NO_VALUE)),
-            _number(item.get("rows"), 0),
-            _gaps(item.get("gaps")),
-            str(item.get("sha256", NO_VALUE)),
-        ]
-        for item in result.get("data") or ()
-    ]
-    digest = f"<p>Digest of this run: <code>{escape(str(result.get('digest') or NO_VALUE))}</code></p>"
-    return _section("Data", _table(["File", "Candles", "Gaps", "SHA-256"], rows) + digest)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Numbers
-
-
-def monthly_returns(curve: Curve) -> dict[tuple[int, int], float]:
-    """Percent gained in each (year, month) of the curve, from the last equity before the month to its last one."""
-    ends: dict[tuple[int, int], float] = {}
-    for at_ms, equity in curve:
-        moment = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
-        ends[moment.year, moment.month] = equity
-    marks = [(None, curve[0][1]) if curve else (None, 0.0), *ends.items()]
-    return {
-        month: 100 * (equity / before - 1) for (_, before), (month, equity) in pairwise(marks) if month and before > 0
-    }
-
-
-def thinned(curve: Curve, points_max: int) -> list[tuple[int, float]]:
-    """At most `points_max` points that keep the first, the last, and every stretch's lowest and highest."""
-    if len(curve) <= points_max:
-        return list(curve)
-    stretches = points_max // 2 - 1
-    kept = {0, len(curve) - 1}
-    for stretch in range(stretches):
-        places = range(stretch * len(curve) // stretches, (stretch + 1) * len(curve) // stretches)
-        kept.add(min(places, key=lambda at: curve[at][1]))
-        kept.add(max(places, key=lambda at: curve[at][1]))
-    return [curve[at] for at in sorted(kept)]
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """Where a value lies between two bounds; in the middle where they are one."""
-    return (value - low) / (high - low) if high > low else 0.5
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# Words
-
-
-def _number(value: object, places: int = 2) -> str:
-    """With separated thousands; a dash for what is not there."""
-    if value is None:
-        return NO_VALUE
-    return f"{float(str(value)):,.{places}f}"
-
-
-def _with_unit(value: object, unit: str) -> str:
-    text = _number(value)
-    return f"{text} {unit}" if unit and value is not None else text
-
-
-def _date(at_ms: object) -> str:
-    if at_ms is None:
-        return NO_VALUE
-    return datetime.fromtimestamp(int(str(at_ms)) / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _period(period: object) -> str:
-    if isinstance(period, (list, tuple)) and len(period) == 2:
-        return f"{_date(period[0])} to {_date(period[1])} UTC"
-    return str(period or NO_VALUE)
-
-
-def _duration(length_ms: object) -> str:
-    if length_ms is None:
-        return NO_VALUE
-    hours = int(str(length_ms)) // 3_600_000
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def _gaps(gaps: object) -> str:
-    return str(len(gaps)) if isinstance(gaps, (list, tuple)) else str(NO_VALUE if gaps is None else gaps)
-
-
-def _flat(prefix: str, settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{name}.", value)
-        else:
-            yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
-
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --paper: #ffffff; --soft: #5b6675; --line: #d8dde4; --tile: #f4f6f8;
-  --curve: #1f5fbf; --fall: #b3261e; --won: #1b7f4d; --lost: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --paper: #12161c; --soft: #9aa5b4; --line: #2c343f;
-  --tile: #1b212a; --curve: #7db1ff; --fall: #ff8a80; --won: #5fd39a; --lost: #ff8a80; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.4rem; margin: .5rem 0 0; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem; }
-.note, .scale { color: var(--soft); font-size: .85rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .5rem; }
-.tiles { margin: 1rem 0 .5rem; }
-.tiles div { background: var(--tile); border-radius: .5rem; padding: .6rem .75rem; }
-.tiles dt { color: var(--soft); font-size: .8rem; }
-.tiles dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
-.chart { margin: 0; } .scale { display: flex; flex-wrap: wrap; justify-content: space-between; gap: .25rem 1rem; }
-svg { display: block; width: 100%; height: 14rem; border-block: 1px solid var(--line); touch-action: pan-y; }
-polyline { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; }
-.equity { stroke: var(--curve); } .drawdown { stroke: var(--fall); }
-line { stroke-width: 1.4; vector-effect: non-scaling-stroke; }
-.won { stroke: var(--won); } .lost { stroke: var(--lost); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } summary { cursor: pointer; padding: .3rem 0; }
-code { overflow-wrap: anywhere; }
-"""
-
-_SCRIPT = """
-for (const chart of document.querySelectorAll('.chart')) {
-  const points = JSON.parse(chart.querySelector('script').textContent);
-  const drawing = chart.querySelector('svg'), told = chart.querySelector('output'), rest = told.textContent;
-  const first = points[0][0], last = points[points.length - 1][0];
-  drawing.addEventListener('pointermove', (event) => {
-    const box = drawing.getBoundingClientRect();
-    const wanted = first + (event.clientX - box.left) / box.width * (last - first);
-    let low = 0, high = points.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (points[middle][0] < wanted) low = middle + 1; else high = middle;
-    }
-    const time = new Date(points[low][0]).toISOString().slice(0, 16).replace('T', ' ');
-    told.textContent = time + ' UTC: ' + points[low][1].toLocaleString('en', { maximumFractionDigits: 2 });
-  });
-  drawing.addEventListener('pointerleave', () => { told.textContent = rest; });
-}
-"""
+def _detail(detail: Mapping[str, Any] | None) -> list[str]:
+    if not detail or not (detail.get("candles_replaced") or detail.get("candles_disagreeing")):
+        return []
+    line = f"Finer candles decided what happened inside {number(detail.get('candles_replaced'), 0)} candles"
+    doubted = number(detail.get("candles_disagreeing"), 0)
+    return [f"{line} ({with_unit(detail.get('share_pct'), '%')}); {doubted} others disagreed with theirs and were kept."]
