@@ -223,8 +223,13 @@ def test_trips_monte_carlo_and_notes_are_told_when_the_result_has_them() -> None
                 monte_carlo={
                     "seed": 7,
                     "methods": [
-                        {"name": "order", "draws": 500, "final_equity": {"p5": 950, "p95": 1200.5},
-                         "max_drawdown_pct": {"p5": 2.5}, "loss_pct": 12.5}
+                        {
+                            "name": "order",
+                            "draws": 500,
+                            "final_equity": {"p5": 950, "p95": 1200.5},
+                            "max_drawdown_pct": {"p5": 2.5},
+                            "loss_pct": 12.5,
+                        }
                     ],
                 },
                 detail={"candles_replaced": 1_200, "share_pct": 12.5, "candles_disagreeing": 3},

@@ -345,4 +345,6 @@ def _detail(detail: Mapping[str, Any] | None) -> list[str]:
         return []
     line = f"Finer candles decided what happened inside {number(detail.get('candles_replaced'), 0)} candles"
     doubted = number(detail.get("candles_disagreeing"), 0)
-    return [f"{line} ({with_unit(detail.get('share_pct'), '%')}); {doubted} others disagreed with theirs and were kept."]
+    return [
+        f"{line} ({with_unit(detail.get('share_pct'), '%')}); {doubted} others disagreed with theirs and were kept."
+    ]
