@@ -21,9 +21,9 @@ _BPS: Final = Decimal(10_000)
 class Book:
     """One symbol's market."""
 
-    def __init__(self, spec: InstrumentSpec, model: FillModel) -> None:
+    def __init__(self, spec: InstrumentSpec, model: FillModel, kept_ms: int) -> None:
         self.spec = spec
-        self.series = Series()
+        self.series = Series(kept_ms)
         self.last: Decimal | None = None
         self.previous: Decimal | None = None
         self.liquidity = ZERO

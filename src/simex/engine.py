@@ -28,9 +28,14 @@ class Engine:
     """All books and all accounts."""
 
     def __init__(
-        self, instruments: Sequence[InstrumentSpec], accounts: Sequence[AccountSpec], model: FillModel, outlet: Outlet
+        self,
+        instruments: Sequence[InstrumentSpec],
+        accounts: Sequence[AccountSpec],
+        model: FillModel,
+        outlet: Outlet,
+        kept_ms: int,
     ) -> None:
-        self.books = {spec.symbol: Book(spec, model) for spec in instruments}
+        self.books = {spec.symbol: Book(spec, model, kept_ms) for spec in instruments}
         self.ledger = Ledger(instruments, accounts)
         self._outlet = outlet
         self._lifecycle = Lifecycle(self.ledger, self.books, outlet)

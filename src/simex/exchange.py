@@ -12,10 +12,12 @@ from decimal import Decimal
 from simex.engine import Engine
 from simex.frames import Outbox
 from simex.gate import Gate
+from simex.klines import KEPT_MS
 from simex.limits import WeightBudget
 from simex.rest import Rest
 from simex.socket_api import SocketApi
 from simex.streams import Streams
+from simex.strip import Strip
 from simex.user_events import UserEvents
 from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec
 
@@ -30,12 +32,14 @@ class Exchange:
         *,
         model: FillModel | None = None,
         forming_klines: bool = True,
+        kept_ms: int = KEPT_MS,
     ) -> None:
+        """`kept_ms`: how far back candles can be read at least, of those printed here."""
         self.model = FillModel() if model is None else model
         self._forming_klines = forming_klines
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
-        self._engine = Engine(instruments, accounts, self.model, self._events)
+        self._engine = Engine(instruments, accounts, self.model, self._events, kept_ms)
         self._books = self._engine.books
         gate = Gate(self._engine, WeightBudget())
         self._rest = Rest(gate)
@@ -103,6 +107,23 @@ class Exchange:
             self._close_klines(symbol, candle.open_ms)
         book.series.finish(candle)
         book.print(candle.close, self.model.volume_share * candle.volume)
+
+    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
+        """Whole base candles in one go, as far as each would be finished before a time and nobody hears of a kline.
+
+        Returns the first candle that was not taken. ValueError when somebody watches the symbol's prints.
+        """
+        if not self.is_idle(symbol):
+            raise ValueError(f"{symbol} is not idle: its prints must be made one by one")
+        book = self._books[symbol]
+        end = strip.first_from(min(before_ms, book.series.next_close_ms), start)
+        while end > start and strip.open_ms[end - 1] + strip.length_ms[end - 1] // 4 >= before_ms:
+            end -= 1
+        if end > start:
+            book.series.skip(strip, start, end)
+            last = strip.candle(end - 1)
+            book.print(last.close, self.model.volume_share * last.volume)
+        return end
 
     def is_idle(self, symbol: str) -> bool:
         """No open orders, and nobody who would see the prints inside a candle."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
 from typing import Final
 
+from simex.strip import Strip
 from simex.venue import Candle
 
 MINUTE_MS: Final = 60_000
@@ -25,7 +26,7 @@ _FIXED_MS: Final = {
 INTERVALS: Final = frozenset((*_FIXED_MS, "1M"))
 # The epoch was a Thursday; weeks open on Monday.
 _MONDAY_MS: Final = 4 * DAY_MS
-PIECES_KEPT: Final = 100_000
+KEPT_MS: Final = 100_000 * MINUTE_MS
 _NEVER_MS: Final = 1 << 62
 _QUARTER: Final = Decimal("0.25")
 _EIGHT_DECIMALS: Final = Decimal("0.00000001")
@@ -80,14 +81,37 @@ class Bar:
         self.last_id = last_id
 
 
-class Series:
-    """The candles of one symbol."""
+class Run:
+    """Base candles in a row of which nobody saw the inside; their bars are built when somebody asks for them."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_end", "_first_id", "_start", "_strip", "end_ms", "open_ms")
+
+    def __init__(self, strip: Strip, start: int, end: int, first_id: int) -> None:
+        self.open_ms = strip.open_ms[start]
+        self.end_ms = strip.end_ms(end - 1)
+        self._strip = strip
+        self._start = start
+        self._end = end
+        self._first_id = first_id
+
+    def bars(self, start_ms: int, end_ms: int) -> Iterator[Bar]:
+        """Those that open in [start, end)."""
+        for at in range(self._strip.first_from(start_ms, self._start), self._end):
+            candle = self._strip.candle(at)
+            if candle.open_ms >= end_ms:
+                return
+            yield _from_candle(candle, self._first_id + TICKS_PER_CANDLE * (at - self._start))
+
+
+class Series:
+    """The candles of one symbol; of what was printed, the last `kept_ms` at least are kept."""
+
+    def __init__(self, kept_ms: int = KEPT_MS) -> None:
         self.trade_id = 0
         self._history: list[Candle] = []
         self._history_first_id = 1
-        self._pieces: list[Bar] = []
+        self._kept_ms = kept_ms
+        self._pieces: list[Bar | Run] = []
         self._running: dict[str, Bar | None] = {}
         self.next_close_ms = _NEVER_MS
         self._at_ms = -1
@@ -110,7 +134,7 @@ class Series:
         self._at_ms = at_ms
         quote = price * volume
         piece = self._pieces[-1] if self._pieces else None
-        if piece is not None and at_ms < piece.end_ms:
+        if isinstance(piece, Bar) and at_ms < piece.end_ms:
             piece.add(price, price, price, volume, quote, 1, self.trade_id)
         else:
             self._begin_piece(price, volume, quote, at_ms)
@@ -125,12 +149,13 @@ class Series:
         if self._at_ms > candle.open_ms:
             raise ValueError("a candle can only be finished right after its opening print")
         if self._at_ms < candle.open_ms:
-            self.print(candle.open, (candle.volume * _QUARTER).quantize(_EIGHT_DECIMALS), candle.open_ms)
+            self.print(candle.open, (candle.volume * _QUARTER).quantize(_EIGHT_DECIMALS, ROUND_DOWN), candle.open_ms)
         opened = self._volume_at_ms
         rest = candle.volume - opened
         quote = opened * (candle.high + candle.low) + (rest - opened - opened) * candle.close
         self.trade_id += TICKS_PER_CANDLE - 1
         piece = self._pieces[-1]
+        assert isinstance(piece, Bar), "the opening print is in a bar"
         piece.add(candle.high, candle.low, candle.close, rest, quote, TICKS_PER_CANDLE - 1, self.trade_id)
         piece.end_ms = max(piece.end_ms, candle.end_ms)
         self._at_ms = candle.end_ms - 1
@@ -139,6 +164,16 @@ class Series:
             self._extend_running(
                 candle.high, candle.high, candle.low, candle.close, rest, quote, TICKS_PER_CANDLE - 1, candle.open_ms
             )
+
+    def skip(self, strip: Strip, start: int, end: int) -> None:
+        """Whole candles of a strip in one go; none of them ends a running candle, and none has begun."""
+        self._keep(Run(strip, start, end, self.trade_id + 1))
+        trades = TICKS_PER_CANDLE * (end - start)
+        self.trade_id += trades
+        self._at_ms = strip.end_ms(end - 1) - 1
+        self._volume_at_ms = Decimal(0)
+        if self._running:
+            self._extend_running(*strip.total(start, end), trades, strip.open_ms[start])
 
     def watch(self, interval: str, now_ms: int) -> None:
         """Keep a running candle of this interval, starting with what is known of the present one."""
@@ -209,12 +244,13 @@ class Series:
         return self._pieces[0].open_ms if self._pieces else 0
 
     def _begin_piece(self, price: Decimal, volume: Decimal, quote: Decimal, at_ms: int) -> None:
-        if len(self._pieces) >= 2 * PIECES_KEPT:
-            del self._pieces[:PIECES_KEPT]
         open_ms = at_ms - at_ms % MINUTE_MS
-        self._pieces.append(
-            Bar(open_ms, open_ms + MINUTE_MS, price, price, price, price, volume, quote, 1, self.trade_id)
-        )
+        self._keep(Bar(open_ms, open_ms + MINUTE_MS, price, price, price, price, volume, quote, 1, self.trade_id))
+
+    def _keep(self, piece: Bar | Run) -> None:
+        self._pieces.append(piece)
+        if piece.open_ms - self._pieces[0].open_ms > 2 * self._kept_ms:
+            del self._pieces[: bisect_left(self._pieces, piece.open_ms - self._kept_ms, key=_open_ms)]
 
     def _extend_running(
         self, open_: Decimal, high: Decimal, low: Decimal, close: Decimal, volume: Decimal, quote: Decimal,
@@ -240,7 +276,11 @@ class Series:
             yield _from_candle(self._history[at], self._history_first_id + TICKS_PER_CANDLE * at)
         low = bisect_left(self._pieces, start_ms, key=_open_ms)
         high = bisect_left(self._pieces, end_ms, key=_open_ms)
-        yield from self._pieces[low:high]
+        for piece in self._pieces[max(0, low - 1) : high]:  # a run may begin earlier
+            if isinstance(piece, Run):
+                yield from piece.bars(start_ms, end_ms)
+            elif piece.open_ms >= start_ms:
+                yield piece
 
 
 def _as_interval(piece: Bar, interval: str) -> Bar:
@@ -253,7 +293,7 @@ def _as_interval(piece: Bar, interval: str) -> Bar:
 
 def _from_candle(candle: Candle, first_id: int) -> Bar:
     """A candle as the four prints that the tape would have made of it."""
-    quarter = (candle.volume * _QUARTER).quantize(_EIGHT_DECIMALS)
+    quarter = (candle.volume * _QUARTER).quantize(_EIGHT_DECIMALS, ROUND_DOWN)
     quote = quarter * (candle.open + candle.high + candle.low) + (candle.volume - 3 * quarter) * candle.close
     return Bar(
         candle.open_ms, candle.end_ms, candle.open, candle.high, candle.low, candle.close,
@@ -261,8 +301,8 @@ def _from_candle(candle: Candle, first_id: int) -> Bar:
     )  # fmt: skip
 
 
-def _open_ms(bar: Bar) -> int:
-    return bar.open_ms
+def _open_ms(piece: Bar | Run) -> int:
+    return piece.open_ms
 
 
 def _candle_open_ms(candle: Candle) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Literal, Protocol
 
+from simex.strip import Spool, Strip, spool_of
 from simex.venue import DEFAULT_INSTRUMENTS, Candle, InstrumentSpec
 
 MINUTE_MS = 60_000
@@ -30,6 +31,8 @@ class PrintTaker(Protocol):
 
     def finish_candle(self, symbol: str, candle: Candle) -> None: ...
 
+    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int: ...
+
     def is_idle(self, symbol: str) -> bool: ...
 
     def stop_side(self, symbol: str) -> int: ...
@@ -45,8 +48,11 @@ class Market(Protocol):
     def next_ms(self) -> int | None:
         """When the next event is due (UTC ms); None when there is no more."""
 
-    def advance(self, exchange: PrintTaker) -> None:
-        """Perform every event due at `next_ms()`."""
+    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
+        """Perform every event due at `next_ms()`.
+
+        Nothing but the market happens before `before_ms`: what nobody would notice may be performed up to there, too.
+        """
 
 
 # -- replay ----------------------------------------------------------------------------------------------------------
@@ -56,44 +62,47 @@ class CandleTape:
     """Replay of candles of several symbols under one clock, four ticks a candle.
 
     A candle [t, t+I) prints its open at t, one extreme at t+I//4, the other at t+I//2 and its close at t+I-1.
-    With `always_tick` false, a symbol nobody watches or trades is finished in one go at t+I//4.
+    With `always_tick` false, a symbol nobody watches or trades is finished in one go at t+I//4, and with it as many
+    candles after it as nobody would notice.
     """
 
     def __init__(
         self,
-        candles: Mapping[str, Sequence[Candle]],
+        candles: Mapping[str, Sequence[Candle] | Spool],
         *,
         path: Path = "worst",
         always_tick: bool,
         volume_share: Decimal = DEFAULT_VOLUME_SHARE,
     ) -> None:
-        self._reels = [_Reel(symbol, series) for symbol, series in candles.items() if series]
+        given = {symbol: each for symbol, each in candles.items() if each}
+        spools = {symbol: each if isinstance(each, Spool) else spool_of(each) for symbol, each in given.items()}
+        self._reels = [_Reel(symbol, spool.strips) for symbol, spool in spools.items()]
         self._path = path
         self._always_tick = always_tick
         self._volume_share = volume_share
         self.start_ms = min((reel.due_ms for reel in self._reels), default=0)
-        self.end_ms = max((reel.end_ms for reel in self._reels), default=0)
+        self.end_ms = max((spool.end_ms for spool in spools.values()), default=0)
         self._next_ms = self._soonest_ms()
 
     def next_ms(self) -> int | None:
         return self._next_ms
 
-    def advance(self, exchange: PrintTaker) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
         at_ms = self._next_ms
         if at_ms is None:
             raise RuntimeError("the tape has ended")
         for reel in self._reels:
             if reel.due_ms == at_ms:
-                self._play(reel, exchange, at_ms)
+                self._play(reel, exchange, at_ms, before_ms)
         self._next_ms = self._soonest_ms()
 
-    def _play(self, reel: _Reel, exchange: PrintTaker, at_ms: int) -> None:
+    def _play(self, reel: _Reel, exchange: PrintTaker, at_ms: int, before_ms: int) -> None:
         candle = reel.candle
         stage = reel.stage
         if stage == 1:
             if not self._always_tick and exchange.is_idle(reel.symbol):
                 exchange.finish_candle(reel.symbol, candle)
-                reel.next_candle()
+                reel.skip(exchange, before_ms)
                 return
             reel.low_first = self._is_low_first(candle, exchange.stop_side(reel.symbol))
         volume = reel.last_volume if stage == 3 else reel.quarter_volume
@@ -113,8 +122,9 @@ class _Reel:
     """The position of the tape in one symbol's candles."""
 
     __slots__ = (
-        "_candles",
-        "_index",
+        "_at",
+        "_strip",
+        "_strips",
         "candle",
         "due_ms",
         "is_over",
@@ -125,25 +135,33 @@ class _Reel:
         "symbol",
     )
 
-    def __init__(self, symbol: str, candles: Sequence[Candle]) -> None:
+    def __init__(self, symbol: str, strips: Iterator[Strip]) -> None:
+        """There is at least one candle."""
         self.symbol = symbol
         self.low_first = False
         self.is_over = False
-        self._candles = candles
-        self._index = -1
-        self.next_candle()
-
-    @property
-    def end_ms(self) -> int:
-        return self._candles[-1].end_ms
+        self._strips = strips
+        self._strip = next(strips)
+        self._go_to(0)
 
     def next_candle(self) -> None:
-        self._index += 1
-        if self._index == len(self._candles):
-            self.is_over = True
-            self.due_ms = -1
-            return
-        self.candle = candle = self._candles[self._index]
+        self._go_to(self._at + 1)
+
+    def skip(self, exchange: PrintTaker, before_ms: int) -> None:
+        """Leave the present candle, which was finished, and those after it that the exchange takes in one go."""
+        at = self._at + 1
+        self._go_to(exchange.skip_candles(self.symbol, self._strip, at, before_ms) if at < len(self._strip) else at)
+
+    def _go_to(self, at: int) -> None:
+        if at == len(self._strip):
+            strip = next(self._strips, None)
+            if strip is None:
+                self.is_over = True
+                self.due_ms = -1
+                return
+            self._strip, at = strip, 0
+        self._at = at
+        self.candle = candle = self._strip.candle(at)
         self.stage = 0
         self.due_ms = candle.open_ms
         self.quarter_volume = (candle.volume / 4).quantize(VOLUME_STEP, ROUND_DOWN)
@@ -252,7 +270,7 @@ class GeneratedMarket:
     def next_ms(self) -> int | None:
         return self._next_ms
 
-    def advance(self, exchange: PrintTaker) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
         at_ms = self._next_ms
         step = (at_ms % MINUTE_MS) // self._print_every_ms
         for lane in self._minute:

@@ -32,6 +32,7 @@ from simex.faults import (
     unknown_outcome_body,
 )
 from simex.market import Market
+from simex.strip import Strip
 from simex.venue import Candle, HttpRequest, HttpResponse
 
 HOST = "127.0.0.1"
@@ -70,6 +71,8 @@ class Venue(Protocol):
     def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None: ...
 
     def finish_candle(self, symbol: str, candle: Candle) -> None: ...
+
+    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int: ...
 
     def is_idle(self, symbol: str) -> bool: ...
 

@@ -100,7 +100,7 @@ def test_both_sides_find_the_same_tick_in_a_file_whose_closes_lie_on_a_coarser_g
     file = tmp_path / "SOLUSDT-1m.csv"
     file.write_text("open_time,open,high,low,close,volume\n1748359860000,146.315,146.40,146.30,146.35,1000\n")
     (replayed,) = load_tape([str(file)]).instruments
-    machine, _ = candle_exchange({"SOLUSDT": tape_of(load_candles(str(file))).rows()}, COSTS)
+    machine, _ = candle_exchange([tape_of(load_candles(str(file)))], COSTS)
     info = json.loads(machine.rest(HttpRequest("GET", "/api/v3/exchangeInfo", {}, b""), 1_748_359_860_000).body)
     (tick,) = [f["tickSize"] for f in info["symbols"][0]["filters"] if f["filterType"] == "PRICE_FILTER"]
     assert Decimal(tick) == replayed.tick_size == Decimal("0.001")

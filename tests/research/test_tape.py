@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simex.market import GeneratedMarket
 from surefoot.config import load
 from surefoot.core.model import INTERVAL_MS, Candle
 from surefoot.research.backtest import run_backtest
 from surefoot.research.data import COLUMN_NAMES, CandleFile, DataError, load_candles
-from surefoot.research.tape import TapeColumns, resample_tape, tape_of
+from surefoot.research.tape import TapeColumns, counted, resample_tape, tape_of
 from surefoot.signals.window import Columns, Resampler, resample
 
 MINUTE_MS, QUARTER_MS = INTERVAL_MS["1m"], INTERVAL_MS["15m"]
@@ -133,8 +135,8 @@ def test_signals_see_the_same_candles_whatever_was_replaced(
     lengths = set(made.columns.length_ms.tolist())
     assert lengths == {MINUTE_MS, QUARTER_MS}
     signals, seen = resample_tape(made.columns, "15m")
-    for ours, given in zip(signals[:5], quarters["BTCUSDT"][:5], strict=True):
-        assert np.array_equal(ours, given)
+    for ours, told in zip(signals[:5], quarters["BTCUSDT"][:5], strict=True):
+        assert np.array_equal(ours, told)
     assert np.allclose(signals.volume, quarters["BTCUSDT"].volume, rtol=1e-12)
     ends = made.columns.open_ms + made.columns.length_ms
     assert np.array_equal(seen, np.searchsorted(signals.open_ms + QUARTER_MS, ends, side="right"))
@@ -234,3 +236,17 @@ def test_real_quarters_and_real_minutes_of_one_market_agree(shared_data: Path) -
     made = tape_of(quarters, coarse)
     assert made.disagreeing_ms == ()
     assert made.replaced == len(quarters)
+
+
+@given(st.lists(st.decimals(0, 10**9, places=8) | st.integers(0, 10**12) | st.floats(1e-12, 1e12), min_size=1))
+def test_counted_floats_are_what_their_shortest_texts_say(numbers: list[Decimal | int | float]) -> None:
+    column = [float(number) for number in numbers]
+    decimals, (steps,) = counted(np.array([column]))
+    assert [Decimal(step).scaleb(-decimals) for step in steps] == [Decimal(repr(number)) for number in column]
+
+
+@pytest.mark.parametrize(
+    ("texts", "decimals"), [(("1", "250"), 0), (("95000.1", "7"), 1), (("0.00000001",), 8), (("0.1", "123.25"), 2)]
+)
+def test_numbers_are_counted_in_the_coarsest_step_that_they_lie_on(texts: tuple[str, ...], decimals: int) -> None:
+    assert counted(np.array([[float(text) for text in texts]]))[0] == decimals

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simex.klines import INTERVALS, interval_bounds
+from simex.strip import spool_of
 from simex.venue import Candle
 from tests.simex.wire import START_MS, Floor, accepted, floor, public
 
@@ -73,7 +74,7 @@ def test_rest_and_stream_candles_equal_the_brute_force_sum(gaps: list[Print], in
 
 def ticked(candle: Candle) -> list[Print]:
     """The four prints of a candle as the tape makes them."""
-    quarter = (candle.volume * QUARTER).quantize(Decimal("0.00000001"))
+    quarter = (candle.volume * QUARTER).quantize(Decimal("0.00000001"), ROUND_DOWN)
     length_ms = candle.interval_ms
     return [
         (candle.open_ms, candle.open, quarter),
@@ -97,25 +98,32 @@ def candles(count: int, interval_ms: int, start_ms: int) -> list[Candle]:
 
 
 @pytest.mark.parametrize("base_ms", [MINUTE_MS, 5 * MINUTE_MS, 60 * MINUTE_MS])
-def test_history_finished_candles_and_single_prints_give_the_same_klines(base_ms: int) -> None:
+def test_history_finished_and_skipped_candles_and_single_prints_give_the_same_klines(base_ms: int) -> None:
     start_ms = START_MS - START_MS % (24 * 60 * MINUTE_MS)
     tape = candles(60, base_ms, start_ms)
-    one_by_one, in_one_go, as_history = (floor(forming_klines=False) for _ in range(3))
-    streams = [at.open("/ws/btcusdt@kline_1h/btcusdt@kline_4h") for at in (one_by_one, in_one_go)]
+    one_by_one, in_one_go, skipped, as_history = (floor(forming_klines=False) for _ in range(4))
+    streams = [at.open("/ws/btcusdt@kline_1h/btcusdt@kline_4h") for at in (one_by_one, in_one_go, skipped)]
     for candle in tape:
         for at_ms, price, volume in ticked(candle):
             one_by_one.exchange.tick("BTCUSDT", price, volume, Decimal(0), at_ms)
         opening = ticked(candle)[0]
         in_one_go.exchange.tick("BTCUSDT", opening[1], opening[2], Decimal(0), opening[0])
         in_one_go.exchange.finish_candle("BTCUSDT", candle)
+    strip, at_candle = next(spool_of(tape).strips), 0
+    while at_candle < len(tape):
+        first = tape[at_candle]
+        skipped.exchange.tick("BTCUSDT", first.open, ticked(first)[0][2], Decimal(0), first.open_ms)
+        skipped.exchange.finish_candle("BTCUSDT", first)
+        at_candle = skipped.exchange.skip_candles("BTCUSDT", strip, at_candle + 1, tape[-1].end_ms)
     as_history.exchange.load_history("BTCUSDT", tape)
-    for at in (one_by_one, in_one_go, as_history):
+    for at in (one_by_one, in_one_go, skipped, as_history):
         at.now_ms = tape[-1].end_ms - 1
         at.exchange.roll(tape[-1].end_ms)
     for interval in ("1h", "4h", "1d"):
         assert rows_of(one_by_one, interval) == rows_of(in_one_go, interval) == rows_of(as_history, interval)
-    told = [at.heard(link) for at, link in zip((one_by_one, in_one_go), streams, strict=True)]
-    assert told[0] == told[1] != []
+        assert rows_of(skipped, interval) == rows_of(one_by_one, interval)
+    told = [at.heard(link) for at, link in zip((one_by_one, in_one_go, skipped), streams, strict=True)]
+    assert told[0] == told[1] == told[2] != []
     assert in_one_go.exchange.last_price("BTCUSDT") == tape[-1].close
 
 
@@ -128,6 +136,31 @@ def test_candle_can_be_finished_without_its_opening_print_but_not_after_later_on
     at.exchange.tick("BTCUSDT", second.open, Decimal(1), Decimal(1), second.open_ms + 1)
     with pytest.raises(ValueError):
         at.exchange.finish_candle("BTCUSDT", second)
+
+
+def test_candles_are_skipped_up_to_a_time_and_to_the_end_of_a_kline_that_somebody_hears() -> None:
+    at = floor(forming_klines=False)
+    at.open("/ws/btcusdt@kline_15m")
+    start_ms = START_MS - START_MS % (15 * MINUTE_MS)
+    tape = candles(40, MINUTE_MS, start_ms)
+    strip = next(spool_of(tape).strips)
+    at.exchange.finish_candle("BTCUSDT", tape[0])
+    quarter_of_the_sixth_ms = tape[5].open_ms + MINUTE_MS // 4
+    assert at.exchange.skip_candles("BTCUSDT", strip, 1, quarter_of_the_sixth_ms) == 5
+    assert at.exchange.skip_candles("BTCUSDT", strip, 5, quarter_of_the_sixth_ms + 1) == 6
+    assert at.exchange.last_price("BTCUSDT") == tape[5].close
+    assert at.exchange.skip_candles("BTCUSDT", strip, 6, tape[-1].end_ms) == 15
+    assert at.exchange.skip_candles("BTCUSDT", strip, 15, tape[-1].end_ms) == 15
+    at.now_ms = tape[14].end_ms - 1
+    assert rows_of(at, "1m") == brute_force([each for candle in tape[:15] for each in ticked(candle)], "1m")
+
+
+def test_a_watched_symbol_is_not_skipped() -> None:
+    at = floor(forming_klines=False)
+    at.open("/ws/btcusdt@bookTicker")
+    strip = next(spool_of(candles(3, MINUTE_MS, START_MS)).strips)
+    with pytest.raises(ValueError, match="not idle"):
+        at.exchange.skip_candles("BTCUSDT", strip, 0, START_MS + 3 * MINUTE_MS)
 
 
 def test_history_must_be_in_order_and_before_the_first_print() -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from simex.market import CandleTape
+from simex.strip import Strip
 from simex.venue import Candle
 
 INTERVAL_MS = 900_000
@@ -38,6 +39,9 @@ class Recorder:
 
     def finish_candle(self, symbol: str, candle: Candle) -> None:
         self.finished.append((symbol, candle.open_ms))
+
+    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
+        return start
 
     def is_idle(self, symbol: str) -> bool:
         return symbol in self.idle
@@ -140,3 +144,21 @@ def test_the_tape_says_when_it_has_ended() -> None:
     assert tape.next_ms() is None
     with pytest.raises(RuntimeError, match="ended"):
         tape.advance(Recorder())
+
+
+def test_what_the_exchange_skips_is_not_played_again() -> None:
+    @dataclass
+    class Skipper(Recorder):
+        before: list[int] = field(default_factory=list)
+
+        def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
+            self.before.append(before_ms)
+            return start + 2
+
+    tape = CandleTape({"BTCUSDT": [candle(at, "100 110 95 105") for at in range(6)]}, always_tick=False)
+    exchange = Skipper(idle={"BTCUSDT"})
+    while tape.next_ms() is not None:
+        tape.advance(exchange, T0_MS + 1)
+    assert exchange.finished == [("BTCUSDT", T0_MS), ("BTCUSDT", T0_MS + 3 * INTERVAL_MS)]
+    assert [at - T0_MS for at, _, _ in exchange.ticks] == [0, 3 * INTERVAL_MS]
+    assert exchange.before == [T0_MS + 1] * 2

@@ -11,6 +11,7 @@ from itertools import combinations, pairwise
 import pytest
 
 from simex.market import MINUTE_MS, GeneratedMarket
+from simex.strip import Strip
 from simex.venue import DEFAULT_INSTRUMENTS, Candle
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
@@ -29,6 +30,9 @@ class Prints:
         self.rows.append((now_ms, symbol, price, volume, liquidity))
 
     def finish_candle(self, symbol: str, candle: Candle) -> None:
+        raise AssertionError("a generated market prints every tick")
+
+    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
         raise AssertionError("a generated market prints every tick")
 
     def is_idle(self, symbol: str) -> bool:

@@ -162,7 +162,7 @@ def _run(
 ) -> tuple[Engine, list[tuple[int, float]]]:
     engine = build_engine(settings)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
-    exchange, tape = candle_exchange({tape.symbol: tape.rows() for tape in tapes}, _costs(settings))
+    exchange, tape = candle_exchange(tapes, _costs(settings))
     driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, notes.take)
     start_ms, end_ms = tape.start_ms, tape.end_ms
     digest = settings_digest(settings)

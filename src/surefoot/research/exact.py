@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
+import numpy as np
+
 from simex.exchange import Exchange
 from simex.market import CandleTape, Market
-from simex.venue import AccountSpec, FillModel, instrument_for
-from simex.venue import Candle as TapeCandle
+from simex.strip import VOLUME_DECIMALS_MIN, Spool, Strip
+from simex.venue import AccountSpec, FillModel, InstrumentSpec, instrument_for
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse as VenueResponse
 from surefoot.binance.dialogue import (
@@ -37,9 +39,11 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Command, Event, PriceMarked, RunStarted, Woke
-from surefoot.research.tape import Row
+from surefoot.core.model import MS_PER_DAY
+from surefoot.research.tape import Tape, TapeColumns, counted
 
 NEVER_MS = 1 << 62
+KEPT_MS = 7 * MS_PER_DAY  # the bot reads candles only at its start, when there are none yet
 BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
 DEMO_KEYS = Keys("surefoot-backtest-key", "surefoot-backtest-secret")
 
@@ -104,6 +108,7 @@ class VirtualTime:
     _names: dict[int, str] = field(default_factory=dict)
     _last_link: int = 0
     _wake_ms: int = NEVER_MS
+    _until_ms: int = 0
 
     def begin(self, started: RunStarted, extra_symbols: Sequence[str] = ()) -> None:
         """Start the run at its own time."""
@@ -115,6 +120,7 @@ class VirtualTime:
     def run(self, until_ms: int) -> None:
         """Go on to a time. Deadlines are met exactly; at the same millisecond messages come before the market, and the
         market before deadlines."""
+        self._until_ms = until_ms
         while True:
             arrival_ms = self._heap[0][0] if self._heap else NEVER_MS
             market_ms = self._market_ms()
@@ -134,6 +140,7 @@ class VirtualTime:
         for symbol in symbols:
             price = self.exchange.last_price(symbol)
             if price is not None:
+                price = Decimal(repr(float(price)))  # written as in a candle file: a last equity has these digits, too
                 self._react(PriceMarked(self.now_ms, symbol, price, price, self.now_ms))
 
     def deliver_requests_on_their_way(self) -> None:
@@ -153,7 +160,7 @@ class VirtualTime:
             self._deliver(heapq.heappop(self._heap)[2])
         elif market_ms == now_ms:
             assert self.tape is not None
-            self.tape.advance(self.exchange)
+            self.tape.advance(self.exchange, min(arrival_ms, self._wake_ms + 1, self._until_ms + 1))
             self.take_frames()
         else:
             self._receive(Wake())
@@ -271,18 +278,36 @@ class Costs:
     path: Literal["worst", "best"]
 
 
-def candle_exchange(
-    rows: Mapping[str, Iterable[Row]], costs: Costs, keys: Keys = DEMO_KEYS
-) -> tuple[Exchange, CandleTape]:
+def candle_exchange(tapes: Iterable[Tape], costs: Costs, keys: Keys = DEMO_KEYS) -> tuple[Exchange, CandleTape]:
     """An exchange in memory that will live through these candles, and the tape that makes it."""
-    candles = {symbol: [TapeCandle(*row) for row in series] for symbol, series in rows.items()}
-    instruments = [instrument_for(symbol, _prices(series)) for symbol, series in candles.items()]
+    known = list(tapes)
+    instruments = [_instrument(tape) for tape in known]
     account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
-    exchange = Exchange(instruments, [account], model=model, forming_klines=False)
-    return exchange, CandleTape(candles, path=costs.path, always_tick=False, volume_share=costs.volume_share)
+    exchange = Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS)
+    spools = {tape.symbol: Spool(map(_strip, tape.blocks()), tape.end_ms) for tape in known}
+    return exchange, CandleTape(spools, path=costs.path, always_tick=False, volume_share=costs.volume_share)
 
 
-def _prices(series: Iterable[TapeCandle]) -> list[Decimal]:
-    """All four of each candle: any of them may need a finer tick than the others do, and a replay looks at all."""
-    return [price for candle in series for price in (candle.open, candle.high, candle.low, candle.close)]
+def _instrument(tape: Tape) -> InstrumentSpec:
+    """All four prices of each candle count: any of them may need a finer tick than the others do."""
+    decimals = max(counted(np.vstack(block[2:6]))[0] for block in tape.blocks())
+    first = Decimal(repr(tape.columns.open.item(0)))
+    return instrument_for(tape.symbol, [first, Decimal(1).scaleb(-decimals)])  # a step stands for what lies on it
+
+
+def _strip(block: TapeColumns) -> Strip:
+    price_decimals, (opens, highs, lows, closes) = counted(np.vstack(block[2:6]))
+    volume_decimals, (volumes,) = counted(block.volume[np.newaxis])
+    finer = 10 ** max(0, VOLUME_DECIMALS_MIN - volume_decimals)
+    return Strip(
+        price_decimals,
+        max(volume_decimals, VOLUME_DECIMALS_MIN),
+        block.open_ms.tolist(),
+        block.length_ms.tolist(),
+        opens,
+        highs,
+        lows,
+        closes,
+        [volume * finer for volume in volumes],
+    )

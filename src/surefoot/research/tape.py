@@ -21,6 +21,7 @@ from surefoot.signals.window import Columns, FloatArray, IntArray, resample_mixe
 
 Row = tuple[int, int, Decimal, Decimal, Decimal, Decimal, Decimal]
 DECIMALS_MAX = 10
+COUNTED_MAX = 1e15
 # Prices lie on the tick grid, so that two of them are a whole number of ticks apart; half a tick is for the floats.
 AGREES_WITHIN_TICKS = 1.5
 
@@ -57,11 +58,21 @@ class Tape:
     def __len__(self) -> int:
         return int(self.columns.open_ms.size)
 
+    @property
+    def end_ms(self) -> int:
+        return int(self.columns.open_ms[-1] + self.columns.length_ms[-1])
+
+    def blocks(self) -> Iterator[TapeColumns]:
+        """The columns in pieces of at most `ROWS_AT_A_TIME` candles, oldest first."""
+        open_ms, length_ms, *values = self.columns
+        for start in range(0, len(self), ROWS_AT_A_TIME):
+            span = slice(start, start + ROWS_AT_A_TIME)
+            yield TapeColumns(open_ms[span], length_ms[span], *(column[span] for column in values))
+
     def rows(self) -> Iterator[Row]:
         """(open_ms, length_ms, open, high, low, close, volume) of each candle, oldest first; in bounded memory."""
-        for start in range(0, len(self), ROWS_AT_A_TIME):
-            block = (column[start : start + ROWS_AT_A_TIME].tolist() for column in self.columns)
-            open_ms, length_ms, *values = block
+        for block in self.blocks():
+            open_ms, length_ms, *values = (column.tolist() for column in block)
             yield from zip(open_ms, length_ms, *(map(Decimal, map(repr, column)) for column in values), strict=True)
 
 
@@ -87,6 +98,23 @@ def tape_of(base: CandleFile, detail: CandleFile | None = None) -> Tape:
     columns = TapeColumns(*(np.ascontiguousarray(column[order]) for column in joined))
     disagreeing_ms = tuple(base.columns.open_ms[doubted].tolist())
     return Tape(base.symbol, columns, len(base), int(replaced.size), disagreeing_ms)
+
+
+def counted(numbers: FloatArray) -> tuple[int, list[list[int]]]:
+    """A table of floats in steps of 10^-decimals, the coarsest that its shortest texts all lie on, row by row.
+
+    A whole number of up to 15 digits over a power of ten is the float nearest to it, so the check tells the text.
+    """
+    for decimals in range(DECIMALS_MAX + 1):
+        steps = np.rint(numbers * 10.0**decimals)
+        if steps.max() >= COUNTED_MAX:
+            break
+        if np.array_equal(steps / 10.0**decimals, numbers):
+            whole: list[list[int]] = steps.astype(np.int64).tolist()
+            return decimals, whole
+    exact = [[Decimal(repr(number)) for number in row] for row in numbers.tolist()]
+    finest = max(max(0, -int(number.as_tuple().exponent)) for row in exact for number in row)
+    return finest, [[int(number.scaleb(finest)) for number in row] for row in exact]
 
 
 def resample_tape(columns: TapeColumns, interval: str) -> tuple[Columns, IntArray]:
