@@ -23,7 +23,7 @@ from surefoot.store.journal import Journal
 from tests.views import NOON_MS, rich_view
 
 SOURCE = Path(__file__).parents[1] / "src"
-COMMANDS = ("run", "trade", "backtest", "status", "journal", "config show")
+COMMANDS = ("run", "trade", "backtest", "status", "journal", "config show", "export")
 PATIENCE_S = 30
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.export import export
 from surefoot.commands.options import (
     EXIT_DATA,
     EXIT_FAILED,
@@ -62,6 +63,7 @@ examples:
   surefoot backtest --candles data/*.parquet --strategy rsi --report report.html
   surefoot status
   surefoot journal --kind OrderFilled --follow
+  surefoot export --out books
 
 \b
 exit codes:
@@ -368,6 +370,9 @@ def journal(
     return EXIT_OK
 
 
+app.command()(export)
+
+
 # -- what commands are told -------------------------------------------------------------------------------------------
 
 
@@ -581,7 +586,11 @@ def _usage_text(error: typer.TyperException) -> str:
 
 
 def _command_of(words: Sequence[str]) -> str:
-    names = [word for word in words[:2] if word in {"run", "trade", "backtest", "status", "config", "show", "journal"}]
+    names = [
+        word
+        for word in words[:2]
+        if word in {"run", "trade", "backtest", "status", "config", "show", "journal", "export"}
+    ]
     return "".join(f"{name} " for name in names)
 
 

@@ -51,10 +51,14 @@ class _Notes:
     orders: int = 0
     fills: int = 0
     fees_in_quote: Decimal = ZERO
+    _booked: set[tuple[str, int]] = field(default_factory=set)
 
     def take(self, message: Event | Command) -> None:
         if self.listener is not None:
             self.listener(message)
+        if isinstance(message, OrderFilled) and self._is_repeated(message):
+            self.digest.feed(message)
+            return
         self.traces.take(message)
         match message:
             case RecordDecision(outcome=outcome):
@@ -73,6 +77,13 @@ class _Notes:
             case _:
                 return
         self.digest.feed(message)
+
+    def _is_repeated(self, event: OrderFilled) -> bool:
+        """An answer and the account stream both tell a fill: it is booked, and costs its fee, once."""
+        key = event.fill.symbol, event.fill.trade_id
+        repeated = key in self._booked
+        self._booked.add(key)
+        return repeated
 
 
 def run_backtest(
