@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 PARENT_LOOK_S = 0.5
 FOLLOW_EVERY_S = 0.5
+BACKTEST_SEED = 1  # of what is drawn from a finished backtest: the same result has the same figures
 JOURNAL_LINES = 100
 STATUS_LINES_MAX = 40
 
@@ -265,6 +266,11 @@ def backtest(
     wants_band = report is not None if band is None else band
     with Progress("candles") as progress:
         result = run_with_band(settings, run, progress.show) if wants_band else run(settings, progress.show)
+    if report is not None or as_json:
+        from surefoot.research.statistics import alternatives
+
+        earned = [float(trip["pnl"]) for trip in result["round_trips"]]
+        result["monte_carlo"] = alternatives(earned, float(result["initial_equity"]), BACKTEST_SEED)
     if report is not None:
         from surefoot.research.data import load_candles
         from surefoot.research.report import write_report

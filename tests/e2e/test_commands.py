@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -287,11 +288,24 @@ def test_a_journal_in_use_is_said_in_one_line_with_its_holder(tmp_path: Path) ->
 def test_backtest_tells_the_same_twice_and_writes_its_report(tmp_path: Path, candles: Path) -> None:
     words = ("backtest", "--candles", str(candles), "--strategy", "rsi", "--json", *EAGER)
     one = json.loads(surefoot(*words, "--report", "out.html", cwd=tmp_path, PYTHONHASHSEED="1").stdout)
-    two = json.loads(surefoot(*words, cwd=tmp_path, PYTHONHASHSEED="2").stdout)
+    two = json.loads(surefoot(*words, "--band", cwd=tmp_path, PYTHONHASHSEED="2").stdout)
     assert one["candles"] == CANDLES
     assert one["digest"] == two["digest"]
     assert one["round_trips"] == two["round_trips"] != []
-    assert one["digest"] in (tmp_path / "out.html").read_text()
+    assert one["band"] == two["band"]
+    assert one["monte_carlo"] == two["monte_carlo"]
+    page = (tmp_path / "out.html").read_text()
+    assert one["digest"] in page
+    assert re.findall(r"<p class=\"note\">not measured", page) == []
+    assert len(page) < 5_000_000
+
+
+@pytest.mark.spec("BT-3")
+def test_a_backtest_runs_once_without_a_report_or_where_no_band_is_wanted(tmp_path: Path, candles: Path) -> None:
+    words = ("backtest", "--candles", str(candles), "--json", *EAGER)
+    assert "band" not in json.loads(surefoot(*words, cwd=tmp_path).stdout)
+    assert "band" not in json.loads(surefoot(*words, "--report", "out.html", "--no-band", cwd=tmp_path).stdout)
+    assert "the run was not repeated on the other path" in (tmp_path / "out.html").read_text()
 
 
 def test_backtest_for_a_person_is_short(tmp_path: Path, candles: Path) -> None:

@@ -16,6 +16,10 @@ from surefoot.research.report import report_html, write_report
 from surefoot.research.report_charts import monthly_returns, round_values, thinned
 
 START_MS = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+OUTCOMES = {
+    "draws": 500, "final_equity": {"p5": 950.0, "p95": 1_200.5}, "max_drawdown_pct": {"p5": 2.5, "p95": 4.0},
+    "loss_pct": 12.5,
+}  # fmt: skip
 VOID = {"meta", "link", "br", "img", "input", "hr", "line", "polyline"}
 
 
@@ -172,7 +176,8 @@ def test_what_the_result_does_not_have_is_a_dash_and_never_zero() -> None:
     assert "0.00" not in text
     unmeasured = [
         "Equity", "Drawdown in %", "Months", "Candles", "Band: the path inside the candles", "Exits by kind",
-        "Refusals by rule", "Costs", "Trips of the breaker", "Monte Carlo", "All figures", "Round trips", "Fill model",
+        "Refusals by rule", "Costs", "Trips of the breaker",
+        "Monte Carlo: the same round trips, otherwise", "All figures", "Round trips", "Fill model",
         "Settings",
     ]  # fmt: skip
     assert [title for title in unmeasured if f"{title} not measured" not in text] == []
@@ -222,15 +227,8 @@ def test_trips_monte_carlo_and_notes_are_told_when_the_result_has_them() -> None
                 notes=["The fast loop fills at once."],
                 monte_carlo={
                     "seed": 7,
-                    "methods": [
-                        {
-                            "name": "order",
-                            "draws": 500,
-                            "final_equity": {"p5": 950, "p95": 1200.5},
-                            "max_drawdown_pct": {"p5": 2.5},
-                            "loss_pct": 12.5,
-                        }
-                    ],
+                    "order": OUTCOMES,
+                    "missed_fills": OUTCOMES | {"missed_pct": 5.0, "loss_pct": 25},
                 },
                 detail={"candles_replaced": 1_200, "share_pct": 12.5, "candles_disagreeing": 3},
             )
@@ -238,8 +236,9 @@ def test_trips_monte_carlo_and_notes_are_told_when_the_result_has_them() -> None
     ).text
     assert "2024-01-01 00:00 drawdown flatten 15.2 15" in text
     assert "To know when reading this The fast loop fills at once." in text
-    assert "order 5 % are below 95 % are below Final equity 950.00 1,200.50 Largest drawdown 2.50 % –" in text
-    assert "12.50 % of 500 draws end with a loss. Seed 7." in text
+    figures = "5 % are below 95 % are below Final equity 950.00 1,200.50 Largest drawdown 2.50 % 4.00 %"
+    assert f"In another order {figures} 12.50 % of 500 draws end with a loss." in text
+    assert f"Without some, 5 % {figures} 25.00 % of 500 draws end with a loss." in text
     assert "inside 1,200 candles (12.50 %); 3 others disagreed" in text
 
 

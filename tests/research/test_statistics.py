@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from surefoot.research.statistics import (
     Floats,
     Moments,
+    alternatives,
     deflated_sharpe,
     expected_max_sharpe,
     min_track_record,
@@ -279,3 +280,17 @@ def test_percentiles_are_in_order_and_json_can_take_them() -> None:
     assert isinstance(ends, dict)
     assert list(ends) == ["p1", "p5", "p25", "p50", "p75", "p95", "p99"]
     assert list(ends.values()) == sorted(ends.values())
+
+
+@pytest.mark.spec("BT-4")
+def test_alternatives_of_a_result_are_the_same_for_the_same_seed_and_none_without_round_trips() -> None:
+    pnl = [50.0, -40.0, 30.0, -35.0, 60.0, -20.0]
+    found = alternatives(pnl, 1_000.0, 1)
+    assert found == alternatives(pnl, 1_000.0, 1) != alternatives(pnl, 1_000.0, 2)
+    assert found is not None
+    assert found["order"]["final_equity"]["p1"] == pytest.approx(1_045.0)
+    assert found["order"]["final_equity"]["p99"] == pytest.approx(1_045.0)
+    assert found["missed_fills"]["final_equity"]["p1"] < 1_045.0 < found["missed_fills"]["final_equity"]["p99"]
+    assert found["missed_fills"]["missed_pct"] == 5
+    assert alternatives([], 1_000.0, 1) is None
+    assert alternatives([-1_000.0, 5.0], 1_000.0, 1) is None

@@ -19,8 +19,8 @@ round_trips, equity_curve, refusals, exits, fees, metrics, settings, data, diges
             "equity_curve": [[at_ms, equity], ...]}
     "costs": {"fees", "spread", "slippage", "funding"}      paid, in quote; None is not measured
     "trips": [{"at_ms", "rule", "tier", "value", "limit"}]  of the breaker
-    "monte_carlo": {"seed": number, "methods": [{"name": text, "draws": number, "final_equity": {"p5": money, ...},
-        "max_drawdown_pct": {"p5": number, ...}, "loss_pct": number}]}  `statistics.Outcomes.as_dict` with a name
+    "monte_carlo": {"order": OUTCOMES, "missed_fills": OUTCOMES and "missed_pct", "seed": number}
+        OUTCOMES: see `statistics.Outcomes.as_dict`, all made by `statistics.alternatives`
     "detail": {"candles_replaced", "share_pct", "candles_disagreeing"}  of finer candles; see `tape.told_of`
     "metrics": {...; "NAME_basis": text tells how NAME is defined}
 
@@ -36,7 +36,7 @@ from typing import Any
 from surefoot.research.metrics import drawdown_curve
 from surefoot.research.report_candles import candle_section
 from surefoot.research.report_charts import bars, curve_chart, months
-from surefoot.research.report_tables import data_section, notes_section, settings_section
+from surefoot.research.report_tables import data_section, monte_carlo_section, notes_section, settings_section
 from surefoot.research.report_words import (
     NO_VALUE,
     Markup,
@@ -129,7 +129,7 @@ def report_html(result: Result, candles: Mapping[str, Columns] | None = None) ->
         bars("Refusals by rule", "refusals", result.get("refusals")),
         _costs(result),
         _breaker(result.get("trips")),
-        _monte_carlo(result.get("monte_carlo")),
+        monte_carlo_section(result.get("monte_carlo")),
         _metrics(result.get("metrics")),
         _round_trips(result.get("round_trips")),
         _fill_model(result),
@@ -236,24 +236,6 @@ def _breaker(trips: Trips | None) -> str:
         for trip in trips
     ]
     return section("Trips of the breaker", table(["When (UTC)", "Rule", "Tier", "Value", "Limit"], rows), "breaker")
-
-
-def _monte_carlo(given: Mapping[str, Any] | None) -> str:
-    title = "Monte Carlo"
-    if not given or not given.get("methods"):
-        return unmeasured(title)
-    parts = []
-    for method in given["methods"]:
-        equity, falls = method.get("final_equity") or {}, method.get("max_drawdown_pct") or {}
-        percentiles = list(equity) or list(falls)
-        rows = [
-            ["Final equity", *(number(equity.get(key)) for key in percentiles)],
-            ["Largest drawdown", *(with_unit(falls.get(key), "%") for key in percentiles)],
-        ]
-        head = [str(method.get("name", NO_VALUE)), *(f"{key.removeprefix('p')} % are below" for key in percentiles)]
-        loss = f"{with_unit(method.get('loss_pct'), '%')} of {number(method.get('draws'), 0)} draws end with a loss."
-        parts.append(table(head, rows) + note(loss))
-    return section(title, "".join(parts) + note(f"Seed {given.get('seed', NO_VALUE)}."), "monte-carlo")
 
 
 def _metrics(metrics: Mapping[str, Any] | None) -> str:

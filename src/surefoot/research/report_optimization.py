@@ -4,9 +4,10 @@ The input is a mapping; every key may be missing, its section then says "not mea
 
     "strategy", "symbols", "interval", "period": [from_ms, to_ms], "method": "grid" | "random" | "tpe" | ..., "seed",
     "objective": text                        what a score is, with its basis
-    "trials_count": number                   all that were evaluated, also the failed ones
+    "trials_count": number                   all that were made, also those without a score
     "trials": [{"number", "params": {name: value}, "score", "return_pct", "max_drawdown_pct", "sharpe", "round_trips",
         "exact": {"return_pct", "round_trips", "agrees": bool}}]       best first; "exact" where it was confirmed
+    "unscored_count", "refused_count"        of these: too few round trips, settings that cannot be
     "plateau": {"x", "y", "x_values", "y_values", "scores": [[score | None, ...] for each y]}
     "walk_forward": {"folds": [{"train": [from_ms, to_ms], "test": [from_ms, to_ms], "params",
         "in_sample": score, "out_of_sample": score, "return_pct": of the test, after costs, "round_trips"}],
@@ -14,7 +15,9 @@ The input is a mapping; every key may be missing, its section then says "not mea
     "deflated_sharpe": {"probability": 0 to 1, "sharpe", "expected_max_sharpe", "trials", "basis": text}
     "pbo": {"probability": 0 to 1, "splits": number, "basis": text}
     "looks": number                          how often this period was looked at, all studies together
-    "verdict": text                          instead of the sentence made here
+    "verdict": text                          whether there is an edge, in plain words
+    "confirmed": [{"number", "params", "round_trips", "return_pct", "final_equity"}]    by the exact engine
+    "monte_carlo": as in a backtest
     "notes": [text], "settings", "settings_digest", "data", "digest", "seconds"    as in a backtest
 """
 
@@ -26,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.research.report_charts import Curve, curve_chart, heat_map
-from surefoot.research.report_tables import data_section, notes_section, settings_section
+from surefoot.research.report_tables import data_section, monte_carlo_section, notes_section, settings_section
 from surefoot.research.report_words import (
     NO_VALUE,
     days,
@@ -44,9 +47,7 @@ from surefoot.research.report_words import (
 Study = Mapping[str, Any]
 
 TRIALS_SHOWN_MAX = 20
-# What an edge must show: both are conventions, 95 % as for any test, and less than a coin's chance of overfitting.
-DEFLATED_SHARPE_MIN = 0.95
-PBO_MAX = 0.5
+NO_VERDICT = "Whether there is an edge was not measured."
 
 
 def write_optimization_report(path: str | Path, study: Study) -> Path:
@@ -60,46 +61,22 @@ def optimization_html(study: Study) -> str:
     """The whole page as text."""
     walked = study.get("walk_forward") or {}
     curve: Curve = [(int(at_ms), float(equity)) for at_ms, equity in walked.get("equity_curve") or ()]
+    verdict = f'<p class="verdict">{escape(study.get("verdict") or NO_VERDICT)}</p>'
     sections = (
-        f'<section><p class="verdict">{_escaped_verdict(study)}</p>\n{_headlines(study)}</section>\n',
+        f"<section>\n{verdict}\n{_headlines(study)}</section>\n",
         notes_section(study.get("notes")),
         _walk_forward(walked),
         curve_chart("Equity of all tests in a row", "equity", curve),
         heat_map("Plateau", study.get("plateau")),
         _trials(study),
         _overfitting(study),
+        monte_carlo_section(study.get("monte_carlo")),
         settings_section(study.get("settings")),
         data_section(study),
     )
     symbols = ", ".join(study.get("symbols") or ())
     title = f"Surefoot: optimisation of {study.get('strategy') or NO_VALUE} {symbols} {study.get('interval') or ''}"
     return page(title.strip(), _subtitle(study), sections, "curves.js")
-
-
-def edge_sentence(study: Study) -> str:
-    """Whether there is an edge, in plain words, from what was measured: never more than the figures carry."""
-    walked = (study.get("walk_forward") or {}).get("return_pct")
-    deflated = (study.get("deflated_sharpe") or {}).get("probability")
-    overfit = (study.get("pbo") or {}).get("probability")
-    if walked is None or deflated is None or overfit is None:
-        return "Whether there is an edge was not measured: it needs walk-forward, deflated Sharpe and the PBO."
-    told = f"out of sample {walked:+.2f} % after costs, deflated Sharpe {deflated:.2f}, PBO {overfit:.2f}"
-    missing = [
-        what
-        for what, is_missing in (
-            ("it lost on data that it had not seen", walked <= 0),
-            ("its Sharpe ratio is what luck gives to so many trials", deflated < DEFLATED_SHARPE_MIN),
-            ("what was best in sample was more often than not below the middle outside", overfit >= PBO_MAX),
-        )
-        if is_missing
-    ]
-    if missing:
-        return f"There is no edge to be seen here: {', and '.join(missing)} ({told})."
-    return f"An edge is seen on this period ({told}). That is no promise for another one."
-
-
-def _escaped_verdict(study: Study) -> str:
-    return escape(str(study.get("verdict") or edge_sentence(study)))
 
 
 def _subtitle(study: Study) -> str:
@@ -136,7 +113,9 @@ def _trials(study: Study) -> str:
     ]
     head = ["Trial", "Score", "Return", "Drawdown", "Sharpe", "Round trips", "Exact engine", *names]
     count = study.get("trials_count")
-    told = note(f"The best {len(shown)} of {number(count, 0)}; the best of many is flattered by luck.")
+    unscored = [study[name] for name in ("unscored_count", "refused_count") if study.get(name)]
+    others = f" {number(sum(unscored), 0)} of them have no score." if unscored else ""
+    told = note(f"The best {len(shown)} of {number(count, 0)}; the best of many is flattered by luck.{others}")
     return section("Trials", table(head, rows) + told, "trials")
 
 

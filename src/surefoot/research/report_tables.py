@@ -17,11 +17,33 @@ from surefoot.research.report_words import (
     section,
     table,
     unmeasured,
+    with_unit,
 )
+
+DRAWN = (("order", "In another order"), ("missed_fills", "Without some"))
 
 
 def notes_section(lines: Sequence[str] | None) -> str:
     return section("To know when reading this", bullets(lines), "notes") if lines else ""
+
+
+def monte_carlo_section(given: Mapping[str, Any] | None) -> str:
+    """Percentiles of what else could have become of the account, a table for each way of drawing."""
+    title, shown = "Monte Carlo: the same round trips, otherwise", []
+    for key, name in DRAWN:
+        outcomes = (given or {}).get(key)
+        if not outcomes:
+            continue
+        name = f"{name}, {number(outcomes['missed_pct'], 0)} %" if "missed_pct" in outcomes else name
+        equity, falls = outcomes["final_equity"], outcomes["max_drawdown_pct"]
+        rows = [
+            ["Final equity", *map(number, equity.values())],
+            ["Largest drawdown", *(with_unit(fall, "%") for fall in falls.values())],
+        ]
+        head = [name, *(f"{key.removeprefix('p')} % are below" for key in equity)]
+        loss = f"{with_unit(outcomes['loss_pct'], '%')} of {number(outcomes['draws'], 0)} draws end with a loss."
+        shown.append(table(head, rows) + note(loss))
+    return section(title, "".join(shown), "monte-carlo") if shown else unmeasured(title)
 
 
 def settings_section(settings: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ EULER_MASCHERONI = 0.577_215_664_901_532_9
 NORMAL_KURTOSIS = 3.0
 BLOCKS = 16
 SPLITS_MAX = 12_870  # all ways to choose 8 of 16 blocks
+ALTERNATIVES = 1_000  # draws of each kind
+MISSED_FILLS_PCT = 5.0
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 CELLS_AT_ONCE = 4_000_000  # floats of one working array, 32 MB
 
@@ -294,6 +297,22 @@ def with_missed_fills(
         raise ValueError(f"a probability of {probability}: give one of 0 to 1")
     count = len(returns)
     return _drawn(returns, initial_equity, draws, lambda rows: returns * (rng.random((rows, count)) >= probability))
+
+
+def alternatives(pnl: Sequence[float] | Floats, initial_equity: float, seed: int) -> dict[str, Any] | None:
+    """What a result hangs on besides skill: `order` of the round trips, and `missed_fills` of some of them.
+
+    Each as `Outcomes.as_dict`, the latter with the percentage missed; None without round trips, or where they lost
+    everything on the way.
+    """
+    try:
+        returns = trip_returns(pnl, initial_equity)
+        chance = np.random.default_rng(seed)
+        order = reordered(returns, initial_equity, ALTERNATIVES, chance)
+        missed = with_missed_fills(returns, initial_equity, ALTERNATIVES, MISSED_FILLS_PCT / 100, chance)
+    except ValueError:
+        return None
+    return {"order": order.as_dict(), "missed_fills": missed.as_dict() | {"missed_pct": MISSED_FILLS_PCT}, "seed": seed}
 
 
 def _drawn(returns: Floats, initial_equity: float, draws: int, draw: _Draw) -> Outcomes:
