@@ -100,6 +100,7 @@ MEANINGS = {
     "slippage": "in quote",
     "funding": "in quote",
 }
+SHORT_FOR = ("cagr", "mae", "mfe", "sqn")
 MOMENTS = ("from_ms", "to_ms")
 UNITS = ("_pct", "_ms", "_s", "_days", "_basis")
 
@@ -254,7 +255,8 @@ def _stem(key: str) -> str:
 
 
 def _label(key: str) -> str:
-    words = _stem(key).replace("_", " ").capitalize()
+    words = _stem(key).replace("_", " ")
+    words = words.upper() if words in SHORT_FOR else words.capitalize()
     return f"{words}, duration" if key == "max_drawdown_ms" else words
 
 
