@@ -23,7 +23,10 @@ from surefoot.store.journal import Journal
 from tests.views import NOON_MS, rich_view
 
 SOURCE = Path(__file__).parents[1] / "src"
-COMMANDS = ("run", "trade", "backtest", "status", "journal", "config show", "export")
+COMMANDS = (
+    *("run", "trade", "backtest", "status", "journal", "config show", "export"),
+    *("data download", "data import", "data check"),
+)
 PATIENCE_S = 30
 
 

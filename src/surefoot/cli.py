@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.data import data_app
 from surefoot.commands.export import export
 from surefoot.commands.options import (
     EXIT_DATA,
@@ -57,6 +58,8 @@ STATUS_LINES_MAX = 40
 # Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
 SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind"})
 
+COMMANDS_WITH_HELP = frozenset({"run", "trade", "backtest", "status", "config", "show", "journal", "data", "export"})
+
 EPILOG = """\b
 examples:
   surefoot run                          paper trading on a simulated market, with a live view
@@ -89,6 +92,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force, and where from.")
 app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -592,11 +596,7 @@ def _usage_text(error: typer.TyperException) -> str:
 
 
 def _command_of(words: Sequence[str]) -> str:
-    names = [
-        word
-        for word in words[:2]
-        if word in {"run", "trade", "backtest", "status", "config", "show", "journal", "export"}
-    ]
+    names = [word for word in words[:2] if word in COMMANDS_WITH_HELP]
     return "".join(f"{name} " for name in names)
 
 

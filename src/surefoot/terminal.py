@@ -311,7 +311,14 @@ def _detail_lines(detail: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"             {symbol}: they tell other prices than the candles, first at {moment_text(first_ms)}"
         )
-    return [*lines, *([f"             {disagreeing:,} candles are kept for that reason"] if disagreeing else [])]
+    return [
+        *lines,
+        *(
+            [f"             {disagreeing:,} candle{'s' * (disagreeing != 1)} kept for that reason"]
+            if disagreeing
+            else []
+        ),
+    ]
 
 
 def _trip_row(trip: Mapping[str, Any]) -> str:

@@ -209,7 +209,7 @@ def test_a_file_that_is_not_there_or_not_what_its_name_says_is_refused(tmp_path:
     pl.DataFrame({name: [] for name in COLUMN_NAMES}).write_parquet(tmp_path / "BNBUSDT.parquet")
     assert "holds no candles" in refusal(tmp_path / "BNBUSDT.parquet")
     (tmp_path / "BTCUSDT-15m.json").write_text("[]", encoding="utf-8")
-    assert "only .csv and .parquet are read" in refusal(f"BTCUSDT={tmp_path}/BTCUSDT-15m.json")
+    assert "only .csv, .zip and .parquet are read" in refusal(f"BTCUSDT={tmp_path}/BTCUSDT-15m.json")
     (tmp_path / "SOLUSDT.csv").mkdir()
     assert "cannot be read" in refusal(tmp_path / "SOLUSDT.csv")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simex.market import GeneratedMarket
+from surefoot.cli import main
 from surefoot.config import load
 from surefoot.core.model import INTERVAL_MS, Candle
 from surefoot.research.backtest import run_backtest
@@ -225,6 +227,27 @@ def test_detail_of_another_symbol_or_of_no_finer_interval_is_refused(files: tupl
     with pytest.raises(DataError, match="BTCUSDT is given 2 times"):
         backtest(files[0], [files[1][0], files[1][0]])
     assert btc_1m.interval == "1m"
+
+
+@pytest.mark.spec("BT-3")
+def test_the_command_tells_what_detail_decided_and_where_it_was_not_believed(
+    files: tuple[list[str], list[str]],
+    minutes: dict[str, Columns],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = minutes["BTCUSDT"]._replace(close=minutes["BTCUSDT"].close.copy(), high=minutes["BTCUSDT"].high + 0.0)
+    other.close[314] = other.high[314] = other.high[314] + 50
+    save(tmp_path, "BTCUSDT", "1m", other)
+    sets = [word for key, value in OFTEN.items() for word in ("--set", f"{key}={value}")]
+    assert main(["backtest", "--candles", *files[0], "--detail", *files[1], *sets]) == 0
+    told = capsys.readouterr().out
+    moment = datetime.fromtimestamp(int(other.open_ms[300]) / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assert "detail       finer candles decide 383 candles, 99.74 %\n" in told
+    assert f"BTCUSDT: they tell other prices than the candles, first at {moment}\n" in told
+    assert "1 candle kept for that reason\n" in told
 
 
 @pytest.mark.spec("BT-3")

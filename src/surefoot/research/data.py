@@ -7,39 +7,35 @@ Numbers are held as floats in columns and handed out as `Decimal` made from thei
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS, Candle
+from surefoot.research.candlefile import (
+    COLUMN_NAMES,
+    MICROSECONDS_FROM,
+    Cells,
+    DataError,
+    Named,
+    named,
+    read_cells,
+    sha256_of,
+)
 from surefoot.signals.window import Columns
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = ["COLUMN_NAMES", "CandleFile", "DataError", "Gaps", "find_gaps", "load_candles", "utc_text"]
 
 Gaps = Literal["refuse", "keep"]
 Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
 
-COLUMN_NAMES = ("open_time", "open", "high", "low", "close", "volume")
-# The archives of spot count in microseconds since 2025; 1e14 is the year 5138 in milliseconds and 1973 in micro-.
-MICROSECONDS_FROM = 10**14
 ROWS_AT_A_TIME = 4_096
-FILE_BYTES_MAX = 4 * 1024**3
-
-_FILE_NAME = re.compile(r"(?P<symbol>[A-Z0-9]{5,24})(?:-(?P<interval>\d{1,2}[mhd]))?(?:-\d{4}[-\d]*)?\.(?:csv|parquet)")
-_NAMED_PATH = re.compile(r"(?P<symbol>[A-Z0-9]{2,24})=(?P<path>.+)", re.DOTALL)
-
-
-class DataError(Exception):
-    """A file that cannot be used, in one line: which, where, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +93,20 @@ class CandleFile:
 def load_candles(
     path: str | Path, symbol: str | None = None, interval: str | None = None, gaps: Gaps = "refuse"
 ) -> CandleFile:
-    """Read and check one file: `BTCUSDT-15m-2024-01.csv`, `BTCUSDT.parquet` or `SYMBOL=any/path`.
+    """Read and check one file: `BTCUSDT-15m-2024-01.zip`, `BTCUSDT.parquet` or `SYMBOL=any/path.csv`.
 
     DataError says why not. Symbol and interval come from the arguments, else from the name; failing that, the interval
     is the usual distance of the candles.
     """
-    place, named = _split_name(str(path))
-    stem = _FILE_NAME.fullmatch(place.name)
-    if not place.exists():
-        raise DataError(f"{place}: there is no such file")
-    symbol = symbol or named or (stem["symbol"] if stem else None)
-    if not symbol:
-        raise DataError(f"{place}: the name does not say which symbol it is; write SYMBOL={place}")
-    digest = _sha256(place)
-    columns = _read(place)
-    _check_numbers(place, columns)
-    _check_order(place, columns.open_ms)
-    length = interval or (stem["interval"] if stem else None) or _usual_interval(place, columns.open_ms)
-    if length not in INTERVAL_MS:
-        raise DataError(f"{place}: interval {length!r} is not one of {', '.join(INTERVAL_MS)}")
-    _check_grid(place, columns.open_ms, length)
+    source = named(str(path))
+    place = source.path
+    symbol = symbol_of(source, symbol)
+    digest = sha256_of(place)
+    columns = readable(place, read_cells(place))
+    for fault in (*number_faults(columns), *_order_faults(columns.open_ms)):
+        refuse(place, columns.open_ms, fault)
+    length = interval_of(source, interval, columns.open_ms)
+    refuse(place, columns.open_ms, grid_fault(columns.open_ms, length))
     found = find_gaps(columns.open_ms, INTERVAL_MS[length])
     if gaps == "refuse":
         _refuse_gaps(place, found)
@@ -135,149 +125,100 @@ def utc_text(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def time_text(at_ms: int) -> str:
+    """The same, or the number where it is none."""
+    # A time that no calendar knows is told as the number it is.
+    return f"{utc_text(at_ms)} UTC" if 0 <= at_ms < MICROSECONDS_FROM else f"time {at_ms}"
+
+
 # ---------------------------------------------------------------------------------------------------------------
-# Reading
+# What a file is of
 
 
-def _split_name(text: str) -> tuple[Path, str | None]:
-    named = _NAMED_PATH.fullmatch(text)
-    return (Path(named["path"]), named["symbol"]) if named else (Path(text), None)
+def symbol_of(source: Named, given: str | None) -> str:
+    symbol = given or source.symbol
+    if not symbol:
+        raise DataError(f"{source.path}: the name does not say which symbol it is; write SYMBOL={source.path}")
+    return symbol
 
 
-def _sha256(path: Path) -> str:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise DataError(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it by year")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+def interval_of(source: Named, given: str | None, open_ms: npt.NDArray[np.int64]) -> str:
+    """As given or named, else the interval whose length most candles are apart."""
+    length = given or source.interval or _usual_interval(source.path, open_ms)
+    if length not in INTERVAL_MS:
+        raise DataError(f"{source.path}: interval {length!r} is not one of {', '.join(INTERVAL_MS)}")
+    return length
 
 
-def _read(path: Path) -> Columns:
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: only .csv and .parquet are read; unpack or convert it first")
-    frame = reader(path)
-    if not frame.height:
-        raise DataError(f"{path}: holds no candles")
-    open_ms = frame["open_time"].to_numpy().astype(np.int64)
-    if open_ms[0] >= MICROSECONDS_FROM:
-        open_ms = open_ms // 1000
-    columns = (np.ascontiguousarray(frame[name].to_numpy(), dtype=np.float64) for name in COLUMN_NAMES[1:])
-    return Columns(open_ms, *columns)
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    # Polars takes a third of a second to load; who never reads a file does not pay for it.
-    import polars as pl
-
-    header = _csv_header(path)
-    places = _csv_places(path, header)
-    try:
-        cells = pl.read_csv(
-            path, has_header=False, skip_rows=1 if header else 0, columns=sorted(places), infer_schema=False
-        )
-    except pl.exceptions.NoDataError:
-        raise DataError(f"{path}: holds no candles; download it again") from None
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path}: is not a CSV of candles ({_first_line(error)}); download it again") from None
-    # Columns come in the order of the file, whatever their order in the header means to us.
-    cells.columns = [COLUMN_NAMES[places.index(place)] for place in sorted(places)]
-    return _typed(path, cells, first_row=2 if header else 1)
-
-
-def _csv_header(path: Path) -> list[str] | None:
-    """The column names of the first line, or None where it is a candle already."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        cells = [cell.strip().strip('"') for cell in file.readline(4_096).split(",")]
-    if cells == [""]:
-        raise DataError(f"{path}: is empty; download it again")
-    if len(cells) < len(COLUMN_NAMES):
-        raise DataError(f"{path}: row 1 has {len(cells)} columns instead of at least {len(COLUMN_NAMES)}")
-    return None if cells[0].lstrip("-").isdigit() else [cell.lower() for cell in cells]
-
-
-def _csv_places(path: Path, header: list[str] | None) -> tuple[int, ...]:
-    if header is None:
-        return tuple(range(len(COLUMN_NAMES)))
-    missing = [name for name in COLUMN_NAMES if name not in header]
-    if missing:
-        raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
-    return tuple(header.index(name) for name in COLUMN_NAMES)
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    import polars as pl
-
-    try:
-        names = pl.read_parquet_schema(path)
-        missing = [name for name in COLUMN_NAMES if name not in names]
-        if missing:
-            raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
-        frame = pl.read_parquet(path, columns=list(COLUMN_NAMES))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: is not a Parquet file ({_first_line(error)}); download it again") from None
-    if isinstance(frame.schema["open_time"], pl.Datetime):
-        frame = frame.with_columns(pl.col("open_time").dt.epoch("ms"))
-    return _typed(path, frame, first_row=1)
-
-
-def _typed(path: Path, frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
-    """Whole numbers and floats in every cell, or the first row where one is not."""
-    import polars as pl
-
-    kinds = [pl.Int64] + [pl.Float64] * 5
-    typed = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in zip(COLUMN_NAMES, kinds, strict=True))
-    for name in COLUMN_NAMES:
-        if typed[name].null_count():
-            row = int(typed[name].is_null().arg_max() or 0) + first_row
-            raise DataError(f"{path}: row {row}: {name} is missing or not a number; download the file again")
-    return typed
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _usual_interval(path: Path, open_ms: npt.NDArray[np.int64]) -> str:
+    steps, counts = np.unique(np.diff(open_ms), return_counts=True)
+    usual_ms = int(steps[counts.argmax()]) if steps.size else 0
+    for interval, length_ms in INTERVAL_MS.items():
+        if length_ms == usual_ms:
+            return interval
+    raise DataError(f"{path}: the candles are {usual_ms} ms apart, which is no interval; name the interval")
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Checks
 
 
-def _check_numbers(path: Path, columns: Columns) -> None:
-    prices = np.vstack(columns[1:5])
-    finite = np.isfinite(np.vstack(columns[1:])).all(axis=0)
-    _refuse(path, columns.open_ms, ~finite, "a price or volume is not finite", "download the file again")
-    lowest, highest = np.minimum.reduce(prices), np.maximum.reduce(prices)
-    _refuse(
-        path, columns.open_ms, lowest <= 0, "a price is not above zero", "remove the row or download the file again"
+class Fault(NamedTuple):
+    """What is wrong with some candles: a short name for programs, words for people, and which ones it is about."""
+
+    kind: str
+    what: str
+    remedy: str
+    bad: npt.NDArray[np.bool_]
+
+
+def number_faults(columns: Columns) -> tuple[Fault, ...]:
+    """Candles that no market can make, whatever their time."""
+    numbers = np.vstack(columns[1:])
+    finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(numbers))
+    lowest, highest = np.minimum.reduce(numbers[:4]), np.maximum.reduce(numbers[:4])
+    impossible = finite & ((highest > columns.high) | (lowest < columns.low))
+    again, remove = "download the file again", "remove the row or download the file again"
+    unknown = (columns.open_ms < 0) | (columns.open_ms >= MICROSECONDS_FROM)
+    return (
+        Fault("not-finite", "a price or volume is not finite", again, ~finite),
+        Fault("price", "a price is not above zero", remove, finite & (lowest <= 0)),
+        Fault("volume", "the volume is negative", again, finite & (columns.volume < 0)),
+        Fault("impossible", "high and low do not enclose open and close", again, impossible),
+        Fault("unit", "the open time is in another unit than the first", "keep to one unit, ms or µs", unknown),
     )
-    _refuse(path, columns.open_ms, columns.volume < 0, "the volume is negative", "download the file again")
-    impossible = (highest > columns.high) | (lowest < columns.low)
-    _refuse(path, columns.open_ms, impossible, "high and low do not enclose open and close", "download the file again")
 
 
-def _check_order(path: Path, open_ms: npt.NDArray[np.int64]) -> None:
-    unknown = (open_ms < 0) | (open_ms >= MICROSECONDS_FROM)
-    _refuse(path, open_ms, unknown, "the open time is in another unit than the first", "keep to one unit, ms or µs")
-    steps = np.diff(open_ms, prepend=open_ms[0] - 1)
-    _refuse(path, open_ms, steps == 0, "the candle comes twice", "remove the repeated row")
-    _refuse(path, open_ms, steps < 0, "the candle is older than the one before it", "sort the file by open time")
-
-
-def _check_grid(path: Path, open_ms: npt.NDArray[np.int64], interval: str) -> None:
+def grid_fault(open_ms: npt.NDArray[np.int64], interval: str) -> Fault:
+    """Candles that open where none of this interval does."""
     off = open_ms % INTERVAL_MS[interval] != 0
-    _refuse(path, open_ms, off, f"a {interval} candle cannot open then", "give the interval that the file has")
+    return Fault("off-grid", f"a {interval} candle cannot open then", "give the interval that the file has", off)
 
 
-def _refuse(path: Path, open_ms: npt.NDArray[np.int64], bad: npt.ArrayLike, what: str, remedy: str) -> None:
-    at_fault = np.flatnonzero(bad)
+def _order_faults(open_ms: npt.NDArray[np.int64]) -> tuple[Fault, ...]:
+    steps = np.diff(open_ms, prepend=open_ms[0] - 1)
+    return (
+        Fault("duplicate", "the candle comes twice", "remove the repeated row", steps == 0),
+        Fault("order", "the candle is older than the one before it", "sort the file by open time", steps < 0),
+    )
+
+
+def readable(path: Path, cells: Cells) -> Columns:
+    """The columns of a file in which every cell is a number; DataError names the first that is not."""
+    if cells.unreadable:
+        row, column = cells.unreadable[0]
+        raise DataError(f"{path}: row {row}: {column} is missing or not a number; download the file again")
+    return cells.columns
+
+
+def refuse(place: Path | str, open_ms: npt.NDArray[np.int64], fault: Fault) -> None:
+    """DataError for the first candle at fault, if there is one."""
+    at_fault = np.flatnonzero(fault.bad)
     if not at_fault.size:
         return
     at, others = int(at_fault[0]), at_fault.size - 1
     more = f" (and {others} more)" if others else ""
-    raise DataError(f"{path}: candle {at + 1}, {_time(int(open_ms[at]))}: {what}{more}; {remedy}")
+    raise DataError(f"{place}: candle {at + 1}, {time_text(int(open_ms[at]))}: {fault.what}{more}; {fault.remedy}")
 
 
 def _refuse_gaps(path: Path, gaps: tuple[Gap, ...]) -> None:
@@ -294,18 +235,3 @@ def _refuse_gaps(path: Path, gaps: tuple[Gap, ...]) -> None:
 
 def _halt(from_ms: int, to_ms: int) -> str | None:
     return next((halt.why for halt in KNOWN_HALTS if halt.from_ms <= from_ms and to_ms <= halt.to_ms), None)
-
-
-def _usual_interval(path: Path, open_ms: npt.NDArray[np.int64]) -> str:
-    """The interval whose length most candles are apart."""
-    steps, counts = np.unique(np.diff(open_ms), return_counts=True)
-    usual_ms = int(steps[counts.argmax()]) if steps.size else 0
-    for interval, length_ms in INTERVAL_MS.items():
-        if length_ms == usual_ms:
-            return interval
-    raise DataError(f"{path}: the candles are {usual_ms} ms apart, which is no interval; name the interval")
-
-
-def _time(at_ms: int) -> str:
-    # A time that no calendar knows is told as the number it is.
-    return f"{utc_text(at_ms)} UTC" if 0 <= at_ms < MICROSECONDS_FROM else f"time {at_ms}"

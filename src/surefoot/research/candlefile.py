@@ -1,0 +1,199 @@
+"""The bytes of a candle file as columns: Binance's CSV, the zip archives that hold one, and Parquet.
+
+Nothing is judged here but whether it can be read: a cell that is not a number stays empty, and the caller says so. All
+errors are one line that names the file and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from surefoot.signals.window import Columns, IntArray
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COLUMN_NAMES = ("open_time", "open", "high", "low", "close", "volume")
+# The archives of spot count in microseconds since 2025; 1e14 is the year 5138 in milliseconds and 1973 in micro-.
+MICROSECONDS_FROM = 10**14
+FILE_BYTES_MAX = 4 * 1024**3
+
+_FILE_NAME = re.compile(
+    r"(?P<symbol>[A-Z0-9]{5,24})(?:-(?P<interval>\d{1,2}[mhd]))?(?:-\d{4}[-\d]*)?\.(?:csv|parquet|zip)"
+)
+_NAMED_PATH = re.compile(r"(?P<symbol>[A-Z0-9]{2,24})=(?P<path>.+)", re.DOTALL)
+
+
+class DataError(Exception):
+    """A file that cannot be used, in one line: which, where, and what to do about it."""
+
+
+class Named(NamedTuple):
+    """A file, and what its name says of the candles in it."""
+
+    path: Path
+    symbol: str | None
+    interval: str | None
+
+
+class Unreadable(NamedTuple):
+    """A cell that is missing or not a number."""
+
+    row: int
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What could be read: candles in the file's own order, the row of each, and the cells that could not.
+
+    Rows with such a cell are not in the columns. Rows are counted from 1, the header of a CSV included.
+    """
+
+    columns: Columns
+    rows: IntArray
+    unreadable: tuple[Unreadable, ...]
+
+
+def named(text: str) -> Named:
+    """`SYMBOL=any/path` or a path whose name tells symbol and interval, as `BTCUSDT-15m-2024-01.zip` does."""
+    given = _NAMED_PATH.fullmatch(text)
+    path = Path(given["path"] if given else text)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    stem = _FILE_NAME.fullmatch(path.name)
+    symbol = given["symbol"] if given else stem["symbol"] if stem else None
+    return Named(path, symbol, stem["interval"] if stem else None)
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise DataError(f"{path}: larger than {FILE_BYTES_MAX} bytes; split it by year")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def read_cells(path: Path) -> Cells:
+    """The candles of a file; times in ms. DataError when it is no such file or holds no rows."""
+    readers: dict[str, Callable[[Path], tuple[pl.DataFrame, int]]] = {
+        ".csv": _read_csv,
+        ".zip": _read_zip,
+        ".parquet": _read_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path}: only .csv, .zip and .parquet are read; unpack or convert it first")
+    frame, first_row = reader(path)
+    if not frame.height:
+        raise DataError(f"{path}: holds no candles")
+    return _cells(frame, first_row)
+
+
+def _cells(frame: pl.DataFrame, first_row: int) -> Cells:
+    import polars as pl
+
+    kinds = [pl.Int64] + [pl.Float64] * 5
+    typed = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in zip(COLUMN_NAMES, kinds, strict=True))
+    empty = np.column_stack([typed[name].is_null().to_numpy() for name in COLUMN_NAMES])
+    # In the order of the columns, then of the rows: the first is what a refusal names.
+    at_fault = np.argwhere(empty.T).tolist()
+    whole = np.flatnonzero(~empty.any(axis=1))
+    kept = typed[whole]
+    open_ms = kept["open_time"].to_numpy().astype(np.int64)
+    if open_ms.size and open_ms[0] >= MICROSECONDS_FROM:
+        open_ms = open_ms // 1000
+    values = (np.ascontiguousarray(kept[name].to_numpy(), dtype=np.float64) for name in COLUMN_NAMES[1:])
+    unreadable = tuple(Unreadable(row + first_row, COLUMN_NAMES[column]) for column, row in at_fault)
+    return Cells(Columns(open_ms, *values), whole + first_row, unreadable)
+
+
+def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
+    with path.open("rb") as file:
+        head = file.readline(4_096)
+    return _parse_csv(path, head, path)
+
+
+def _read_zip(path: Path) -> tuple[pl.DataFrame, int]:
+    """An archive of the venue: one CSV, named as the archive is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
+            if len(members) != 1:
+                raise DataError(f"{path}: holds {len(members)} CSV files instead of one; unpack it first")
+            if members[0].file_size > FILE_BYTES_MAX:
+                raise DataError(f"{path}: unpacks to more than {FILE_BYTES_MAX} bytes; split it by year")
+            text = archive.read(members[0])
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DataError(f"{path}: is not a whole zip archive ({_first_line(error)}); download it again") from None
+    return _parse_csv(path, text[:4_096].split(b"\n")[0], text)
+
+
+def _parse_csv(path: Path, head: bytes, source: Path | bytes) -> tuple[pl.DataFrame, int]:
+    # Polars takes a third of a second to load; who never reads a file does not pay for it.
+    import polars as pl
+
+    header = _csv_header(path, head)
+    places = _csv_places(path, header)
+    try:
+        cells = pl.read_csv(
+            source, has_header=False, skip_rows=1 if header else 0, columns=sorted(places), infer_schema=False
+        )
+    except pl.exceptions.NoDataError:
+        raise DataError(f"{path}: holds no candles; download it again") from None
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path}: is not a CSV of candles ({_first_line(error)}); download it again") from None
+    # Columns come in the order of the file, whatever their order in the header means to us.
+    cells.columns = [COLUMN_NAMES[places.index(place)] for place in sorted(places)]
+    return cells, 2 if header else 1
+
+
+def _csv_header(path: Path, head: bytes) -> list[str] | None:
+    """The column names of the first line, or None where it is a candle already."""
+    cells = [cell.strip().strip('"') for cell in head.decode("utf-8-sig", errors="replace").split(",")]
+    if cells == [""]:
+        raise DataError(f"{path}: is empty; download it again")
+    if len(cells) < len(COLUMN_NAMES):
+        raise DataError(f"{path}: row 1 has {len(cells)} columns instead of at least {len(COLUMN_NAMES)}")
+    return None if cells[0].lstrip("-").isdigit() else [cell.lower() for cell in cells]
+
+
+def _csv_places(path: Path, header: list[str] | None) -> tuple[int, ...]:
+    if header is None:
+        return tuple(range(len(COLUMN_NAMES)))
+    missing = [name for name in COLUMN_NAMES if name not in header]
+    if missing:
+        raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
+    return tuple(header.index(name) for name in COLUMN_NAMES)
+
+
+def _read_parquet(path: Path) -> tuple[pl.DataFrame, int]:
+    import polars as pl
+
+    try:
+        names = pl.read_parquet_schema(path)
+        missing = [name for name in COLUMN_NAMES if name not in names]
+        if missing:
+            raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
+        frame = pl.read_parquet(path, columns=list(COLUMN_NAMES))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: is not a Parquet file ({_first_line(error)}); download it again") from None
+    if isinstance(frame.schema["open_time"], pl.Datetime):
+        frame = frame.with_columns(pl.col("open_time").dt.epoch("ms"))
+    return frame, 1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
