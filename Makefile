@@ -16,12 +16,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 RUN_READY := .venv/.ready-run
 DEV_READY := .venv/.ready-dev
+REFEREE_READY := .referee/.ready
 ARGS ?=
 
-.PHONY: help run test check format bench swarm trace lock clean
+.PHONY: help run test check format bench swarm trace referee-metrics lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 run: $(RUN_READY) ## Start Surefoot; give it options with ARGS="..."
 	@exec $(BIN)/surefoot run $(ARGS)
@@ -49,14 +50,20 @@ swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tr
 trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
 	@$(BIN)/python -m tests.trace
 
-lock: ## Resolve both lock files anew from pyproject.toml (needs uv)
+# CI does not ask for it: formulas do not change by themselves, and the library drags some forty packages along.
+referee-metrics: $(DEV_READY) $(REFEREE_READY) ## Compare the metrics with an independent library, in its own environment
+	@$(BIN)/python -m pytest -n 0 -q -s tests/research/test_metrics_referee.py $(ARGS)
+
+lock: ## Resolve the lock files anew from pyproject.toml (needs uv)
 	@uv=$$(command -v .venv/bin/uv || command -v uv) || { echo "make lock needs uv: pip install uv" >&2; exit 1; }; \
 	compile="$$uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml"; \
 	$$compile -o requirements.lock; \
-	$$compile --group dev --constraints requirements.lock -o requirements-dev.lock
+	$$compile --group dev --constraints requirements.lock -o requirements-dev.lock; \
+	echo "quantstats==0.0.86" | $$uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 - -o requirements-referee.lock
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
+	rm -rf .venv .referee .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for the locked set with hashes first, and only then for the project itself, both without dependencies: the
@@ -74,6 +81,13 @@ $(DEV_READY): requirements-dev.lock requirements.lock pyproject.toml | .venv
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps -e .
 	@touch $(RUN_READY) $@
+
+# Made from the same Python, with nothing of the project in it: what judges shares no code with what is judged.
+$(REFEREE_READY): requirements-referee.lock | $(DEV_READY)
+	@echo "Installing the referee of the metrics (requirements-referee.lock) ..."
+	@rm -rf .referee && $(BIN)/python -m venv .referee
+	@.referee/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $<
+	@touch $@
 
 # A name on the path proves nothing (version managers leave shims that fail), so each candidate is run. A failed attempt
 # leaves no half-made .venv behind.

@@ -13,6 +13,7 @@ from tests.tidy.tree import ROOT, SOURCE, kept_files, modules
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "base", "misc"}
 DATA_SUFFIXES = {".arrow", ".db", ".feather", ".gz", ".npy", ".npz", ".parquet", ".sqlite", ".zip", ".zst"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+REFEREE_LOCK = "requirements-referee.lock"  # of an environment of its own
 # Composed of two parts, since this file is itself one of those that are read.
 MACHINE_PATH = re.compile("(?<![\\w./~-])/(?:" + "work|root|home" + ")/")
 
@@ -61,7 +62,7 @@ def test_the_search_for_machine_paths_finds_them(line: str) -> None:
     assert MACHINE_PATH.search(line)
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, REFEREE_LOCK])
 def test_lock_file_holds_hashes_and_no_addresses(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text

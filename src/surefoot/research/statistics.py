@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EULER_MASCHERONI = 0.577_215_664_901_532_9
-NORMAL_KURTOSIS = 3.0
 BLOCKS = 16
 SPLITS_MAX = 12_870  # all ways to choose 8 of 16 blocks
 ALTERNATIVES = 1_000  # draws of each kind
@@ -78,7 +77,8 @@ def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float | No
     spread = _spread(moments)
     if spread is None:
         return None
-    return _NORMAL.cdf((moments.sharpe - benchmark) * math.sqrt(moments.periods - 1) / spread)
+    distance = (moments.sharpe - benchmark) * math.sqrt(moments.periods - 1) / spread
+    return math.erfc(-distance / math.sqrt(2)) / 2  # NormalDist.cdf loses the digits of small probabilities
 
 
 def min_track_record(moments: Moments, benchmark: float = 0.0, confidence: float = 0.95) -> float | None:
