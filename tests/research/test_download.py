@@ -23,6 +23,7 @@ from surefoot.research.download import Download, Wanted
 from surefoot.research.transfer import Patience, Transfer, TransferError
 from tests.research.venue import (
     Venue,
+    archive_of,
     broken_after,
     candle,
     dropped,
@@ -344,6 +345,20 @@ async def test_a_file_that_tells_other_numbers_is_left_alone_unless_forced(tmp_p
         volumes = pl.read_parquet(file)["volume"].to_list()
         assert volumes[0] == frame["volume"][0], "what the venue was not asked for is kept"
         assert volumes[-1] == pytest.approx(frame["volume"][-1] - 1)
+
+
+@pytest.mark.spec("DATA-6", "DATA-7")
+async def test_an_archive_with_candles_off_the_grid_is_replaced_by_klines(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        it.venue.publish("spot", "BTCUSDT", "15m", "2024-12", "2025-01")
+        times = range(utc_ms(2025, 1, 1) + 28 * 60_000, utc_ms(2025, 2, 1), INTERVAL_MS["15m"])
+        it.venue.put(MONTH, archive_of("BTCUSDT-15m-2025-01.zip", times, INTERVAL_MS["15m"]))
+        (told,) = await it.fetch("2024-12", "2025-01")
+        assert it.times() == quarters(utc_ms(2024, 12, 1), utc_ms(2025, 2, 1))
+        assert (told["rest_candles"], told["archives_fetched"]) == (31 * 96, 2)
+        assert "a 15m candle cannot open then" in it.said[0]
+        assert "Asking for klines instead" in it.said[0]
+        assert it.progress[-1] == (62, 62)
 
 
 @pytest.mark.spec("DATA-6", "DATA-7")

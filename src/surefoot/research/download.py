@@ -68,7 +68,7 @@ class Download:
             for period in periods(wanted.from_ms, wanted.to_ms, wanted.now_ms)
         ]
         await _all(asked)
-        parts = [await asyncio.to_thread(read_part, str(file), series.symbol, series.interval) for file in found.files]
+        parts = [part for part in [await self._read(series, *one, found) for one in found.files] if part is not None]
         from_rest = [await self._klines(series, span, wanted.now_ms, found) for span in joined(found.missing)]
         parts += [part for part in from_rest if part is not None]
         parts = [part for part in (cut(part, wanted.from_ms, wanted.to_ms) for part in parts) if part is not None]
@@ -87,23 +87,36 @@ class Download:
         span = max(period.from_ms, wanted.from_ms), min(period.to_ms, wanted.to_ms)
         if span[0] >= span[1]:
             return
-        if period.to_ms <= wanted.now_ms and await self._archive(series, period, found):
+        if period.to_ms <= wanted.now_ms and await self._archive(series, period, span, found):
             self._advance(span[1] - span[0])
         elif period.is_month and may_have_days(period, wanted.now_ms):
             await _all([self._period(series, day, wanted, found) for day in period.days()])
         else:
             found.missing.append(span)
 
-    async def _archive(self, series: Series, period: Period, found: _Found) -> bool:
+    async def _archive(self, series: Series, period: Period, span: Span, found: _Found) -> bool:
         place = self.folder / "archives" / series.market / series.symbol / series.interval / period.name(series)
         async with self._room:
             try:
                 fetched = await self.transfer.file(f"{self.archive}/{period.path(series)}", place)
             except Missing:
                 return False
-        found.files.append(place)
+        found.files.append((place, span))
         found.fetched += fetched
         return True
+
+    async def _read(self, series: Series, file: Path, span: Span, found: _Found) -> Part | None:
+        """The candles of an archive; where it has such as cannot be, REST is asked instead.
+
+        Those of February 2018 open at 28 minutes and 14 seconds past the hour, for instance.
+        """
+        try:
+            return await asyncio.to_thread(read_part, str(file), series.symbol, series.interval)
+        except DataError as error:
+            self.transfer.say(f"{error}. Asking for klines instead")
+            found.missing.append(span)
+            self._advance(span[0] - span[1])
+            return None
 
     # -- REST -------------------------------------------------------------------------------------------------
 
@@ -171,9 +184,9 @@ class Download:
 
 @dataclass(slots=True)
 class _Found:
-    """What there was of one series: archives, how many of them are new, and the times that none has."""
+    """What there was of one series: archives and what is wanted of each, how many are new, and times that none has."""
 
-    files: list[Path] = field(default_factory=list)
+    files: list[tuple[Path, Span]] = field(default_factory=list)
     missing: list[Span] = field(default_factory=list)
     fetched: int = 0
 
