@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from surefoot.core.model import ZERO, Balance, Instrument, Side
 from surefoot.core.portfolio import Portfolio
-from surefoot.research.tax_lots import Disposal, Method, Moved, TaxLots, Traded, tax_lots, total
+from surefoot.research.tax_lots import Disposal, Method, Moved, TaxLots, Traded, plain_text, tax_lots, total
 from tests.core.desk import BTC, dec, fill
 
 BNB = replace(BTC, symbol="BNBUSDT", base="BNB")
@@ -42,7 +42,22 @@ NAMES = ("quantity", "proceeds", "cost", "gain")
 
 
 def _text(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value.normalize():f}"
+    return None if value is None else plain_text(value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("1E+2", "100"),
+        ("1.500", "1.5"),
+        ("0E-8", "0"),
+        ("-0.10", "-0.1"),
+        ("1E-9", "0.000000001"),
+        ("3" * 40, "3" * 40),
+    ],
+)
+def test_amounts_are_written_without_exponent_and_without_losing_a_digit(amount: str, text: str) -> None:
+    assert plain_text(dec(amount)) == text
 
 
 # A: 1 for 100 and a fee of 1 USDT, so 101. B: 0.99 arrive for 200, since the fee is 0.01 BTC: 202.02 each. C: 1 for

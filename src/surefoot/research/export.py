@@ -23,7 +23,7 @@ from surefoot.core.facts import Facts
 from surefoot.core.messages import BalanceMoved, CandleClosed
 from surefoot.core.model import Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
-from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, tax_lots
+from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
 from surefoot.store.journal import JournalReader
 
 # Columns that are moments; each gets a column beside it that a person can read.
@@ -280,7 +280,7 @@ def _cells(row: Any) -> Iterable[object]:
 
 
 def _text(value: object) -> str:
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    return plain_text(value) if isinstance(value, Decimal) else str(value)
 
 
 def _moment(at_ms: int) -> str:

@@ -98,12 +98,12 @@ class TaxLots:
         known = [disposal for disposal in self.disposals if disposal.gain is not None]
         return {
             "method": str(self.method),
-            "realised_gain": f"{total(disposal.gain for disposal in known):f}",
+            "realised_gain": plain_text(total(disposal.gain for disposal in known)),
             "disposals": len(self.disposals),
             "cost_unknown": len(self.disposals) - len(known),
             "lots": len(self.lots),
-            "remaining_cost": f"{total(lot.cost for lot in self.lots):f}",
-            "fees_left_out": {asset: f"{fee:f}" for asset, fee in sorted(self.fees_left_out.items())},
+            "remaining_cost": plain_text(total(lot.cost for lot in self.lots)),
+            "fees_left_out": {asset: plain_text(fee) for asset, fee in sorted(self.fees_left_out.items())},
         }
 
 
@@ -111,6 +111,12 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal:
     """The exact sum of what is known."""
     with localcontext(prec=DIGITS):
         return sum((amount for amount in amounts if amount is not None), ZERO)
+
+
+def plain_text(amount: Decimal) -> str:
+    """All digits, without an exponent and without zeros at the end; `normalize` would round what is very long."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def tax_lots(trades: Iterable[Traded], moves: Iterable[Moved], method: Method) -> TaxLots:
