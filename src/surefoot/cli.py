@@ -22,6 +22,7 @@ import typer
 
 from surefoot.commands.data import data_app
 from surefoot.commands.export import export
+from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
     EXIT_DATA,
     EXIT_FAILED,
@@ -56,15 +57,18 @@ JOURNAL_LINES = 100
 STATUS_LINES_MAX = 40
 
 # Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
-SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind"})
+SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--space"})
 
-COMMANDS_WITH_HELP = frozenset({"run", "trade", "backtest", "status", "config", "show", "journal", "data", "export"})
+COMMANDS_WITH_HELP = frozenset(
+    {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export"}
+)
 
 EPILOG = """\b
 examples:
   surefoot run                          paper trading on a simulated market, with a live view
   surefoot run --replay BTCUSDT.parquet --speed max --json
   surefoot backtest --candles data/*.parquet --strategy rsi --report report.html
+  surefoot optimize --candles data/*.parquet --space rsi.period=5:30:1
   surefoot status
   surefoot journal --kind OrderFilled --follow
   surefoot export --out books
@@ -93,6 +97,7 @@ app = typer.Typer(
 config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force, and where from.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
+app.command()(optimize)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -570,7 +575,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from surefoot.chronicle import AskError
     from surefoot.config import ConfigError
     from surefoot.control import ControlError
-    from surefoot.research.data import DataError
+    from surefoot.research.data import DataError, EvaluationError
     from surefoot.store.journal import StoreError
     from surefoot.supervise import StartError
 
@@ -583,7 +588,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
             return _complain(str(error), EXIT_USAGE)
         case DataError():
             return _complain(str(error), EXIT_DATA)
-        case ControlError():
+        case ControlError() | EvaluationError():
             return _complain(str(error), EXIT_FAILED)
         case _:
             what = f"{type(error).__name__}: {error}".splitlines()[0]

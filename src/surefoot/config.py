@@ -623,6 +623,48 @@ def allowed(field: FieldInfo) -> str:
     return f"{'a whole number from ' if field.annotation is int else ''}{low} to {high}"
 
 
+def check_value(key: str, value: object, source: str) -> None:
+    """ConfigError for a key that nobody knows, and for a value that the setting never takes, whatever others are."""
+    given = _Given(value, source)
+    if problem := _unknown(key, given):
+        raise ConfigError(problem)
+    section, _, name = key.rpartition(".")
+    try:
+        (_SECTIONS[section] if section else Settings).model_validate({name: value})
+    except ValidationError:
+        raise ConfigError(_refused(key, given)) from None
+
+
+def bounds_of(key: str) -> tuple[Decimal, Decimal] | None:
+    """The lowest and the highest value of a setting that is a number; None for any other."""
+    lows = [bound.ge for bound in _FIELDS[key].metadata if hasattr(bound, "ge")]
+    highs = [bound.le for bound in _FIELDS[key].metadata if hasattr(bound, "le")]
+    return (Decimal(str(lows[0])), Decimal(str(highs[0]))) if lows and highs else None
+
+
+def is_whole(key: str) -> bool:
+    """Whether a setting takes whole numbers only."""
+    return _FIELDS[key].annotation is int
+
+
+def is_setting(key: str) -> bool:
+    """Whether a dotted key names a setting."""
+    return key in _FIELDS
+
+
+def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
+    """The same settings with some values, by dotted key, in place of their own; ConfigError where they disagree."""
+    given = {key: _Given(value, "here") for key, value in values.items()}
+    whole = settings.model_dump()
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (whole[section] if section else whole)[name] = value
+    try:
+        return Settings.model_validate(whole)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_lines_of(error, given))) from None
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # What is shown
 

@@ -100,9 +100,20 @@ def run_backtest(
     Files of `detail` have finer candles, which decide what happens inside those that they cover. Raises DataError or
     ConfigError for what cannot be run.
     """
-    loaded = _load(files, gaps)
-    finer = _load_detail(detail, loaded)
-    settings = _settings_for(settings, loaded)
+    loaded = load_files(files, gaps)
+    return run_loaded(settings, loaded, _load_detail(detail, loaded), progress=progress, sink=sink)
+
+
+def run_loaded(
+    settings: Settings,
+    loaded: Sequence[CandleFile],
+    finer: Sequence[CandleFile] = (),
+    *,
+    progress: Progress | None = None,
+    sink: Sink | None = None,
+) -> dict[str, Any]:
+    """The same over candles that are in memory, one file a symbol and all of one interval."""
+    settings = settings_for(settings, loaded)
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = _tapes(settings, loaded, finer)
@@ -111,7 +122,8 @@ def run_backtest(
     return _result(settings, [*loaded, *finer], tapes, engine, curve, notes, seconds)
 
 
-def _load(files: Sequence[str], gaps: Gaps) -> list[CandleFile]:
+def load_files(files: Sequence[str], gaps: Gaps) -> list[CandleFile]:
+    """Candles of one interval, one file a symbol; DataError for anything else."""
     loaded = [load_candles(file, gaps=gaps) for file in files]
     _refuse_repeated(loaded)
     intervals = {file.interval for file in loaded}
@@ -143,7 +155,7 @@ def _tapes(settings: Settings, loaded: Sequence[CandleFile], finer: Sequence[Can
     return [tape_of(by_symbol[symbol], detail.get(symbol)) for symbol in settings.market.symbols]
 
 
-def _settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
+def settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
     """The settings of a run over these files: their symbols, in the order of the configuration."""
     base = loaded[0].interval
     market = settings.market

@@ -38,6 +38,10 @@ Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
 ROWS_AT_A_TIME = 4_096
 
 
+class EvaluationError(Exception):
+    """A run over candles did what none may do, such as looking ahead; the text says which, in one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Halt:
     """A time in which the venue had no trading, so that candles are missing for everybody."""

@@ -1,0 +1,128 @@
+"""Answers about points of a space, wherever they come from: the study that knows them, or workers that find them out.
+
+Also what is asked for: how to search (`Quest`), and what became of one point (`Trial`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from surefoot.config import ConfigError, Settings, changed
+from surefoot.research.backtest import settings_for
+from surefoot.research.data import CandleFile
+from surefoot.research.evaluation import Measured, Outcome, Period, Source, live_through, look
+from surefoot.research.samplers import Refused, Score
+from surefoot.research.space import Point
+from surefoot.research.study import Study, text_of
+from surefoot.research.walkforward import Plan
+from surefoot.research.workers import Executor, each
+
+Progress = Callable[[int, int], None]
+
+SCORES: Mapping[str, str] = {"sharpe": "sharpe", "sortino": "sortino", "calmar": "calmar", "return": "return_pct"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quest:
+    """How to search. `batch` points are asked for at once; it is fixed, so that workers do not change the trials."""
+
+    method: str = "tpe"
+    trials: int = 200
+    seed: int = 1
+    score: str = "sharpe"
+    trades_min: int = 30
+    batch: int = 16
+    engine: str = "exact"
+    walk: Plan | None = Plan()  # noqa: RUF009 (frozen)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of a point; `found` is None where its settings contradict each other."""
+
+    number: int
+    point: Point
+    score: Score
+    found: Measured | None
+
+
+class Looks:
+    """Answers about points: from the study where it is known, else from the workers."""
+
+    def __init__(
+        self, settings: Settings, files: Sequence[CandleFile], source: Source, study: Study, executor: Executor,
+        quest: Quest, progress: Progress | None, total: int,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._files = files
+        self._source = source
+        self._study = study
+        self._executor = executor
+        self._quest = quest
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self.evaluations = 0
+        self.reused = 0
+
+    def at(self, points: Sequence[Point], period: Period, purpose: str) -> list[Measured | Refused]:
+        """What each point comes to over a period; a point that comes twice is looked at once."""
+        found: dict[str, Measured | Refused] = {}
+        wanted: list[Point] = []
+        for key, point in {text_of(point): point for point in points}.items():
+            known = self._study.known(point, period)
+            if known is None and self._agrees(point):
+                wanted.append(point)
+                continue
+            found[key] = Refused() if known is None else known
+            self.reused += known is not None
+        self.advance(len(points) - len(wanted))
+
+        def take(at: int, measured: Measured) -> None:
+            self._study.record(wanted[at], period, purpose, measured, self.score(measured))
+            found[text_of(wanted[at])] = measured
+            self.evaluations += 1
+            self.advance(1)
+
+        tasks = [(self._source, tuple(point.items()), period) for point in wanted]
+        each(self._executor, look, tasks, self._quest.batch, take)
+        return [found[text_of(point)] for point in points]
+
+    def without_future(self, point: Point, period: Period) -> Measured:
+        """The same look by an evaluator that has no candle after the period."""
+        answers: list[Measured] = []
+        blindfolded = replace(self._source, until_ms=period.to_ms)
+        tasks = [(blindfolded, tuple(point.items()), period)]
+        each(self._executor, look, tasks, 1, lambda _, measured: answers.append(measured))
+        self.advance(1)
+        return answers[0]
+
+    def outcomes(self, source: Source, points: Sequence[Point], period: Period) -> list[Outcome]:
+        """Whole runs with their round trips."""
+        found: dict[int, Outcome] = {}
+        tasks = [(source, tuple(point.items()), period) for point in points]
+        each(self._executor, live_through, tasks, self._quest.batch, found.__setitem__)
+        self.advance(len(points))
+        return [found[at] for at in range(len(points))]
+
+    def score(self, found: Measured, trades_min: int | None = None) -> Score:
+        """None for too few round trips, after a total loss, and where the figure is not defined."""
+        least = self._quest.trades_min if trades_min is None else trades_min
+        value = found.metrics[SCORES[self._quest.score]]
+        if found.returns is None or found.round_trips < least or value is None or not math.isfinite(value):
+            return None
+        return float(value)
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, max(self._total, self._done))
+
+    def _agrees(self, point: Point) -> bool:
+        try:
+            settings_for(changed(self._settings, point), self._files)
+        except ConfigError:
+            return False
+        return True
