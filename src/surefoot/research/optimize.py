@@ -16,14 +16,15 @@
     "looks": different settings that the whole period was looked at with, by all searches of this study
     "verdict": one sentence, "has_edge": bool
     "confirmed": [{"number", "params", "round_trips", "return_pct", "final_equity"}]      by the exact engine
-    "monte_carlo": {"order": {...}, "missed_fills": {..., "missed_pct"}} | None      `statistics.Outcomes.as_dict`
+    "monte_carlo": of the best one, as a backtest tells it (`statistics.alternatives`) | None
     "settings", "settings_digest" of the best, "data": [{"file", "symbol", "sha256", "rows"}], "study", "seconds",
     "evaluations", "evaluations_per_second", "reused": answers that the study had already
 
 Rules. The chosen settings come from a search over the whole period; what they are worth, from walk-forward, whose tests
-no search has seen. There is an edge only if the tests in a row earned after costs, the deflated Sharpe ratio says skill
-with at least 95 %, and the probability of overfitting is below a half: else the verdict says that there is none. The
-best five run again in the exact engine; where it disagrees, the search has failed, whatever it found.
+are unknown to the search that chose for them. There is an edge only if the tests in a row earned after costs, the
+deflated Sharpe ratio says skill with at least 95 %, and the probability of overfitting is below a half: else the
+verdict says that there is none. The best five run again in the exact engine; where it disagrees, the search has failed,
+whatever it found.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ from surefoot.research.metrics import SHARPE_BASIS, Trips, measure
 from surefoot.research.plateau import neighbours, plateau_map
 from surefoot.research.samplers import Refused, Sampler, sampler_of
 from surefoot.research.space import Space
+from surefoot.research.statistics import alternatives
 from surefoot.research.study import Identity, Study, text_of
-from surefoot.research.verdict import deflated, monte_carlo, overfit, verdict
+from surefoot.research.verdict import deflated, overfit, verdict
 from surefoot.research.walkforward import Fold, folds_of, refuse_look_ahead, stitched
 from surefoot.research.workers import Executor
 
@@ -234,6 +236,7 @@ def _judge(
     if ranked:
         plateau |= _neighbourhood(looks, space, whole, ranked[0])
     confirmed, exact = _confirm(looks, ranked[:CONFIRMED], whole, source, engines)
+    equity = float(settings.paper.balance_usdt)
     return {
         "trials": [_trial_row(trial) | confirmed.get(trial.number, {}) for trial in ranked],
         "trials_count": len(trials),
@@ -244,7 +247,7 @@ def _judge(
         "pbo": overfit(study, whole, quest.seed),
         "looks": study.looks(whole),
         "confirmed": [_confirmed_row(trial, run) for trial, run in zip(ranked, exact, strict=False)],
-        "monte_carlo": monte_carlo(exact, float(settings.paper.balance_usdt), quest.seed),
+        "monte_carlo": alternatives(exact[0].trips.pnl, equity, quest.seed) if exact else None,
     }
 
 

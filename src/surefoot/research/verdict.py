@@ -1,4 +1,4 @@
-"""What may be believed of a search: luck, overfitting, other orders of the same round trips, and one plain sentence.
+"""What may be believed of a search: luck, overfitting, and one plain sentence.
 
 There is an edge only if the tests of walk-forward in a row earned after costs, the deflated Sharpe ratio says skill
 with at least 95 %, and the probability of overfitting is below a half. What was not measured is no edge.
@@ -7,13 +7,13 @@ with at least 95 %, and the probability of overfitting is below a half. What was
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import pvariance
 from typing import Any
 
 import numpy as np
 
-from surefoot.research.evaluation import Measured, Outcome, Period
+from surefoot.research.evaluation import Measured, Period
 from surefoot.research.metrics import DAYS_PER_YEAR, SHARPE_BASIS, Floats
 from surefoot.research.statistics import (
     BLOCKS,
@@ -21,14 +21,9 @@ from surefoot.research.statistics import (
     expected_max_sharpe,
     moments_of,
     overfitting,
-    reordered,
-    trip_returns,
-    with_missed_fills,
 )
 from surefoot.research.study import Study
 
-DRAWS = 1_000
-MISSED_FILLS = 0.05
 # What an edge must show: both are conventions, 95 % as for any test, and less than a coin's chance of overfitting.
 DEFLATED_SHARPE_MIN = 0.95
 PBO_MAX = 0.5
@@ -99,20 +94,4 @@ def overfit(study: Study, whole: Period, seed: int) -> dict[str, Any] | None:
         "splits": found.splits,
         "trials": found.trials,
         "basis": f"cross-validation over {found.splits} splits of {found.blocks} blocks of {length // blocks} days",
-    }
-
-
-def monte_carlo(exact: Sequence[Outcome], equity: float, seed: int) -> dict[str, Any] | None:
-    """The round trips of the best one in other orders, and with some of them missed."""
-    if not exact or not len(exact[0].trips):
-        return None
-    try:
-        returns = trip_returns(exact[0].trips.pnl, equity)
-    except ValueError:
-        return None  # it lost everything on the way
-    rng = np.random.default_rng(seed)
-    missed = with_missed_fills(returns, equity, DRAWS, MISSED_FILLS, rng)
-    return {
-        "order": reordered(returns, equity, DRAWS, rng).as_dict(),
-        "missed_fills": missed.as_dict() | {"missed_pct": 100 * MISSED_FILLS},
     }
