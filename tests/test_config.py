@@ -63,6 +63,7 @@ UNITLESS = {
     "rsi.overbought": "points of the index",
     "rsi.extreme_low": "points of the index",
     "rsi.extreme_high": "points of the index",
+    "bollinger.deviations": "population deviations",
     "paper.seed": "a seed has no unit",
 }
 UNITS = (
@@ -76,6 +77,11 @@ UNITS = (
     "_pct_of_price",
     "_quote",
     "_usdt",
+    "_atr",
+    "_points",
+    "_ratio",
+    "_votes",
+    "_flips",
 )
 
 
@@ -126,7 +132,8 @@ def test_every_setting_can_be_said_in_a_file_a_variable_and_a_flag(key: str) -> 
     section, _, name = key.rpartition(".")
     example = tomllib.loads(EXAMPLE.read_text())
     value = example[section][name] if section else example[name]
-    line = next(line for line in EXAMPLE.read_text().splitlines() if line.startswith(f"{name} = "))
+    lines = _of(section) if section else EXAMPLE.read_text().splitlines()
+    line = next(line for line in lines if line.startswith(f"{name} = "))
     text = ",".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
     variable = f"SUREFOOT_{key.replace('.', '__').upper()}"
     for given, source in (
@@ -238,7 +245,9 @@ def test_what_is_no_number_is_refused_where_a_number_is_wanted(key: str, value: 
         ("[market]\nsymbols = ['btcusdt']", 'market.symbols = ["btcusdt"] (file surefoot.toml): allowed is 1 to 20'),
         ("[market]\nsymbols = [1, 2]", "market.symbols = [1, 2] (file surefoot.toml): allowed is 1 to 20"),
         ("[market]\ninterval = '7m'", 'market.interval = "7m" (file surefoot.toml): allowed is 1m, 3m, 5m, 15m'),
-        ("[strategy]\nname = 'luck'", 'strategy.name = "luck" (file surefoot.toml): allowed is rsi'),
+        ("[strategy]\nname = ''", 'strategy.name = "" (file surefoot.toml): allowed is rsi, macd'),
+        ("[strategy]\nparameters = 3", "strategy.parameters = 3 (file surefoot.toml): allowed is numbers by name"),
+        ("[strategy.parameters]\nfast = 'x'", 'strategy.parameters = {"fast": "x"} (file surefoot.toml): allowed is n'),
         ("[paper]\nspeed = 'fast'", 'paper.speed = "fast" (file surefoot.toml): allowed is 1 to 100000, or "max"'),
         ("[paper]\nspeed = 0.5", 'paper.speed = 0.5 (file surefoot.toml): allowed is 1 to 100000, or "max"'),
         ("[paper]\nspeed = true", 'paper.speed = true (file surefoot.toml): allowed is 1 to 100000, or "max"'),
@@ -292,6 +301,13 @@ def test_all_mistakes_are_told_at_once_one_line_each() -> None:
         ),
         ({"rsi.extreme_low": "31"}, "rsi.extreme_low = 31, rsi.extreme_high = 80: must lie outside rsi.oversold = 30"),
         ({"rsi.extreme_high": "69"}, "rsi.extreme_low = 20, rsi.extreme_high = 69: must lie outside rsi.oversold = 30"),
+        ({"stochastic.extreme_low_points": "16"}, "stochastic.extreme_low_points = 16, stochastic.extreme_high_points"),
+        ({"macd.fast_candles": "26"}, "macd.fast_candles = 26: must be below macd.slow_candles = 26"),
+        ({"ensemble.members": "rsi,rsi"}, "ensemble.members = rsi, rsi: each once"),
+        ({"ensemble.members": "rsi,ensemble"}, "ensemble.members = rsi, ensemble: each once, and not the ensemble"),
+        ({"ensemble.weights": "1,2"}, "ensemble.weights: 2 of them; 5 members need as many, all above 0"),
+        ({"ensemble.weights": "1,2,0,1,1"}, "ensemble.weights: 5 of them; 5 members need as many, all above 0"),
+        ({"ensemble.agree_min_votes": "6"}, "ensemble.agree_min_votes = 6: there are 5 members"),
         (
             {"orders.partial_fill_wait_s": "10"},
             "orders.partial_fill_wait_s = 10: must be below orders.unprotected_max_s",
@@ -467,7 +483,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "8b4a13e713ed48dc3599b0bf8b952c11572cfcaaad61b6aff5949c88709949c0"
+    assert digest == "9eeaae1ab433759f3ab4a0b57dd02cd8f27930ba5fa4ea93a542c55810a4d427"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

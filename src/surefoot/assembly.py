@@ -12,7 +12,7 @@ from surefoot.core.exits import ExitSettings
 from surefoot.core.facts import EngineSettings
 from surefoot.core.risk import RiskSettings
 from surefoot.signals.source import SignalSource
-from surefoot.signals.strategy import Strategy, strategy_named
+from surefoot.strategies import decider_of, filters_of
 
 QUOTE = "USDT"
 
@@ -40,20 +40,8 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
 
 def _signals(settings: Settings) -> SignalSource:
     market = settings.market
-    return SignalSource(_strategy(settings), market.symbols, market.interval, market.confirm_interval)
-
-
-def _strategy(settings: Settings) -> Strategy:
-    rsi = settings.rsi
-    return strategy_named(
-        settings.strategy.name,
-        {
-            "period": rsi.period,
-            "oversold": rsi.oversold,
-            "overbought": rsi.overbought,
-            "extreme_low": rsi.extreme_low,
-            "extreme_high": rsi.extreme_high,
-        },
+    return SignalSource(
+        decider_of(settings), market.symbols, market.interval, market.confirm_interval, filters_of(settings)
     )
 
 

@@ -41,6 +41,7 @@ from surefoot.commands.options import (
     overrides_of,
 )
 from surefoot.commands.progress import Progress
+from surefoot.commands.strategy import strategy_app
 
 if TYPE_CHECKING:
     from surefoot.binance.dialogue import Keys
@@ -60,7 +61,7 @@ STATUS_LINES_MAX = 40
 SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--space"})
 
 COMMANDS_WITH_HELP = frozenset(
-    {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export"}
+    {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
 )
 
 EPILOG = """\b
@@ -98,6 +99,7 @@ config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.command()(optimize)
+app.add_typer(strategy_app, name="strategy")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -239,7 +241,7 @@ def backtest(
         list[str] | None,
         typer.Option(metavar="FILE…", help="Finer candles: they decide what happens inside the others."),
     ] = None,
-    strategy: Annotated[str | None, typer.Option(help="The strategy to test: rsi.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="The strategy to test, by name or file.")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report.")] = None,

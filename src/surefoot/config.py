@@ -113,6 +113,20 @@ def _plain_truth(value: object) -> object:
     raise PydanticCustomError("not_a_truth", "neither true nor false")
 
 
+def _numbers_by_name(value: object) -> object:
+    """A variable or a flag is one text: "fast=10,slow=30"; empty is {} as in the file."""
+    if not isinstance(value, str):
+        return value
+    pairs = [word.partition("=") for word in value.strip("{}").replace(",", " ").split()]
+    return {name: number for name, _, number in pairs}
+
+
+def _strategy_name(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[\w./~ -]{1,200}", value) and value.strip() == value:
+        return value
+    raise PydanticCustomError("strategy_name", "not the name of a strategy")
+
+
 def _speed(value: object) -> object:
     if value == "max":
         return value
@@ -139,6 +153,11 @@ Real = Annotated[float, BeforeValidator(_no_truth)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{5,20}$")]
 Symbols = Annotated[tuple[Symbol, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=20)]
 Speed = Annotated[str, BeforeValidator(_speed)]
+StrategyName = Annotated[str, BeforeValidator(_strategy_name)]
+Numbers = Annotated[Mapping[str, Real], BeforeValidator(_numbers_by_name)]
+Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=4)]
+Words = Annotated[tuple[StrategyName, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=10)]
+Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
 FileName = Annotated[Path, BeforeValidator(_file_name)]
 
 
@@ -170,7 +189,18 @@ class MarketSettings(Section):
 class StrategySettings(Section):
     """Which strategy speaks, and how strongly it must"""
 
-    name: Literal["rsi"] = Field(default="rsi", description="strategy that makes the signals")
+    name: StrategyName = Field(
+        default="rsi",
+        description="strategy that makes the signals",
+        json_schema_extra=_allowed(
+            "rsi, macd, bollinger, volume, stochastic, ensemble, one that is installed, file.py"
+        ),
+    )
+    parameters: Numbers = Field(
+        default={},
+        description="parameters of a strategy of your own",
+        json_schema_extra=_allowed("numbers by name, within the ranges that surefoot strategy list shows"),
+    )
     score_min_backtest: Real = Field(
         default=0.50, ge=0, le=1, description="lowest rule score that may enter in a backtest"
     )
@@ -193,6 +223,93 @@ class RsiSettings(Section):
     overbought: Real = Field(default=70.0, ge=51, le=95, description="at or above it the moderate rule goes short")
     extreme_low: Real = Field(default=20.0, ge=1, le=49, description="at or below it the strong rule goes long")
     extreme_high: Real = Field(default=80.0, ge=51, le=99, description="at or above it the strong rule goes short")
+
+
+class MacdSettings(Section):
+    """Parameters of the MACD strategy"""
+
+    fast_candles: Whole = Field(default=12, ge=2, le=100, description="candles of the quick average")
+    slow_candles: Whole = Field(default=26, ge=3, le=200, description="candles of the slow average")
+    signal_candles: Whole = Field(default=9, ge=2, le=100, description="candles of the signal line's average")
+    threshold_atr: Real = Field(
+        default=0.1, ge=0, le=2, description="a histogram above it is large, in average true ranges"
+    )
+
+
+class BollingerSettings(Section):
+    """Parameters of the Bollinger strategy"""
+
+    period_candles: Whole = Field(default=20, ge=5, le=200, description="candles of the band's mean")
+    deviations: Real = Field(default=2.0, ge=0.5, le=5, description="population deviations from the middle to a band")
+    squeeze_pct: Real = Field(
+        default=2.0, ge=0.05, le=20, description="a band narrower than this percent of its middle is squeezed"
+    )
+    expansion_ratio: Real = Field(
+        default=1.05, ge=1, le=3, description="a band that grew by more than this factor expands"
+    )
+
+
+class VolumeSettings(Section):
+    """Parameters of the volume strategy"""
+
+    period_candles: Whole = Field(default=20, ge=5, le=200, description="candles of the mean and the share of volume")
+    spike_ratio: Real = Field(default=2.0, ge=1.2, le=20, description="volume that is a spike, in means of the volume")
+    profile_candles: Whole = Field(default=48, ge=10, le=500, description="candles of the volume profile")
+
+
+class StochasticSettings(Section):
+    """Parameters of the stochastic strategy; thresholds are points, 0 to 100"""
+
+    period_candles: Whole = Field(default=14, ge=3, le=100, description="candles whose range %K is measured in")
+    smoothing_candles: Whole = Field(default=3, ge=1, le=20, description="candles of the means of %K and %D")
+    oversold_points: Real = Field(default=15.0, ge=1, le=49, description="at or below it is oversold")
+    overbought_points: Real = Field(default=85.0, ge=51, le=99, description="at or above it is overbought")
+    extreme_low_points: Real = Field(default=10.0, ge=0, le=49, description="at or below it is extremely oversold")
+    extreme_high_points: Real = Field(default=90.0, ge=51, le=100, description="at or above it is extremely overbought")
+
+
+class EnsembleSettings(Section):
+    """How several strategies make one signal, where strategy.name = "ensemble"; each has its own section"""
+
+    members: Words = Field(
+        default=("rsi", "macd", "bollinger", "volume", "stochastic"),
+        description="strategies that are asked",
+        json_schema_extra=_allowed("1 to 10 different ones: rsi, macd, bollinger, volume, stochastic, file.py"),
+    )
+    mode: Literal["weighted", "consensus", "best", "conservative"] = Field(
+        default="weighted", description="how their scores become one; dissent lowers it in all of them"
+    )
+    weights: Weights = Field(
+        default=(),
+        description="weights of the members in mode = weighted; none are all equal",
+        json_schema_extra=_allowed("none, or as many numbers above 0 as there are members"),
+    )
+    agree_min_votes: Whole = Field(default=2, ge=1, le=10, description="members that must agree in mode = consensus")
+
+
+class FilterSettings(Section):
+    """When no entry may follow a signal"""
+
+    trend: Literal["off", "damp", "block"] = Field(
+        default="off", description="what becomes of a signal against the trend of the greater intervals"
+    )
+    trend_intervals: Intervals = Field(
+        default=("4h", "1d"),
+        description="intervals whose trend is looked at, of those that candles of market.interval make up",
+        json_schema_extra=_allowed("1 to 4 intervals"),
+    )
+    trend_candles: Whole = Field(
+        default=200, ge=10, le=500, description="candles of the average that a trend is above or below"
+    )
+    trend_damping_ratio: Real = Field(
+        default=0.7, ge=0, le=1, description="factor of the score for each interval against it, for trend = damp"
+    )
+    choppy_candles: Whole = Field(
+        default=0, ge=0, le=400, description="candles in which flips of direction are counted; 0 counts none"
+    )
+    choppy_max_flips: Whole = Field(
+        default=16, ge=0, le=400, description="flips of direction in choppy_candles that still allow an entry"
+    )
 
 
 class RiskSettings(Section):
@@ -315,6 +432,12 @@ class Settings(BaseSettings):
     market: MarketSettings = MarketSettings()
     strategy: StrategySettings = StrategySettings()
     rsi: RsiSettings = RsiSettings()
+    macd: MacdSettings = MacdSettings()
+    bollinger: BollingerSettings = BollingerSettings()
+    volume: VolumeSettings = VolumeSettings()
+    stochastic: StochasticSettings = StochasticSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
+    filters: FilterSettings = FilterSettings()
     risk: RiskSettings = RiskSettings()
     exits: ExitSettings = ExitSettings()
     orders: OrderSettings = OrderSettings()
@@ -398,6 +521,34 @@ def _thresholds_are_in_order(settings: Settings) -> str | None:
     )
 
 
+def _stochastic_is_in_order(settings: Settings) -> str | None:
+    own = settings.stochastic
+    if own.extreme_low_points <= own.oversold_points and own.overbought_points <= own.extreme_high_points:
+        return None
+    return (
+        f"stochastic.extreme_low_points = {own.extreme_low_points:g}, stochastic.extreme_high_points = "
+        f"{own.extreme_high_points:g}: must lie outside stochastic.oversold_points = {own.oversold_points:g} to "
+        f"stochastic.overbought_points = {own.overbought_points:g}"
+    )
+
+
+def _macd_is_in_order(settings: Settings) -> str | None:
+    fast, slow = settings.macd.fast_candles, settings.macd.slow_candles
+    return None if fast < slow else f"macd.fast_candles = {fast}: must be below macd.slow_candles = {slow}"
+
+
+def _ensemble_fits(settings: Settings) -> str | None:
+    own = settings.ensemble
+    count = len(own.members)
+    if len(set(own.members)) != count or "ensemble" in own.members:
+        return f"ensemble.members = {', '.join(own.members)}: each once, and not the ensemble itself"
+    if own.weights and (len(own.weights) != count or not all(weight > 0 for weight in own.weights)):
+        return f"ensemble.weights: {len(own.weights)} of them; {count} members need as many, all above 0"
+    if own.agree_min_votes > count:
+        return f"ensemble.agree_min_votes = {own.agree_min_votes}: there are {count} members"
+    return None
+
+
 def _slots_fit(settings: Settings) -> str | None:
     """Each symbol has a slot of its own, so that order of arrival never decides who gets the money."""
     risk, count = settings.risk, len(settings.market.symbols)
@@ -433,6 +584,9 @@ _RULES: tuple[Callable[[Settings], str | None], ...] = (
     _intervals_fit,
     _warmup_is_enough,
     _thresholds_are_in_order,
+    _stochastic_is_in_order,
+    _macd_is_in_order,
+    _ensemble_fits,
     _slots_fit,
     _part_filled_entry_is_protected_in_time,
 )
@@ -556,7 +710,7 @@ def _mode_of(known: Mapping[str, _Given]) -> object:
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and prefix + name not in _TABLES:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -700,10 +854,14 @@ def _values(settings: Settings) -> Iterator[tuple[str, Any]]:
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
+    if isinstance(value, Mapping):
+        return {name: _plain(value[name]) for name in sorted(value)}
     return list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | float) else str(value)
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_toml(number)}' for name, number in value.items())} }}" if value else "{}"
     return f"{value:f}" if isinstance(value, Decimal) else json.dumps(_plain(value), ensure_ascii=False)
 
 
@@ -721,5 +879,6 @@ _SECTIONS: dict[str, type[Section]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
 _FIELDS: dict[str, FieldInfo] = dict(_dotted())
+_TABLES = frozenset(key for key, field in _FIELDS.items() if get_origin(field.annotation) is Mapping)
 _OPEN_FIELDS = tuple(key for key in _FIELDS if key not in SECRETS)
 _SECRET_VARIABLES = tuple(name + end for name in SECRETS for end in ("", "_file"))

@@ -18,7 +18,7 @@ REAL = "measure/klines/spot_15m/BTCUSDT.parquet"
 HALTED = 7_800  # candles into that file, past the halt of 2023-03-24
 OFF = Filters()
 # Averages short enough to have a value within a test, and both filters at once.
-BLOCK = Filters(trend="block", trend_intervals=("1h", "4h"), trend_candles=20, choppy_candles=30, choppy_flips_max=16)
+BLOCK = Filters(trend="block", trend_intervals=("1h", "4h"), trend_candles=20, choppy_candles=30, choppy_max_flips=16)
 DAMP = Filters(trend="damp", trend_intervals=("1h", "4h"), trend_candles=20)
 
 

@@ -32,7 +32,7 @@ class Filters:
     trend_candles: int = 200
     trend_damping_ratio: float = 0.7
     choppy_candles: int = 0
-    choppy_flips_max: int = 10
+    choppy_max_flips: int = 10
 
     def context_of(self, interval: str) -> tuple[str, ...]:
         """The intervals whose trend is looked at, of those that can be built from candles of `interval`."""
@@ -70,8 +70,8 @@ def filtered(
         reasons.append(f"trend unknown: no average of {filters.trend_candles} candles of {' and '.join(unknown)} yet")
     if filters.trend != "block":
         reasons = []
-    if filters.choppy_candles and flips > filters.choppy_flips_max:
-        most = filters.choppy_flips_max
+    if filters.choppy_candles and flips > filters.choppy_max_flips:
+        most = filters.choppy_max_flips
         reasons.append(f"choppy: {flips} flips of direction in {filters.choppy_candles} candles, {most} are the most")
     return score, "; ".join(reasons)
 
@@ -93,7 +93,7 @@ def filtered_columns(
         else:
             blocked |= against | (sided & np.isnan(averages))
     if filters.choppy_candles:
-        blocked |= sided & (flips > filters.choppy_flips_max)
+        blocked |= sided & (flips > filters.choppy_max_flips)
     return scores, blocked
 
 
