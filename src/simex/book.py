@@ -16,6 +16,7 @@ from simex.orders import ZERO, Order, Side
 from simex.venue import FillModel, InstrumentSpec
 
 _BPS: Final = Decimal(10_000)
+PRICE_MAX: Final = Decimal(10) ** 15
 
 
 class Book:
@@ -36,6 +37,7 @@ class Book:
         self._half_spread = model.half_spread_bps / _BPS
         self._slippage = model.slippage_bps / _BPS
         self._quote: tuple[Decimal, Decimal] | None = None
+        self._calm: tuple[Decimal, Decimal] | None = None  # known until a queue changes
 
     def print(self, price: Decimal, liquidity: Decimal) -> None:
         """A public trade moves the market; its liquidity replaces what was left of the former."""
@@ -88,15 +90,41 @@ class Book:
         quantity = min(order.remaining, self.liquidity)
         return quantity - quantity % self.spec.lot_size
 
+    @property
+    def calm(self) -> tuple[Decimal, Decimal] | None:
+        """Prints between these prices, exclusive, reach no order of a client, and the market's quote none either.
+
+        None while an order goes on taking: each print is for it.
+        """
+        if self._calm is None and not self.waiting and not any(o.is_taking for o in (*self.bids, *self.asks)):
+            tick, wider = self.spec.tick_size, self._half_spread
+            below = [order.ticket.stop_price for order in self.stops if not order.ticket.triggers_above]
+            above = [order.ticket.stop_price for order in self.stops if order.ticket.triggers_above]
+            # Half a spread is at most the rate of the price and a tick more; it shrinks with the price.
+            below += [order.ticket.price * (1 + 2 * wider) + 2 * tick for order in self.bids[:1]]
+            above += [order.ticket.price * (1 - wider) - 2 * tick for order in self.asks[:1]]
+            self._calm = max(below, default=ZERO), min(above, default=PRICE_MAX)
+        return self._calm
+
     def rest(self, order: Order) -> None:
         """Put a limit order into its queue: by price, then by the time it came to the book."""
+        self._calm = None
         if order.ticket.side == "BUY":
             insort(self.bids, order, key=_bid_rank)
         else:
             insort(self.asks, order, key=_ask_rank)
 
+    def wait_for_trigger(self, order: Order) -> None:
+        self._calm = None
+        self.stops.append(order)
+
+    def wait_for_liquidity(self, order: Order) -> None:
+        self._calm = None
+        self.waiting.append(order)
+
     def remove(self, order: Order) -> None:
         """Take an order out of whichever queue it is in."""
+        self._calm = None
         for queue in (self.bids, self.asks, self.stops, self.waiting):
             if order in queue:
                 queue.remove(order)

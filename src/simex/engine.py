@@ -118,7 +118,7 @@ class Engine:
     def print(self, book: Book, price: Decimal, liquidity: Decimal, now_ms: int) -> None:
         """A public trade: stops fire, resting orders that it went through fill, takers' rests go on."""
         book.print(price, liquidity)
-        if book.open_count:
+        if book.open_count and not _is_calm(book, price):
             self._see_who_still_takes(book)
             self._fire_stops(book, price, now_ms)
             self._fill_resting(book, price, now_ms)
@@ -135,7 +135,7 @@ class Engine:
                 self._settle(now_ms)
 
     def _trigger(self, book: Book, order: Order, now_ms: int) -> None:
-        book.stops.remove(order)
+        book.remove(order)
         self._lifecycle.expire_partner(order, now_ms)
         order.is_triggered = True
         try:
@@ -251,7 +251,7 @@ class Engine:
     def _enter(self, book: Book, order: Order, now_ms: int) -> None:
         """Let an order work: take what it may take, then rest, wait or expire as its kind demands."""
         if order.waits_for_trigger:
-            book.stops.append(order)
+            book.wait_for_trigger(order)
             return
         if order.ticket.time_in_force == "FOK" and not self._matcher.fillable(book, order):
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="UNFILLED_FOK_ORDER_EXPIRED")
@@ -270,7 +270,7 @@ class Engine:
     def _wait_or_expire(self, book: Book, order: Order, now_ms: int) -> None:
         """A market order found no more liquidity: sales and stops wait for the next print, lest a position strands."""
         if order.ticket.side == "SELL" or order.ticket.is_stop:
-            book.waiting.append(order)
+            book.wait_for_liquidity(order)
         else:
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="INSUFFICIENT_LIQUIDITY")
 
@@ -373,6 +373,11 @@ class Engine:
         for leg in order_list.legs:
             if leg.is_open:
                 self._lifecycle.finish(leg, "EXPIRED", now_ms, reason=reason)
+
+
+def _is_calm(book: Book, price: Decimal) -> bool:
+    calm = book.calm
+    return calm is not None and calm[0] < price < calm[1]
 
 
 def _has_reached(ticket: Ticket, price: Decimal) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from simex.engine import Engine
 from simex.frames import Outbox
@@ -20,6 +21,8 @@ from simex.streams import Streams
 from simex.strip import Strip
 from simex.user_events import UserEvents
 from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec
+
+NOWHERE: Final = (Decimal(1), Decimal(0))  # a range without prices
 
 
 class Exchange:
@@ -95,35 +98,35 @@ class Exchange:
         if feed.books or feed.trades or (self._forming_klines and feed.klines):
             self._streams.printed(symbol, price, volume, trade_id, self._forming_klines, now_ms)
 
-    def finish_candle(self, symbol: str, candle: Candle) -> None:
-        """The rest of a base candle after its opening print in one go.
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
+        """Base candles of a strip in one go, from `start` to `end`, exclusive; the first one's open may be printed.
 
-        ValueError when somebody watches the symbol's prints, or when prints after the opening one were made.
+        ValueError when an order or somebody's kline would not pass over them, or more of the first one was printed.
         """
-        if not self.is_idle(symbol):
-            raise ValueError(f"{symbol} is not idle: its prints must be made one by one")
         book = self._books[symbol]
-        if candle.open_ms >= book.series.next_close_ms:
-            self._close_klines(symbol, candle.open_ms)
-        book.series.finish(candle)
-        book.print(candle.close, self.model.volume_share * candle.volume)
+        series = book.series
+        if strip.open_ms[start] >= series.next_close_ms:
+            self._close_klines(symbol, strip.open_ms[start])
+        if book.open_count and not strip.lies_within(start, end, *(book.calm or NOWHERE)):
+            raise ValueError(f"{symbol}: an order would notice these candles: their prints must be made one by one")
+        series.finish(strip.candle(start))
+        if end > start + 1:
+            if strip.open_ms[end - 1] >= series.next_close_ms:
+                raise ValueError(f"{symbol}: a kline ends inside these candles, and somebody listens to it")
+            series.skip(strip, start + 1, end)
+        last = strip.candle(end - 1)
+        book.print(last.close, self.model.volume_share * last.volume)
 
-    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
-        """Whole base candles in one go, as far as each would be finished before a time and nobody hears of a kline.
+    def next_close_ms(self, symbol: str) -> int:
+        """When the next kline ends that somebody listens to."""
+        return self._books[symbol].series.next_close_ms
 
-        Returns the first candle that was not taken. ValueError when somebody watches the symbol's prints.
+    def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        """Prints between these two prices, exclusive, change nobody's order, nor the middle of the best prices.
+
+        None when any print would.
         """
-        if not self.is_idle(symbol):
-            raise ValueError(f"{symbol} is not idle: its prints must be made one by one")
-        book = self._books[symbol]
-        end = strip.first_from(min(before_ms, book.series.next_close_ms), start)
-        while end > start and strip.open_ms[end - 1] + strip.length_ms[end - 1] // 4 >= before_ms:
-            end -= 1
-        if end > start:
-            book.series.skip(strip, start, end)
-            last = strip.candle(end - 1)
-            book.print(last.close, self.model.volume_share * last.volume)
-        return end
+        return self._books[symbol].calm
 
     def is_idle(self, symbol: str) -> bool:
         """No open orders, and nobody who would see the prints inside a candle."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Literal, Protocol
@@ -22,6 +22,9 @@ VOLUME_STEP = Decimal("0.00000001")
 DEFAULT_VOLUME_SHARE = Decimal("0.10")
 
 Path = Literal["worst", "best"]
+# Asked between two events: by symbol, between which prices (exclusive) a print would change nothing for whoever watches
+# it but the price itself, as long as all of them stay there; None when it would.
+Ranges = Callable[[], Mapping[str, tuple[Decimal, Decimal]] | None]
 
 
 class PrintTaker(Protocol):
@@ -29,9 +32,11 @@ class PrintTaker(Protocol):
 
     def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None: ...
 
-    def finish_candle(self, symbol: str, candle: Candle) -> None: ...
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None: ...
 
-    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int: ...
+    def next_close_ms(self, symbol: str) -> int: ...
+
+    def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None: ...
 
     def is_idle(self, symbol: str) -> bool: ...
 
@@ -48,10 +53,11 @@ class Market(Protocol):
     def next_ms(self) -> int | None:
         """When the next event is due (UTC ms); None when there is no more."""
 
-    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0, ranges: Ranges | None = None) -> None:
         """Perform every event due at `next_ms()`.
 
         Nothing but the market happens before `before_ms`: what nobody would notice may be performed up to there, too.
+        With `ranges`, watched prints may be left out as well, so that the last ones before `before_ms` are made.
         """
 
 
@@ -87,10 +93,12 @@ class CandleTape:
     def next_ms(self) -> int | None:
         return self._next_ms
 
-    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0, ranges: Ranges | None = None) -> None:
         at_ms = self._next_ms
         if at_ms is None:
             raise RuntimeError("the tape has ended")
+        if ranges is not None:
+            self._stride(exchange, before_ms, ranges)
         for reel in self._reels:
             if reel.due_ms == at_ms:
                 self._play(reel, exchange, at_ms, before_ms)
@@ -101,13 +109,35 @@ class CandleTape:
         stage = reel.stage
         if stage == 1:
             if not self._always_tick and exchange.is_idle(reel.symbol):
-                exchange.finish_candle(reel.symbol, candle)
-                reel.skip(exchange, before_ms)
+                reel.pass_to(exchange, reel.end_of_begun(before_ms, exchange.next_close_ms(reel.symbol)))
                 return
             reel.low_first = self._is_low_first(candle, exchange.stop_side(reel.symbol))
         volume = reel.last_volume if stage == 3 else reel.quarter_volume
         exchange.tick(reel.symbol, reel.price(), volume, self._volume_share * candle.volume, at_ms)
         reel.next_tick()
+
+    def _stride(self, exchange: PrintTaker, before_ms: int, ranges: Ranges) -> None:
+        """Go over candles of watched symbols that reach neither an order nor the ranges, together on one clock.
+
+        Each symbol's last candle before anything happens is left to be printed: whoever watches knows its prints then.
+        """
+        playing = [reel for reel in self._reels if not reel.is_over]
+        watched = [reel for reel in playing if not exchange.is_idle(reel.symbol)]
+        if not watched or any(reel.stage > 1 for reel in watched):
+            return
+        until_ms = min(before_ms, *(exchange.next_close_ms(reel.symbol) for reel in playing))
+        if not any(reel.end_of_whole(until_ms) > reel.at for reel in watched):
+            return
+        wanted = ranges()
+        for reel in watched:
+            calm, narrow = exchange.calm(reel.symbol), wanted and wanted.get(reel.symbol)
+            if calm is None or not narrow:
+                return
+            until_ms = min(until_ms, reel.inside_until_ms(max(calm[0], narrow[0]), min(calm[1], narrow[1]), until_ms))
+        for reel in watched:
+            end = reel.end_of_whole(until_ms)
+            if end > reel.at:
+                reel.pass_to(exchange, end)
 
     def _is_low_first(self, candle: Candle, stop_side: int) -> bool:
         # The worst path runs into the stop first; without a stop, it visits the extreme further from the close first.
@@ -122,9 +152,9 @@ class _Reel:
     """The position of the tape in one symbol's candles."""
 
     __slots__ = (
-        "_at",
         "_strip",
         "_strips",
+        "at",
         "candle",
         "due_ms",
         "is_over",
@@ -145,12 +175,40 @@ class _Reel:
         self._go_to(0)
 
     def next_candle(self) -> None:
-        self._go_to(self._at + 1)
+        self._go_to(self.at + 1)
 
-    def skip(self, exchange: PrintTaker, before_ms: int) -> None:
-        """Leave the present candle, which was finished, and those after it that the exchange takes in one go."""
-        at = self._at + 1
-        self._go_to(exchange.skip_candles(self.symbol, self._strip, at, before_ms) if at < len(self._strip) else at)
+    def pass_to(self, exchange: PrintTaker, end: int) -> None:
+        """Let the exchange take the present candle and those up to `end`, exclusive, in one go."""
+        exchange.pass_candles(self.symbol, self._strip, self.at, end)
+        self._go_to(end)
+
+    def end_of_begun(self, before_ms: int, close_ms: int) -> int:
+        """Behind the present candle and those that open before `close_ms` and are a quarter over before `before_ms`."""
+        strip, after = self._strip, self.at + 1
+        end = strip.first_from(min(before_ms, close_ms), after)
+        while end > after and strip.open_ms[end - 1] + strip.length_ms[end - 1] // 4 >= before_ms:
+            end -= 1
+        return end
+
+    def end_of_whole(self, until_ms: int) -> int:
+        """Behind the candles of this strip that are over by a time, but for the last of these.
+
+        Only candles of a minute and less count: of longer ones the exchange keeps where in it each print was.
+        """
+        strip = self._strip
+        end = strip.first_from(until_ms, self.at)
+        if end > self.at and strip.end_ms(end - 1) > until_ms:
+            end -= 1
+        return end - 1 if max(strip.length_ms[self.at : end], default=0) <= MINUTE_MS else self.at
+
+    def inside_until_ms(self, low: Decimal, high: Decimal, until_ms: int) -> int:
+        """When the first candle opens that does not lie between two prices, exclusive, or the strip ends."""
+        strip = self._strip
+        end = strip.first_from(until_ms, self.at)
+        outside = strip.first_outside(self.at, end, low, high)
+        if outside < end:
+            return strip.open_ms[outside]
+        return until_ms if end < len(strip) else min(until_ms, strip.end_ms(end - 1))
 
     def _go_to(self, at: int) -> None:
         if at == len(self._strip):
@@ -160,7 +218,7 @@ class _Reel:
                 self.due_ms = -1
                 return
             self._strip, at = strip, 0
-        self._at = at
+        self.at = at
         self.candle = candle = self._strip.candle(at)
         self.stage = 0
         self.due_ms = candle.open_ms
@@ -270,7 +328,7 @@ class GeneratedMarket:
     def next_ms(self) -> int | None:
         return self._next_ms
 
-    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0, ranges: Ranges | None = None) -> None:
         at_ms = self._next_ms
         step = (at_ms % MINUTE_MS) // self._print_every_ms
         for lane in self._minute:

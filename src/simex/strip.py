@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, NamedTuple
 
 from simex.venue import Candle
@@ -65,6 +65,24 @@ class Strip:
     def first_from(self, at_ms: int, start: int = 0) -> int:
         """The first candle from `start` on that opens at a time or later."""
         return bisect_left(self.open_ms, at_ms, lo=start)
+
+    def lies_within(self, start: int, end: int, low: Decimal, high: Decimal) -> bool:
+        """Whether all prices of the candles from `start` to `end`, exclusive, lie between two others, exclusive."""
+        low_steps, high_steps = self.steps_within(low, high)
+        return min(self.low[start:end]) > low_steps and max(self.high[start:end]) < high_steps
+
+    def first_outside(self, start: int, end: int, low: Decimal, high: Decimal) -> int:
+        """The first candle from `start` to `end`, exclusive, that does not lie between two prices; else `end`."""
+        if start >= end or self.lies_within(start, end, low, high):
+            return end
+        low_steps, high_steps = self.steps_within(low, high)
+        return next(at for at in range(start, end) if self.low[at] <= low_steps or self.high[at] >= high_steps)
+
+    def steps_within(self, low: Decimal, high: Decimal) -> tuple[int, int]:
+        """Two prices in steps, so rounded that exactly what lies between the prices lies between the steps."""
+        below = low.scaleb(self.price_decimals).to_integral_value(ROUND_FLOOR)
+        above = high.scaleb(self.price_decimals).to_integral_value(ROUND_CEILING)
+        return int(below), int(above)
 
     def total(self, start: int, end: int) -> Sum:
         """The candles from `start` to `end`, exclusive, as one; there is at least one."""

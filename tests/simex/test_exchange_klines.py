@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simex.klines import INTERVALS, interval_bounds
-from simex.strip import spool_of
+from simex.strip import Strip, spool_of
 from simex.venue import Candle
-from tests.simex.wire import START_MS, Floor, accepted, floor, public
+from tests.simex.wire import START_MS, Client, Floor, accepted, floor, public
 
 pytestmark = [pytest.mark.spec("SIM-1", "DATA-1")]
 MINUTE_MS = 60_000
@@ -84,6 +84,11 @@ def ticked(candle: Candle) -> list[Print]:
     ]
 
 
+def alone(candle: Candle) -> tuple[Strip, int, int]:
+    """A candle as a strip of its own, to be passed over."""
+    return next(spool_of([candle]).strips), 0, 1
+
+
 def candles(count: int, interval_ms: int, start_ms: int) -> list[Candle]:
     made = []
     for number in range(count):
@@ -108,13 +113,14 @@ def test_history_finished_and_skipped_candles_and_single_prints_give_the_same_kl
             one_by_one.exchange.tick("BTCUSDT", price, volume, Decimal(0), at_ms)
         opening = ticked(candle)[0]
         in_one_go.exchange.tick("BTCUSDT", opening[1], opening[2], Decimal(0), opening[0])
-        in_one_go.exchange.finish_candle("BTCUSDT", candle)
+        in_one_go.exchange.pass_candles("BTCUSDT", *alone(candle))
     strip, at_candle = next(spool_of(tape).strips), 0
     while at_candle < len(tape):
         first = tape[at_candle]
         skipped.exchange.tick("BTCUSDT", first.open, ticked(first)[0][2], Decimal(0), first.open_ms)
-        skipped.exchange.finish_candle("BTCUSDT", first)
-        at_candle = skipped.exchange.skip_candles("BTCUSDT", strip, at_candle + 1, tape[-1].end_ms)
+        end = max(at_candle + 1, strip.first_from(skipped.exchange.next_close_ms("BTCUSDT"), at_candle))
+        skipped.exchange.pass_candles("BTCUSDT", strip, at_candle, end)
+        at_candle = end
     as_history.exchange.load_history("BTCUSDT", tape)
     for at in (one_by_one, in_one_go, skipped, as_history):
         at.now_ms = tape[-1].end_ms - 1
@@ -130,37 +136,42 @@ def test_history_finished_and_skipped_candles_and_single_prints_give_the_same_kl
 def test_candle_can_be_finished_without_its_opening_print_but_not_after_later_ones() -> None:
     at = floor(forming_klines=False)
     first, second = candles(2, MINUTE_MS, START_MS)
-    at.exchange.finish_candle("BTCUSDT", first)
+    at.exchange.pass_candles("BTCUSDT", *alone(first))
     at.now_ms = first.end_ms - 1
     assert rows_of(at, "1m") == brute_force(ticked(first), "1m")
     at.exchange.tick("BTCUSDT", second.open, Decimal(1), Decimal(1), second.open_ms + 1)
     with pytest.raises(ValueError):
-        at.exchange.finish_candle("BTCUSDT", second)
+        at.exchange.pass_candles("BTCUSDT", *alone(second))
 
 
-def test_candles_are_skipped_up_to_a_time_and_to_the_end_of_a_kline_that_somebody_hears() -> None:
+def test_candles_are_not_passed_over_the_end_of_a_kline_that_somebody_hears() -> None:
     at = floor(forming_klines=False)
     at.open("/ws/btcusdt@kline_15m")
     start_ms = START_MS - START_MS % (15 * MINUTE_MS)
     tape = candles(40, MINUTE_MS, start_ms)
     strip = next(spool_of(tape).strips)
-    at.exchange.finish_candle("BTCUSDT", tape[0])
-    quarter_of_the_sixth_ms = tape[5].open_ms + MINUTE_MS // 4
-    assert at.exchange.skip_candles("BTCUSDT", strip, 1, quarter_of_the_sixth_ms) == 5
-    assert at.exchange.skip_candles("BTCUSDT", strip, 5, quarter_of_the_sixth_ms + 1) == 6
-    assert at.exchange.last_price("BTCUSDT") == tape[5].close
-    assert at.exchange.skip_candles("BTCUSDT", strip, 6, tape[-1].end_ms) == 15
-    assert at.exchange.skip_candles("BTCUSDT", strip, 15, tape[-1].end_ms) == 15
-    at.now_ms = tape[14].end_ms - 1
-    assert rows_of(at, "1m") == brute_force([each for candle in tape[:15] for each in ticked(candle)], "1m")
+    at.exchange.pass_candles("BTCUSDT", strip, 0, 2)
+    assert at.exchange.next_close_ms("BTCUSDT") == tape[15].open_ms
+    with pytest.raises(ValueError, match="a kline ends"):
+        at.exchange.pass_candles("BTCUSDT", strip, 2, 16)
 
 
-def test_a_watched_symbol_is_not_skipped() -> None:
+@pytest.mark.spec("SIM-1", "PERF-3")
+def test_candles_are_passed_over_an_order_only_where_it_would_not_notice_them() -> None:
     at = floor(forming_klines=False)
-    at.open("/ws/btcusdt@bookTicker")
-    strip = next(spool_of(candles(3, MINUTE_MS, START_MS)).strips)
-    with pytest.raises(ValueError, match="not idle"):
-        at.exchange.skip_candles("BTCUSDT", strip, 0, START_MS + 3 * MINUTE_MS)
+    first, *others = candles(4, MINUTE_MS, START_MS)
+    at.exchange.tick("BTCUSDT", first.open, ticked(first)[0][2], Decimal(1), first.open_ms)
+    Client(at).buy(type="LIMIT", timeInForce="GTC", quantity="0.1", price="50")
+    strip = next(spool_of([first, *others]).strips)
+    calm = at.exchange.calm("BTCUSDT")
+    assert calm is not None
+    assert Decimal(50) < calm[0] < Decimal("50.1")
+    at.exchange.pass_candles("BTCUSDT", strip, 0, 2)
+    at.now_ms = others[0].end_ms - 1
+    lowest = min(candle.low for candle in others[1:])
+    Client(at).buy(type="LIMIT", timeInForce="GTC", quantity="0.1", price=str(lowest))
+    with pytest.raises(ValueError, match="an order would notice"):
+        at.exchange.pass_candles("BTCUSDT", strip, 2, 4)
 
 
 def test_history_must_be_in_order_and_before_the_first_print() -> None:

@@ -185,8 +185,6 @@ def test_idle_means_that_nobody_would_see_the_prints_inside_a_candle() -> None:
     at.say(link, {"method": "SUBSCRIBE", "params": ["btcusdt@bookTicker"], "id": 1})
     assert not at.exchange.is_idle("BTCUSDT")
     assert at.exchange.is_idle("ETHUSDT")
-    with pytest.raises(ValueError):
-        at.exchange.finish_candle("BTCUSDT", Candle(START_MS, MINUTE_MS, *(Decimal(1),) * 4, Decimal(1)))
     forming = floor()
     forming.open("/ws/btcusdt@kline_1m")
     assert not forming.exchange.is_idle("BTCUSDT")

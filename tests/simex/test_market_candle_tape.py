@@ -12,6 +12,7 @@ from simex.strip import Strip
 from simex.venue import Candle
 
 INTERVAL_MS = 900_000
+MINUTE_MS = 60_000
 T0_MS = 1_700_000_100_000 - 1_700_000_100_000 % INTERVAL_MS
 
 
@@ -30,18 +31,23 @@ class Recorder:
     ticks: list[tuple[int, str, str]] = field(default_factory=list)
     volumes: list[Decimal] = field(default_factory=list)
     liquidities: list[Decimal] = field(default_factory=list)
-    finished: list[tuple[str, int]] = field(default_factory=list)
+    passed: list[tuple[object, ...]] = field(default_factory=list)  # symbol, numbers of candles
+    close_ms: int = 1 << 62
+    calm_range: tuple[Decimal, Decimal] | None = None
 
     def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
         self.ticks.append((now_ms, symbol, str(price)))
         self.volumes.append(volume)
         self.liquidities.append(liquidity)
 
-    def finish_candle(self, symbol: str, candle: Candle) -> None:
-        self.finished.append((symbol, candle.open_ms))
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
+        self.passed.append((symbol, *((strip.open_ms[at] - T0_MS) // strip.length_ms[at] for at in range(start, end))))
 
-    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
-        return start
+    def next_close_ms(self, symbol: str) -> int:
+        return self.close_ms
+
+    def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        return self.calm_range
 
     def is_idle(self, symbol: str) -> bool:
         return symbol in self.idle
@@ -109,7 +115,7 @@ def test_a_symbol_nobody_watches_is_finished_in_one_go() -> None:
     tape = CandleTape({"BTCUSDT": [candle(0, "100 110 95 105"), candle(1, "105 106 104 105")]}, always_tick=False)
     exchange = played(tape, Recorder(idle={"BTCUSDT"}))
     assert [price for _, _, price in exchange.ticks] == ["100", "105"]
-    assert exchange.finished == [("BTCUSDT", T0_MS), ("BTCUSDT", T0_MS + INTERVAL_MS)]
+    assert exchange.passed == [("BTCUSDT", 0), ("BTCUSDT", 1)]
 
 
 def test_an_idle_symbol_is_ticked_all_the_same_when_every_tick_is_wanted() -> None:
@@ -146,19 +152,64 @@ def test_the_tape_says_when_it_has_ended() -> None:
         tape.advance(Recorder())
 
 
-def test_what_the_exchange_skips_is_not_played_again() -> None:
-    @dataclass
-    class Skipper(Recorder):
-        before: list[int] = field(default_factory=list)
-
-        def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
-            self.before.append(before_ms)
-            return start + 2
-
-    tape = CandleTape({"BTCUSDT": [candle(at, "100 110 95 105") for at in range(6)]}, always_tick=False)
-    exchange = Skipper(idle={"BTCUSDT"})
+@pytest.mark.spec("BT-1", "PERF-3")
+@pytest.mark.parametrize(
+    ("before_ms", "close_ms", "passed"),
+    [
+        (MINUTE_MS * 9, 1 << 62, [(0, 1, 2, 3, 4, 5)]),
+        (MINUTE_MS * 3 + MINUTE_MS // 4, 1 << 62, [(0, 1, 2), (3,), (4,), (5,)]),  # the quarter is not over before it
+        (MINUTE_MS * 3 + MINUTE_MS // 4 + 1, 1 << 62, [(0, 1, 2, 3), (4,), (5,)]),
+        (MINUTE_MS * 9, MINUTE_MS * 2, [(0, 1), (2,), (3,), (4,), (5,)]),  # the third candle ends a kline
+    ],
+)
+def test_a_symbol_nobody_watches_is_passed_over_as_far_as_nothing_else_happens(
+    before_ms: int, close_ms: int, passed: list[tuple[int, ...]]
+) -> None:
+    minutes = [candle(at, "100 110 95 105", interval_ms=MINUTE_MS) for at in range(6)]
+    tape, exchange = CandleTape({"BTCUSDT": minutes}, always_tick=False), Recorder(idle={"BTCUSDT"})
+    exchange.close_ms = T0_MS + close_ms
     while tape.next_ms() is not None:
-        tape.advance(exchange, T0_MS + 1)
-    assert exchange.finished == [("BTCUSDT", T0_MS), ("BTCUSDT", T0_MS + 3 * INTERVAL_MS)]
-    assert [at - T0_MS for at, _, _ in exchange.ticks] == [0, 3 * INTERVAL_MS]
-    assert exchange.before == [T0_MS + 1] * 2
+        tape.advance(exchange, T0_MS + before_ms)
+    assert exchange.passed == [("BTCUSDT", *numbers) for numbers in passed]
+    assert [(at - T0_MS) // MINUTE_MS for at, _, _ in exchange.ticks] == [numbers[0] for numbers in passed]
+
+
+WIDE = (Decimal(1), Decimal(1000))
+
+
+@pytest.mark.spec("BT-1", "PERF-3")
+@pytest.mark.parametrize(
+    ("calm", "wanted", "passed"),
+    [
+        (WIDE, WIDE, (0, 1, 2, 3)),  # of six candles before the time, the last one whose end is before it is printed
+        (WIDE, (Decimal(94), Decimal(150)), (0, 1)),  # the fourth reaches 150; the third is printed
+        ((Decimal(90), Decimal(1000)), WIDE, (0, 1, 2, 3)),
+        ((Decimal(95), Decimal(1000)), WIDE, ()),  # the first low is on it
+        (None, WIDE, ()),
+        (WIDE, None, ()),
+    ],
+)
+def test_a_watched_symbol_is_passed_over_inside_the_ranges_and_its_last_candle_is_printed(
+    calm: tuple[Decimal, Decimal] | None, wanted: tuple[Decimal, Decimal] | None, passed: tuple[int, ...]
+) -> None:
+    told = ["100 110 95 105", "105 110 96 105", "105 110 96 105", "105 150 96 105", "105 110 96 105", "105 110 96 105"]
+    minutes = [candle(at, prices, interval_ms=MINUTE_MS) for at, prices in enumerate(told)]
+    tape, exchange = CandleTape({"BTCUSDT": minutes}, always_tick=False), Recorder()
+    exchange.calm_range = calm
+    tape.advance(exchange, T0_MS)
+    ranges = None if wanted is None else {"BTCUSDT": wanted}
+    tape.advance(exchange, T0_MS + 6 * MINUTE_MS - 1, lambda: ranges)
+    assert exchange.passed == ([("BTCUSDT", *passed)] if passed else [])
+    played(tape, exchange)
+    assert len(exchange.ticks) == (6 * 4 if not passed else 1 + 4 * (6 - len(passed)))
+
+
+def test_symbols_that_are_watched_together_are_passed_over_together() -> None:
+    calm_one = [candle(at, "100 110 95 105", interval_ms=MINUTE_MS) for at in range(6)]
+    wild_one = [candle(at, f"100 {110 + 20 * at} 95 105", interval_ms=MINUTE_MS) for at in range(6)]
+    tape, exchange = CandleTape({"ETHUSDT": calm_one, "BTCUSDT": wild_one}, always_tick=False), Recorder()
+    exchange.calm_range = WIDE
+    tape.advance(exchange, T0_MS)
+    ranges = {"ETHUSDT": WIDE, "BTCUSDT": (Decimal(1), Decimal(170))}
+    tape.advance(exchange, T0_MS + 6 * MINUTE_MS, lambda: ranges)
+    assert exchange.passed == [("ETHUSDT", 0, 1), ("BTCUSDT", 0, 1)]  # the fourth candle of BTC reaches 170

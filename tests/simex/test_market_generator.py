@@ -29,11 +29,14 @@ class Prints:
     def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
         self.rows.append((now_ms, symbol, price, volume, liquidity))
 
-    def finish_candle(self, symbol: str, candle: Candle) -> None:
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
         raise AssertionError("a generated market prints every tick")
 
-    def skip_candles(self, symbol: str, strip: Strip, start: int, before_ms: int) -> int:
-        raise AssertionError("a generated market prints every tick")
+    def next_close_ms(self, symbol: str) -> int:
+        return 0
+
+    def calm(self, symbol: str) -> None:
+        return None
 
     def is_idle(self, symbol: str) -> bool:
         return True

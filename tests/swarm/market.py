@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from simex.market import PrintTaker
+from simex.market import PrintTaker, Ranges
 from simex.venue import InstrumentSpec
 
 PLENTY = Decimal(1_000_000)
@@ -46,7 +46,7 @@ class RestlessMarket:
     def next_ms(self) -> int | None:
         return None if self._stopped else min(walk.due_ms for walk in self._walks)
 
-    def advance(self, exchange: PrintTaker, before_ms: int = 0) -> None:
+    def advance(self, exchange: PrintTaker, before_ms: int = 0, ranges: Ranges | None = None) -> None:
         walk = min(self._walks, key=lambda each: each.due_ms)
         at_ms = walk.due_ms
         price = self._next_price(walk)
