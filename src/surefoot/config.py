@@ -807,16 +807,28 @@ def is_setting(key: str) -> bool:
 
 
 def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
-    """The same settings with some values, by dotted key, in place of their own; ConfigError where they disagree."""
-    given = {key: _Given(value, "here") for key, value in values.items()}
-    whole = settings.model_dump()
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        (whole[section] if section else whole)[name] = value
-    try:
-        return Settings.model_validate(whole)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_lines_of(error, given))) from None
+    """The same settings with some values, by dotted key, in place of their own; ConfigError where they disagree.
+
+    Only the sections that change are validated anew, which makes it fit for a search; the rules between them all are.
+    """
+    given = {key: _Given(value, "chosen") for key, value in values.items()}
+    if unknown := [problem for key, entry in given.items() if (problem := _unknown(key, entry))]:
+        raise ConfigError("\n".join(unknown))
+    parts: dict[str, Section] = {}
+    for section in {key.rpartition(".")[0] for key in values}:
+        whole = getattr(settings, section)
+        own = {key.rpartition(".")[2]: value for key, value in values.items() if key.startswith(f"{section}.")}
+        try:
+            parts[section] = type(whole).model_validate(whole.model_dump() | own)
+        except ValidationError as error:
+            names = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)}
+            raise ConfigError(
+                "\n".join(_refused(f"{section}.{n}", given.get(f"{section}.{n}")) for n in names)
+            ) from None
+    result = settings.model_copy(update=parts)
+    if problems := [problem for rule in _RULES if (problem := rule(result))]:
+        raise ConfigError("\n".join(problems))
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -122,7 +122,9 @@ class Looks:
 
     def _agrees(self, point: Point) -> bool:
         try:
-            settings_for(changed(self._settings, point), self._files)
+            settings = changed(self._settings, point)
+            if settings.market != self._settings.market:
+                settings_for(settings, self._files)
         except ConfigError:
             return False
         return True
