@@ -738,10 +738,10 @@ def _unknown(key: str, given: _Given) -> str | None:
     return f"{_told(key, given)}: unknown key; the nearest known one is {nearest}"
 
 
-def _lines_of(error: ValidationError, given: Mapping[str, _Given]) -> list[str]:
+def _lines_of(error: ValidationError, given: Mapping[str, _Given], section: str = "") -> list[str]:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
-        words = [str(word) for word in problem["loc"]]
+        words = [str(word) for word in (section, *problem["loc"]) if word]
         key = next((key for key in (".".join(words[:2]), ".".join(words[:1])) if key in _FIELDS), None)
         lines.append(problem["msg"] if key is None else _refused(key, given.get(key)))
     return list(dict.fromkeys(lines))
@@ -809,26 +809,37 @@ def is_setting(key: str) -> bool:
 def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
     """The same settings with some values, by dotted key, in place of their own; ConfigError where they disagree.
 
-    Only the sections that change are validated anew, which makes it fit for a search; the rules between them all are.
+    `strategy.parameters.fast` is one entry of a table. Only the sections that change are validated anew, which makes
+    this fit for a search; the rules between sections all are.
     """
-    given = {key: _Given(value, "chosen") for key, value in values.items()}
+    given = _merged(settings, values)
     if unknown := [problem for key, entry in given.items() if (problem := _unknown(key, entry))]:
         raise ConfigError("\n".join(unknown))
     parts: dict[str, Section] = {}
-    for section in {key.rpartition(".")[0] for key in values}:
+    for section, own in _nested(given).items():
         whole = getattr(settings, section)
-        own = {key.rpartition(".")[2]: value for key, value in values.items() if key.startswith(f"{section}.")}
         try:
             parts[section] = type(whole).model_validate(whole.model_dump() | own)
         except ValidationError as error:
-            names = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)}
-            raise ConfigError(
-                "\n".join(_refused(f"{section}.{n}", given.get(f"{section}.{n}")) for n in names)
-            ) from None
+            raise ConfigError("\n".join(_lines_of(error, given, section))) from None
     result = settings.model_copy(update=parts)
     if problems := [problem for rule in _RULES if (problem := rule(result))]:
         raise ConfigError("\n".join(problems))
     return result
+
+
+def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Given]:
+    """By key; entries of a table together, with those that it has."""
+    given: dict[str, _Given] = {}
+    for key, value in values.items():
+        table, _, name = key.rpartition(".")
+        if table in _TABLES:
+            section, _, field = table.partition(".")
+            old: Any = given[table].value if table in given else getattr(getattr(settings, section), field)
+            given[table] = _Given({**old, name: value}, "chosen")
+        else:
+            given[key] = _Given(value, "chosen")
+    return given
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from surefoot.cli import main
 from surefoot.config import ConfigError, Settings, load
 from surefoot.research.backtest import load_files
 from surefoot.research.data import CandleFile, DataError, EvaluationError
-from surefoot.research.evaluation import Period, cut, look, source_of
+from surefoot.research.evaluation import Measured, Period, cut, look, source_of
 from surefoot.research.looks import Quest
 from surefoot.research.optimize import optimize
 from surefoot.research.report_optimization import optimization_html
@@ -198,7 +198,10 @@ def test_a_worker_on_another_machine_reads_the_file_itself_but_only_that_file(
     source = source_of(TOY, settings(), files, tmp_path / "columns")
     mapped = look(source, (("rsi.period", "9"),), period)
     elsewhere = replace(source, files=tuple(replace(file, folder="not-there") for file in source.files))
-    assert look(elsewhere, (("rsi.period", "9"),), period).returns == pytest.approx(mapped.returns)
+    read = look(elsewhere, (("rsi.period", "9"),), period)
+    assert isinstance(mapped, Measured)
+    assert isinstance(read, Measured)
+    assert read.returns == pytest.approx(mapped.returns)
     changed = replace(source, files=tuple(replace(file, folder="not-there", sha256="0") for file in source.files))
     with pytest.raises(DataError, match="not the file that the search began with"):
         look(changed, (("rsi.period", "9"),), period)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.config import ConfigError
+from surefoot.config import ConfigError, changed, load
+from surefoot.research.evaluation import Refused
 from surefoot.research.plateau import neighbours, plateau_map
-from surefoot.research.samplers import METHODS, Refused, sampler_of
+from surefoot.research.samplers import METHODS, sampler_of
 from surefoot.research.space import Point, space_of
 
 pytestmark = pytest.mark.spec("BT-4")
@@ -84,7 +85,7 @@ def test_the_same_seed_asks_for_the_same_points(method: str) -> None:
         sampler, points = sampler_of(method, space_of(WORDS, "rsi"), seed, 40), []
         for _ in range(5):
             batch = sampler.ask(8)
-            sampler.tell([Refused(), None, *(-abs(int(point["rsi.period"]) - 20) for point in batch[2:])])
+            sampler.tell([Refused("a reason"), None, *(-abs(int(point["rsi.period"]) - 20) for point in batch[2:])])
             points += batch
         return points
 
@@ -129,3 +130,48 @@ def test_neighbours_move_one_setting_each_and_stay_in_the_range() -> None:
     space = space_of(["rsi.period=5:30:5", "exits.stop_pct_of_price=1:2:0.5", "market.interval=15m,1h"], "rsi")
     near = neighbours(space, {"rsi.period": "5", "exits.stop_pct_of_price": "1.5", "market.interval": "1h"})
     assert [(p["rsi.period"], p["exits.stop_pct_of_price"]) for p in near] == [("10", "1.5"), ("5", "1"), ("5", "2")]
+
+
+OWN = Path(__file__).parents[2] / "examples" / "ma_cross.py"
+
+
+def test_the_parameters_of_a_strategy_of_ones_own_are_searched_in_their_ranges() -> None:
+    space = space_of((), str(OWN))
+    values = {dimension.key: dimension.values for dimension in space.dimensions}
+    assert values["strategy.parameters.fast"] == tuple(map(str, range(2, 101)))
+    base = load(None, {"strategy.name": str(OWN)}, {}).settings
+    chosen = changed(base, {"strategy.parameters.fast": "9", "strategy.parameters.slow": "21"})
+    assert dict(chosen.strategy.parameters) == {"fast": 9, "slow": 21}
+    for word, told in (("fast=1:9", "2 to 100 candles"), ("fast=2.5", "whole number"), ("quick=1:9", "fast, slow")):
+        with pytest.raises(ConfigError, match=told):
+            space_of([f"strategy.parameters.{word}"], str(OWN))
+    with pytest.raises(ConfigError, match="is built in"):
+        space_of(["strategy.parameters.period=5:9"], "rsi")
+
+
+def test_parameters_of_strategies_that_are_not_chosen_are_left_out() -> None:
+    space = space_of(["rsi.period=5,6", "macd.fast_candles=8,9", "strategy.name=rsi,macd,ensemble"], "rsi")
+    keys = {(point["strategy.name"], *sorted(point)[:-1]) for point in space.grid()}
+    assert keys == {
+        ("rsi", "rsi.period"),
+        ("macd", "macd.fast_candles"),
+        ("ensemble", "macd.fast_candles", "rsi.period"),
+    }
+
+
+def test_an_ensemble_has_a_space_by_default() -> None:
+    assert "ensemble.mode" in {dimension.key for dimension in space_of((), "ensemble").dimensions}
+
+
+def test_only_what_changes_is_validated_but_all_that_must_fit_together_is() -> None:
+    base = load(None, {}, {}).settings
+    assert (
+        changed(base, {"rsi.period": "9", "exits.stop_pct_of_price": "3"})
+        == load(None, {"rsi.period": "9", "exits.stop_pct_of_price": "3"}, {}).settings
+    )
+    with pytest.raises(ConfigError, match=r'rsi.period = "1" \(chosen\): allowed is a whole number from 2'):
+        changed(base, {"rsi.period": "1"})
+    with pytest.raises(ConfigError, match="must lie outside"):
+        changed(base, {"rsi.extreme_low": "40"})
+    with pytest.raises(ConfigError, match="unknown key"):
+        changed(base, {"rsi.perod": "9"})

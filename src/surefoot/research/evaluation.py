@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from surefoot.config import SECRETS, Settings, changed
+from surefoot.config import SECRETS, ConfigError, Settings, changed
 from surefoot.core.model import INTERVAL_MS
 from surefoot.research.backtest import run_loaded
 from surefoot.research.data import CandleFile, DataError, EvaluationError, load_candles, utc_text
@@ -72,6 +72,13 @@ class Measured:
     returns: Floats | None
     round_trips: int
     metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The settings contradict each other, as `why` says: they were not evaluated."""
+
+    why: str
 
 
 class Evaluator(Protocol):
@@ -135,9 +142,14 @@ def source_of(maker: str, settings: Settings, files: Sequence[CandleFile], folde
     return Source(maker, settings.model_dump_json(exclude=set(SECRETS)), tuple(mapped))
 
 
-def look(source: Source, values: tuple[tuple[str, str], ...], period: Period) -> Measured:
+def look(source: Source, values: tuple[tuple[str, str], ...], period: Period) -> Measured | Refused:
     """What a worker does: one run, measured."""
-    return measured(live_through(source, values, period), period)
+    try:
+        outcome = live_through(source, values, period)
+    except ConfigError as problem:
+        # What a strategy finds wrong with its parameters only it can say.
+        return Refused(str(problem))
+    return measured(outcome, period)
 
 
 def live_through(source: Source, values: tuple[tuple[str, str], ...], period: Period) -> Outcome:

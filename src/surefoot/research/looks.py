@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from surefoot.config import ConfigError, Settings, changed
 from surefoot.research.backtest import settings_for
 from surefoot.research.data import CandleFile
-from surefoot.research.evaluation import Measured, Outcome, Period, Source, live_through, look
-from surefoot.research.samplers import Refused, Score
+from surefoot.research.evaluation import Measured, Outcome, Period, Refused, Source, live_through, look
+from surefoot.research.samplers import Score
 from surefoot.research.space import Point
 from surefoot.research.study import Study, text_of
 from surefoot.research.walkforward import Plan
@@ -73,29 +73,31 @@ class Looks:
         wanted: list[Point] = []
         for key, point in {text_of(point): point for point in points}.items():
             known = self._study.known(point, period)
-            if known is None and self._agrees(point):
+            answer = known or self._refused(point)
+            if answer is None:
                 wanted.append(point)
-                continue
-            found[key] = Refused() if known is None else known
+            else:
+                found[key] = answer
             self.reused += known is not None
         self.advance(len(points) - len(wanted))
 
-        def take(at: int, measured: Measured) -> None:
-            self._study.record(wanted[at], period, purpose, measured, self.score(measured))
-            found[text_of(wanted[at])] = measured
-            self.evaluations += 1
+        def take(at: int, answer: Measured | Refused) -> None:
+            found[text_of(wanted[at])] = answer
+            if isinstance(answer, Measured):
+                self._study.record(wanted[at], period, purpose, answer, self.score(answer))
+                self.evaluations += 1
             self.advance(1)
 
         tasks = [(self._source, tuple(point.items()), period) for point in wanted]
         each(self._executor, look, tasks, self._quest.batch, take)
         return [found[text_of(point)] for point in points]
 
-    def without_future(self, point: Point, period: Period) -> Measured:
+    def without_future(self, point: Point, period: Period) -> Measured | Refused:
         """The same look by an evaluator that has no candle after the period."""
-        answers: list[Measured] = []
+        answers: list[Measured | Refused] = []
         blindfolded = replace(self._source, until_ms=period.to_ms)
         tasks = [(blindfolded, tuple(point.items()), period)]
-        each(self._executor, look, tasks, 1, lambda _, measured: answers.append(measured))
+        each(self._executor, look, tasks, 1, lambda _, answer: answers.append(answer))
         self.advance(1)
         return answers[0]
 
@@ -120,11 +122,12 @@ class Looks:
         if self._progress is not None:
             self._progress(self._done, max(self._total, self._done))
 
-    def _agrees(self, point: Point) -> bool:
+    def _refused(self, point: Point) -> Refused | None:
+        """What can be said without a worker."""
         try:
             settings = changed(self._settings, point)
             if settings.market != self._settings.market:
                 settings_for(settings, self._files)
-        except ConfigError:
-            return False
-        return True
+        except ConfigError as problem:
+            return Refused(str(problem))
+        return None

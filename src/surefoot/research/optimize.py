@@ -50,13 +50,14 @@ from surefoot.research.evaluation import (
     Measured,
     Outcome,
     Period,
+    Refused,
     Source,
     source_of,
 )
 from surefoot.research.looks import Looks, Progress, Quest, Trial
 from surefoot.research.metrics import SHARPE_BASIS, Trips, measure
 from surefoot.research.plateau import neighbours, plateau_map
-from surefoot.research.samplers import Refused, Sampler, sampler_of
+from surefoot.research.samplers import Sampler, sampler_of
 from surefoot.research.space import Space
 from surefoot.research.statistics import alternatives
 from surefoot.research.study import Identity, Study, text_of

@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
 from surefoot.config import ConfigError
+from surefoot.research.evaluation import Refused
 from surefoot.research.space import Dimension, Point, Space
 
 METHODS = ("tpe", "cmaes", "random", "grid")
@@ -24,10 +25,6 @@ CHANCE_TRIALS = 10
 
 # A score; None for a run that has none, such as one with too few round trips.
 Score = float | None
-
-
-class Refused:
-    """The settings of a point contradict each other: it was not evaluated."""
 
 
 class Sampler(Protocol):

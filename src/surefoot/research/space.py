@@ -19,17 +19,24 @@ from math import prod
 from pathlib import Path
 
 from surefoot.config import ConfigError, bounds_of, check_value, is_setting, is_whole
-from surefoot.signals.strategy import STRATEGIES, strategy_named
+from surefoot.signals.strategy import STRATEGIES, Parameter, strategy_named
+from surefoot.strategies import ENSEMBLE, own_strategy
 
 # A point of the space: a value by dotted key, both as text.
 Point = dict[str, str]
 
 STRATEGY = "strategy.name"
+OWN_PARAMETERS = "strategy.parameters"
 SECTIONS = ("strategy", "ensemble", "filters", "risk", "exits", "breaker", "market")
 NOT_CHOSEN = ("market.symbols", "market.warmup_candles")
 VALUES_MAX = 10_000  # of one setting
 STEPS_BY_DEFAULT = 100
-# Where a search looks for stop and target when it is told nothing: what lies outside is seldom meant.
+# Where a search looks when it is told nothing: what lies outside is seldom meant.
+ENSEMBLE_BY_DEFAULT = (
+    "ensemble.mode=weighted,consensus,best,conservative",
+    "ensemble.agree_min_votes=1:3",
+    "strategy.score_min_backtest=0.3:0.8:0.05",
+)
 EXITS_BY_DEFAULT = ("exits.stop_pct_of_price=1:8", "exits.target_pct_of_price=1:16")
 
 
@@ -87,16 +94,17 @@ class Space:
 def space_of(texts: Sequence[str], strategy: str) -> Space:
     """The space that is given, or the default one of a strategy; ConfigError says what cannot be searched, and why."""
     given = dict(pair for text in texts for pair in _pairs(text)) or dict(map(_pair, default_space(strategy)))
-    dimensions = [_dimension(key, value) for key, value in given.items()]
+    dimensions = [_dimension(key, value, strategy) for key, value in given.items()]
     return Space(tuple(sorted(dimensions, key=lambda dimension: dimension.key != STRATEGY)), strategy)
 
 
 def default_space(strategy: str) -> tuple[str, ...]:
-    """All parameters of a strategy in their whole ranges, stop and target."""
-    if strategy not in STRATEGIES:
-        raise ConfigError(f'strategy.name = "{strategy}" has no space of its own; name one with --space')
-    known = [(p, f"{strategy}.{p.name}") for p in strategy_named(strategy).parameters]
-    return tuple(f"{key}={p.low:g}:{p.high:g}" for p, key in known if is_setting(key)) + EXITS_BY_DEFAULT
+    """All parameters of a strategy in their whole ranges, or how an ensemble decides; and stop and target."""
+    if strategy == ENSEMBLE:
+        return ENSEMBLE_BY_DEFAULT + EXITS_BY_DEFAULT
+    known = strategy_named(strategy).parameters if strategy in STRATEGIES else own_strategy(strategy, {}).parameters
+    table = strategy if strategy in STRATEGIES else OWN_PARAMETERS
+    return tuple(f"{table}.{one.name}={one.low:g}:{one.high:g}" for one in known) + EXITS_BY_DEFAULT
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -141,43 +149,83 @@ def _text(path: Path, key: str, value: object) -> str:
     raise ConfigError(f'{path}: {key}: give "FROM:TO", "FROM:TO:STEP" or a list of values')
 
 
-def _dimension(key: str, text: str) -> Dimension:
+def _dimension(key: str, text: str, strategy: str) -> Dimension:
     section = key.partition(".")[0]
     if is_setting(key) and (section not in (*SECTIONS, *STRATEGIES) or key in NOT_CHOSEN):
-        raise ConfigError(
-            f"--space {key}: not a decision that can be searched; {', '.join(SECTIONS)} and strategies are"
-        )
+        known = f"{', '.join(SECTIONS)} and strategies"
+        raise ConfigError(f"--space {key}: not a decision that can be searched; what stands in {known} is")
+    setting = _Setting(key, _own_parameter(key, strategy))
     if ":" in text:
-        return _range(key, text)
+        return _range(setting, text)
     values = tuple(dict.fromkeys(value.strip() for value in text.split(",")))
     for value in values:
-        check_value(key, value, "--space")
+        setting.check(value)
     return Dimension(key, values, is_range=False)
 
 
-def _range(key: str, text: str) -> Dimension:
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a value is held against: a setting of the program, or a parameter of a strategy of one's own."""
+
+    key: str
+    own: Parameter | None
+
+    @property
+    def is_number(self) -> bool:
+        return self.own is not None or bounds_of(self.key) is not None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.own.whole if self.own is not None else is_whole(self.key)
+
+    def check(self, value: str) -> None:
+        if self.own is None:
+            return check_value(self.key, value, "--space")
+        low, high = self.own.low, self.own.high
+        try:
+            fits = low <= float(value) <= high and not (self.own.whole and float(value) % 1)
+        except ValueError:
+            fits = False
+        if not fits:
+            kind = "a whole number from " if self.own.whole else ""
+            raise ConfigError(f"{self.key} = {value} (--space): allowed is {kind}{low:g} to {high:g} {self.own.unit}")
+        return None
+
+
+def _own_parameter(key: str, strategy: str) -> Parameter | None:
+    table, _, name = key.rpartition(".")
+    if table != OWN_PARAMETERS:
+        return None
+    if strategy in STRATEGIES or strategy == ENSEMBLE:
+        raise ConfigError(f"--space {key}: {strategy} is built in, its parameters stand in [{strategy}]")
+    known = {parameter.name: parameter for parameter in own_strategy(strategy, {}).parameters}
+    if name not in known:
+        raise ConfigError(f"--space {key}: {strategy} has no parameter {name}; it has {', '.join(known)}")
+    return known[name]
+
+
+def _range(setting: _Setting, text: str) -> Dimension:
+    told = f"--space {setting.key}={text}"
     try:
         low, high, *steps = map(Decimal, text.split(":"))
     except (InvalidOperation, ValueError):
-        raise ConfigError(f"--space {key}={text}: give FROM:TO or FROM:TO:STEP, all of them numbers") from None
+        raise ConfigError(f"{told}: give FROM:TO or FROM:TO:STEP, all of them numbers") from None
     for value in (low, high):
-        check_value(key, f"{value:f}", "--space")
-    if bounds_of(key) is None:
-        raise ConfigError(f"--space {key}={text}: not a number; give its values as A,B,C")
+        setting.check(f"{value:f}")
+    if not setting.is_number:
+        raise ConfigError(f"{told}: not a number; give its values as A,B,C")
     if len(steps) > 1 or not low < high:
-        raise ConfigError(f"--space {key}={text}: give FROM:TO or FROM:TO:STEP with FROM below TO")
-    step = steps[0] if steps else _step(key, high - low)
-    if not step.is_finite() or step <= 0 or step > high - low or (is_whole(key) and step % 1):
-        raise ConfigError(
-            f"--space {key}={text}: the step must be above 0, within the range, and whole for whole numbers"
-        )
+        raise ConfigError(f"{told}: give FROM:TO or FROM:TO:STEP with FROM below TO")
+    step = steps[0] if steps else _step(setting, high - low)
+    if not step.is_finite() or step <= 0 or step > high - low or (setting.is_whole and step % 1):
+        raise ConfigError(f"{told}: the step must be above 0, within the range, and whole for whole numbers")
     count = int((high - low) / step) + 1
     if count > VALUES_MAX:
-        raise ConfigError(f"--space {key}={text}: {count} values; at most {VALUES_MAX}, take a larger step")
+        raise ConfigError(f"{told}: {count} values; at most {VALUES_MAX}, take a larger step")
     values = tuple(f"{(low + at * step).normalize():f}" for at in range(count))
-    return Dimension(key, values, is_range=True, is_stepped=bool(steps) or is_whole(key))
+    return Dimension(setting.key, values, is_range=True, is_stepped=bool(steps) or setting.is_whole)
 
 
-def _step(key: str, span: Decimal) -> Decimal:
+def _step(setting: _Setting, span: Decimal) -> Decimal:
     """A power of ten of which at least `STEPS_BY_DEFAULT` fit into the range."""
-    return Decimal(1) if is_whole(key) else Decimal(1).scaleb((span / STEPS_BY_DEFAULT).adjusted())
+    return Decimal(1) if setting.is_whole else Decimal(1).scaleb((span / STEPS_BY_DEFAULT).adjusted())

@@ -16,8 +16,8 @@ import numpy as np
 from surefoot.config import ConfigError
 from surefoot.core.model import MS_PER_DAY
 from surefoot.research.data import EvaluationError
-from surefoot.research.evaluation import Measured, Period
-from surefoot.research.metrics import Curve, Floats
+from surefoot.research.evaluation import Measured, Period, Refused
+from surefoot.research.metrics import Curve
 
 # Under so many days no deviation of daily returns is known.
 DAYS_MIN = 2
@@ -69,10 +69,9 @@ def folds_of(whole: Period, lead_ms: int, plan: Plan) -> list[Fold]:
     return folds
 
 
-def refuse_look_ahead(fold: int, seen: Measured, blindfolded: Measured) -> None:
+def refuse_look_ahead(fold: int, seen: Measured, blindfolded: Measured | Refused) -> None:
     """EvaluationError when a training had another outcome with the candles after it taken away."""
-    same = seen.round_trips == blindfolded.round_trips and _same(seen.returns, blindfolded.returns)
-    if not same:
+    if isinstance(blindfolded, Refused) or not _are_equal(seen, blindfolded):
         raise EvaluationError(
             f"fold {fold}: the training has another result when the candles after it are taken away:"
             " the evaluation looks ahead, nothing that was found can be trusted"
@@ -95,5 +94,7 @@ def stitched(folds: Sequence[Fold], found: Sequence[Measured | None], equity: fl
     return Curve(np.array(at_ms, dtype=np.int64), np.array(marks))
 
 
-def _same(one: Floats | None, other: Floats | None) -> bool:
-    return one is other if one is None or other is None else np.array_equal(one, other)
+def _are_equal(one: Measured, other: Measured) -> bool:
+    if one.returns is None or other.returns is None:
+        return one.returns is other.returns
+    return one.round_trips == other.round_trips and np.array_equal(one.returns, other.returns)
