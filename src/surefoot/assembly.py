@@ -32,6 +32,7 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
             warmup_candles=max(market.warmup_candles, _signals(settings).history_candles),
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
+            context_intervals=filters_of(settings).context_of(market.interval),
         ),
         keys,
         jitter,

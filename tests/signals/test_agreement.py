@@ -1,4 +1,7 @@
-"""Every strategy, ensemble and filter: streaming equals the whole history, and no candle sees a later one."""
+"""Every strategy, ensemble and filter: streaming equals the whole history, and no candle sees a later one.
+
+`python -m tests.signals.figures` does the same over long histories and prints the worst difference.
+"""
 
 from __future__ import annotations
 

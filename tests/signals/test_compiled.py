@@ -7,13 +7,17 @@ import inspect
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import FunctionType
 
+import numpy as np
 import pytest
 
 from surefoot.signals import ensemble, kernels
 from surefoot.signals.compiled import COMPILED_FROM_CANDLES, compiled, for_length, over_arrays, why_not_compiled
 from surefoot.signals.strategy import STRATEGIES, strategy_named
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.spec("PERF-6")
@@ -25,7 +29,8 @@ def test_a_trader_with_every_strategy_decides_without_loading_numba() -> None:
     from surefoot.config import load
     from surefoot.core.model import Candle
     from decimal import Decimal
-    flags = {"strategy.name": "ensemble", "filters.trend": "block", "filters.choppy_candles": "20"}
+    members = "rsi,macd,bollinger,volume,stochastic,examples/ma_cross.py"
+    flags = {"strategy.name": "ensemble", "ensemble.members": members, "filters.trend": "block"}
     engine = build_engine(load(None, flags, {}).settings)
     source = engine._signals
     for number in range(1_200):
@@ -33,11 +38,11 @@ def test_a_trader_with_every_strategy_decides_without_loading_numba() -> None:
         signal = source.on_candle(
             Candle("BTCUSDT", "15m", open_ms, open_ms + 899_999, price, price + 1, price, price, Decimal(number % 5))
         )
-    assert len(signal.votes) == 5, signal
+    assert len(signal.votes) == 6, signal
     assert signal.readiness == "best"
     assert "numba" not in sys.modules
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=ROOT)
 
 
 def test_short_arrays_are_left_to_plain_python() -> None:
@@ -77,4 +82,7 @@ def test_a_rule_that_cannot_be_compiled_is_told_with_the_reason() -> None:
 
 def test_a_compiled_rule_takes_whole_arrays_and_spreads_scalars() -> None:
     rsi = strategy_named("rsi")
-    assert over_arrays(rsi.rule)([20.0, 50.0], [19.0, 49.0], 30.0, *rsi.thresholds).tolist() == [1, 0]
+    assert over_arrays(rsi.rule)(np.array([20.0, 50.0]), np.array([19.0, 49.0]), 30.0, *rsi.thresholds).tolist() == [
+        1,
+        0,
+    ]

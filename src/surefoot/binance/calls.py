@@ -28,6 +28,7 @@ class Read(Enum):
     RULES = auto()
     FEES = auto()
     CANDLES = auto()
+    CONTEXT = auto()
     BALANCES = auto()
     OPEN_ORDERS = auto()
     ORDER = auto()

@@ -41,6 +41,7 @@ from surefoot.core.messages import (
     CancelRefused,
     Command,
     Event,
+    HistoryLoaded,
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
@@ -94,6 +95,7 @@ class SessionSettings:
     warmup_candles: int
     recv_window_ms: int
     watch_always: bool
+    context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ class Session:
         self._feeds = {
             symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
         }
+        self._context_left = {(symbol, one) for symbol in settings.symbols for one in settings.context_intervals}
         self._links = {MARKET: _Link("/stream"), ACCOUNT: _Link("/ws-api/v3")}
         self._requests: list[Request] = []
         self._instruments: tuple[Instrument, ...] | None = None
@@ -321,6 +324,8 @@ class Session:
                 return self._rules_complete(now_ms)
             case Read.CANDLES:
                 return self._on_candle_page(call.symbol, body, now_ms)
+            case Read.CONTEXT:
+                return self._on_context(call, body, now_ms)
             case Read.BALANCES:
                 self._balances, _ = codec.read_account(body)
                 self._read(Read.OPEN_ORDERS, "/api/v3/openOrders", [], weight=80)
@@ -433,6 +438,7 @@ class Session:
             for feed in self._feeds.values():
                 feed.link_lost()
             self.calls.outdate(Read.CANDLES)
+            self.calls.outdate(Read.CONTEXT)
         else:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self.calls.forget(Read.BALANCES, Read.OPEN_ORDERS)
@@ -484,9 +490,30 @@ class Session:
         if reply.error is not None:
             return self._give_up_link(MARKET, f"the subscription was refused: {reply.error}", now_ms)
         self._link_ready(MARKET)
+        if self._context_left:
+            self._read_context()
+        else:
+            self._start_feeds(now_ms)
+        return []
+
+    def _read_context(self) -> None:
+        """The context comes first: what is heard last of a symbol is then its newest candle, no price of a day ago."""
+        for symbol, interval in sorted(self._context_left):
+            params = [("symbol", symbol), ("interval", interval), ("limit", "1000")]
+            self._read(Read.CONTEXT, "/api/v3/klines", params, weight=2, signed=False, symbol=symbol)
+
+    def _on_context(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
+        interval = dict(call.params)["interval"]
+        rows = codec.read_klines(body, call.symbol, interval)
+        closed = tuple(row for row in rows if row.close_ms < now_ms + self.calls.offset_ms)
+        self._context_left.discard((call.symbol, interval))
+        if not self._context_left:
+            self._start_feeds(now_ms)
+        return [HistoryLoaded(now_ms, closed)] if closed else []
+
+    def _start_feeds(self, now_ms: int) -> None:
         for feed in self._feeds.values():
             self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
-        return []
 
     def _on_kline(self, frame: codec.KlineFrame, now_ms: int) -> list[Event]:
         feed = self._feeds.get(frame.candle.symbol)
