@@ -147,18 +147,19 @@ def _trend(columns: Columns, interval: str, context: str, filters: Filters) -> t
 def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths) -> IntArray:
     """The place in the strategy's rules at each candle; one behind the last where there is no value.
 
-    The rule is asked only about what it would be asked live: ready candles with finite values.
+    A compiled rule is asked about every candle, which is quicker than to pick some; what it says of those that are not
+    ready or have no value is not looked at. A plain one is asked only about what it would be asked live.
     """
     known = ready.copy()
     for array in seen:
-        known &= ~np.isnan(array)
-    places = np.full(ready.size, len(strategy.rules), dtype=np.int64)
-    at = np.flatnonzero(known)
+        known &= array == array
+    none = len(strategy.rules)
     if why_not_compiled(strategy.rule, len(seen) + len(strategy.thresholds)) is None:
-        places[at] = over_arrays(strategy.rule)(*(array[at] for array in seen), *strategy.thresholds)
-    else:
-        rows = zip(*(array[at].tolist() for array in seen), strict=True)
-        places[at] = [strategy.rule(*row, *strategy.thresholds) for row in rows]
+        with np.errstate(all="ignore"):  # a comparison with no value is neither true nor worth a warning
+            return np.where(known, over_arrays(strategy.rule)(*seen, *strategy.thresholds), none)
+    places, at = np.full(ready.size, none, dtype=np.int64), np.flatnonzero(known)
+    rows = zip(*(array[at].tolist() for array in seen), strict=True)
+    places[at] = [strategy.rule(*row, *strategy.thresholds) for row in rows]
     return places
 
 
@@ -173,7 +174,7 @@ def _together(
     ensemble: Ensemble, members: Sequence[Strategy], asked: Sequence[IntArray]
 ) -> tuple[FloatArray, FloatArray, IntArray]:
     pairs = [_looked_up(member, places) for member, places in zip(members, asked, strict=True)]
-    targets, scores = (np.column_stack(arrays) for arrays in zip(*pairs, strict=True))
+    targets, scores = (np.array(arrays).T for arrays in zip(*pairs, strict=True))
     results = ensemble.results(targets, scores)
     place = np.where(results > 0, 1, np.where(results < 0, 2, 0))
     silent = np.logical_and.reduce([places == len(one.rules) for one, places in zip(members, asked, strict=True)])

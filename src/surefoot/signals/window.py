@@ -194,7 +194,7 @@ def resample_mixed(columns: Columns, length_ms: IntArray, higher_ms: int) -> tup
     )
     complete = columns.open_ms[last] + length_ms[last] == higher.open_ms + higher_ms
     seen_at = np.where(complete, last, last + 1)
-    return higher, np.searchsorted(seen_at, np.arange(opens_ms.size), side="right")
+    return higher, np.cumsum(np.bincount(seen_at, minlength=opens_ms.size + 1)[: opens_ms.size])
 
 
 def _lengths_ms(interval: str, higher_interval: str) -> tuple[int, int]:
