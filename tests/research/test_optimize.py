@@ -385,6 +385,19 @@ def test_the_command_searches_with_the_real_engines_and_goes_on(
 
 
 @pytest.mark.spec("BT-4")
+def test_ctrl_c_ends_the_command_and_says_where_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("surefoot.research.optimize.optimize", interrupted)
+    words = ["optimize", "--candles", walk_csv(tmp_path, "BTCUSDT", 3, seed=1), "--study", str(tmp_path / "s.sqlite")]
+    assert main([*words, "--set", "market.interval=1h", "--workers", "1"]) == 130
+    assert "s.sqlite keeps what was found, and the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.spec("BT-4")
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surefoot.commands.options import (
+    EXIT_INTERRUPTED,
     EXIT_OK,
     AsJson,
     CommandError,
@@ -105,6 +106,9 @@ def optimize(
     try:
         with Progress("looks") as progress:
             result = search(settings, files, searched, quest, pool, study, progress.show)
+    except KeyboardInterrupt:
+        kept = f"interrupted; {study} keeps what was found, and the same command goes on from there"
+        raise CommandError(kept, EXIT_INTERRUPTED) from None
     finally:
         pool.shutdown(cancel_futures=True)
     if report is not None:

@@ -14,7 +14,7 @@ The input is a mapping; every key may be missing, its section then says "not mea
         "return_pct": all tests in a row, after costs, "equity_curve": [[at_ms, equity]]}
     "deflated_sharpe": {"probability": 0 to 1, "sharpe", "expected_max_sharpe", "trials", "basis": text}
     "pbo": {"probability": 0 to 1, "splits": number, "basis": text}
-    "looks": number                          how often this period was looked at, all studies together
+    "looks": number                          how often this period was looked at, by all searches of the study
     "verdict": text                          whether there is an edge, in plain words
     "confirmed": [{"number", "params", "round_trips", "return_pct", "final_equity"}]    by the exact engine
     "monte_carlo": as in a backtest
