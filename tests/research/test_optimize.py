@@ -30,7 +30,19 @@ from surefoot.research.verdict import verdict
 from surefoot.research.walkforward import Plan
 from surefoot.research.workers import Executor, local_pool
 from surefoot.store.journal import StoreError
-from tests.research.toys import EXACT, FALLING, HOUR_MS, LYING, PEEKING, START_MS, TIMELESS, TOY, quarters_csv, walk_csv
+from tests.research.toys import (
+    EXACT,
+    FALLING,
+    FLAGGING,
+    HOUR_MS,
+    LYING,
+    PEEKING,
+    START_MS,
+    TIMELESS,
+    TOY,
+    quarters_csv,
+    walk_csv,
+)
 
 ROOT = Path(__file__).parents[2]
 DAYS = 60
@@ -333,6 +345,17 @@ def test_a_disagreement_with_the_exact_engine_is_an_error(
 ) -> None:
     with pytest.raises(EvaluationError, match=r"trial \d+ .*the exact engine disagrees: round trip 1 is BTCUSDT"):
         searched(files, threads, tmp_path / "s.sqlite", replace(QUEST, trials=8, walk=None), exact=LYING)
+
+
+@pytest.mark.spec("BT-4", "BT-2")
+def test_a_difference_that_was_announced_is_told_and_is_no_confirmation(
+    files: list[CandleFile], threads: Executor, tmp_path: Path
+) -> None:
+    quest = replace(QUEST, trials=8, walk=None)
+    result = searched(files, threads, tmp_path / "s.sqlite", quest, fast=FLAGGING)
+    assert not result["trials"][0]["exact"]["agrees"]
+    assert "as 3 round trips were flagged: round trip 1 is BTCUSDT" in result["notes"][0]
+    assert "the exact engine did not confirm 5 of the best" in result["verdict"]
 
 
 @pytest.mark.spec("BT-4")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ TOY = "tests.research.toys:Toy"
 EXACT = "tests.research.toys:Exact"
 PEEKING = "tests.research.toys:Peeking"
 LYING = "tests.research.toys:Lying"
+FLAGGING = "tests.research.toys:Flagging"
 FALLING = "tests.research.toys:Falling"
 TIMELESS = "tests.research.toys:Timeless"
 
@@ -144,6 +146,13 @@ class Lying(Toy):
             trips.pnl, trips.reason,
         )  # fmt: skip
         return Outcome(told.curve, late)
+
+
+class Flagging(Lying):
+    """The same, but it says that it may be wrong."""
+
+    def run(self, values: Mapping[str, str], period: Period) -> Outcome:
+        return replace(super().run(values, period), flagged=3)
 
 
 class Falling(Toy):

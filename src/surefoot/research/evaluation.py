@@ -59,10 +59,14 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What came of a run: marked equity, at least at the end of every day, and the round trips."""
+    """What came of a run: marked equity, at least at the end of every day, and the round trips.
+
+    `flagged` counts the round trips in which an engine knows that it may differ from the exact one.
+    """
 
     curve: Curve
     trips: Ledger
+    flagged: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
     "kind": "optimisation", "version", "engine": "fast" | "exact", "method", "seed", "objective": text
     "strategy", "symbols", "interval", "period": [from_ms, to_ms], "space": {key: text}
     "trials": [{"number", "params": {key: text}, "score", "return_pct", "max_drawdown_pct", "sharpe", "round_trips",
-        "exact": {"return_pct", "round_trips", "agrees": true}}]     those with a score, best first; "exact" of the best
+        "exact": {"return_pct", "round_trips", "agrees": bool}}]     those with a score, best first; "exact" of the best
     "trials_count", "unscored_count" (too few round trips, no defined score), "refused_count" (settings that disagree)
     "plateau": {"dimensions": {key: [{"values", "trials", "median", "best"}]}, "x", "y", "x_values", "y_values",
         "scores": [[middle score | None]], "neighbours": [{"params", "score"}], "kept_pct": worst neighbour's share}
@@ -14,7 +14,7 @@
     "deflated_sharpe": {"probability", "sharpe", "expected_max_sharpe" (both annual), "trials", "basis"} | None
     "pbo": {"probability", "loss_probability", "splits", "trials", "basis"} | None
     "looks": different settings that the whole period was looked at with, by all searches of this study
-    "verdict": one sentence, "has_edge": bool
+    "verdict": one sentence, "has_edge": bool, "notes": [text]
     "confirmed": [{"number", "params", "round_trips", "return_pct", "final_equity"}]      by the exact engine
     "monte_carlo": of the best one, as a backtest tells it (`statistics.alternatives`) | None
     "settings", "settings_digest" of the best, "data": [{"file", "symbol", "sha256", "rows"}], "study", "seconds",
@@ -24,7 +24,7 @@ Rules. The chosen settings come from a search over the whole period; what they a
 are unknown to the search that chose for them. There is an edge only if the tests in a row earned after costs, the
 deflated Sharpe ratio says skill with at least 95 %, and the probability of overfitting is below a half: else the
 verdict says that there is none. The best five run again in the exact engine; where it disagrees, the search has failed,
-whatever it found.
+whatever it found, unless the searching engine itself flagged the run as one that may differ: then "notes" say so.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def optimize(
     seconds = time.perf_counter() - began_s
     best = found["trials"][0]["params"] if found["trials"] else {}
     chosen = changed(settings, best)
-    edge, sentence = verdict(walked, found["deflated_sharpe"], found["pbo"])
+    edge, sentence = verdict(walked, found["deflated_sharpe"], found["pbo"], found["notes"])
     return {
         "kind": "optimisation",
         "version": __version__,
@@ -236,13 +236,14 @@ def _judge(
     plateau = plateau_map(space, [(trial.point, trial.score or 0.0) for trial in ranked])
     if ranked:
         plateau |= _neighbourhood(looks, space, whole, ranked[0])
-    confirmed, exact = _confirm(looks, ranked[:CONFIRMED], whole, source, engines)
+    confirmed, exact, notes = _confirm(looks, ranked[:CONFIRMED], whole, source, engines)
     equity = float(settings.paper.balance_usdt)
     return {
         "trials": [_trial_row(trial) | confirmed.get(trial.number, {}) for trial in ranked],
         "trials_count": len(trials),
         "unscored_count": sum(trial.found is not None and trial.score is None for trial in trials),
         "refused_count": sum(trial.found is None for trial in trials),
+        "notes": notes,
         "plateau": plateau,
         "deflated_sharpe": deflated(ranked[0].found if ranked else None, study, whole),
         "pbo": overfit(study, whole, quest.seed),
@@ -277,20 +278,27 @@ def _neighbourhood(looks: Looks, space: Space, whole: Period, best: Trial) -> di
 
 def _confirm(
     looks: Looks, best: Sequence[Trial], whole: Period, source: Source, engines: Mapping[str, str]
-) -> tuple[dict[int, dict[str, Any]], list[Outcome]]:
-    """The exact runs of the best. EvaluationError where a run of the search differs from its exact one."""
+) -> tuple[dict[int, dict[str, Any]], list[Outcome], list[str]]:
+    """The exact runs of the best, and where they differ for a reason that the searching engine gave itself.
+
+    EvaluationError where they differ without one.
+    """
     points = [trial.point for trial in best]
     exact = looks.outcomes(replace(source, maker=engines["exact"]), points, whole)
     # What was searched with the exact engine is confirmed already.
     ours = exact if source.maker == engines["exact"] else looks.outcomes(source, points, whole)
-    told = {}
+    told, notes = {}, []
     for trial, searched, run in zip(best, ours, exact, strict=True):
         problem = disagreement(searched, run)
-        if problem is not None:
+        if problem is not None and not searched.flagged:
             raise EvaluationError(f"trial {trial.number} {text_of(trial.point)}: the exact engine disagrees: {problem}")
+        if problem is not None:
+            why = f"as {searched.flagged} round trips were flagged"
+            notes.append(f"Trial {trial.number}: the exact engine differs, {why}: {problem}")
         row = _confirmed_row(trial, run)
-        told[trial.number] = {"exact": {name: row[name] for name in ("return_pct", "round_trips")} | {"agrees": True}}
-    return told, exact
+        figures = {name: row[name] for name in ("return_pct", "round_trips")}
+        told[trial.number] = {"exact": figures | {"agrees": problem is None}}
+    return told, exact, notes
 
 
 def _confirmed_row(trial: Trial, run: Outcome) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _overfitting(study: Study) -> str:
         ["Sharpe ratio of the best", number(deflated.get("sharpe"), 3)],
         [f"Sharpe ratio that luck gives to the best of {number(deflated.get('trials'), 0)} trials", luck],
         ["Chance that the best in sample is below the middle outside (PBO)", number(overfit.get("probability"), 3)],
-        ["Looks at this period, all studies together", number(study.get("looks"), 0)],
+        ["Looks at this period, by all searches of this study", number(study.get("looks"), 0)],
     ]
     bases = "".join(note(str(given["basis"])) for given in (deflated, overfit) if given.get("basis"))
     return section("Luck and overfitting", table(["Figure", "Value"], rows) + bases, "overfitting")

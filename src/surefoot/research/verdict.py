@@ -7,7 +7,7 @@ with at least 95 %, and the probability of overfitting is below a half. What was
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import pvariance
 from typing import Any
 
@@ -30,9 +30,12 @@ PBO_MAX = 0.5
 
 
 def verdict(
-    walked: Mapping[str, Any] | None, deflated: Mapping[str, Any] | None, overfit: Mapping[str, Any] | None
+    walked: Mapping[str, Any] | None,
+    deflated: Mapping[str, Any] | None,
+    overfit: Mapping[str, Any] | None,
+    differences: Sequence[str] = (),
 ) -> tuple[bool, str]:
-    """Whether there is an edge, and the sentence that says so; what was not measured is no edge either."""
+    """Whether there is an edge, and the sentence that says so; what was not measured or confirmed is no edge either."""
     doubts = []
     if walked is None:
         doubts.append("walk-forward was switched off, so nothing was judged on candles that the search had not seen")
@@ -49,6 +52,8 @@ def verdict(
         doubts.append("the probability of overfitting could not be measured")
     elif overfit["probability"] >= PBO_MAX:
         doubts.append(f"the probability of overfitting is {100 * overfit['probability']:.0f} %, not below 50 %")
+    if differences:
+        doubts.append(f"the exact engine did not confirm {len(differences)} of the best")
     if doubts:
         return False, f"No edge: {'; '.join(doubts)}."
     assert walked is not None, "doubted above"
