@@ -21,7 +21,16 @@ from surefoot.assembly import build_session, engine_settings
 from surefoot.binance.dialogue import HttpRequest, Keys
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, QueryOrder, RecordAlarm, RunStarted, SubmitList, SubmitOrder
+from surefoot.core.messages import (
+    Command,
+    Event,
+    QueryOrder,
+    RecordAlarm,
+    ReplaceOrder,
+    RunStarted,
+    SubmitList,
+    SubmitOrder,
+)
 from surefoot.core.model import Candle, Signal
 from surefoot.research.exact import FINE, Fate, VirtualTime
 from surefoot.store.records import decode, encode
@@ -43,6 +52,9 @@ class Script:
 
     def warm(self, candles: Sequence[Candle]) -> None:
         """History changes nothing in a script."""
+
+    def correlation(self, symbol: str, other: str) -> float | None:
+        return 0.0
 
     def on_candle(self, candle: Candle) -> Signal:
         waiting = self.next.get(candle.symbol)
@@ -75,8 +87,20 @@ class Planned:
         return (0,)
 
 
+# A story is told without what would only get in its way; one that is about them sets them itself.
+PLAIN = {
+    "risk.loss_streak_max": "0",
+    "risk.entry_gap_min_s": "0",
+    "risk.spread_max_pct": "10",
+    "risk.price_age_max_ms": "3600000",
+    "breaker.venue_errors_max": "0",
+    "breaker.refusals_max": "0",
+    "breaker.stale_data_max_s": "0",
+}
+
+
 def stage_settings(symbols: Sequence[str], **overrides: str) -> Settings:
-    values = {"market.symbols": ",".join(symbols), "market.warmup_candles": "20", "rsi.period": "14"}
+    values = {"market.symbols": ",".join(symbols), "market.warmup_candles": "20", "rsi.period": "14"} | PLAIN
     dotted = {name.replace("__", "."): value for name, value in overrides.items()}
     return load(None, values | dotted, {}).settings
 
@@ -205,9 +229,9 @@ class Stage:
         """Client order ids that the bot ever decided to send."""
         ids: list[str] = []
         for kind, body in self.journal:
-            if kind in ("SubmitOrder", "SubmitList"):
+            if kind in ("SubmitOrder", "SubmitList", "ReplaceOrder"):
                 message = decode(kind, body)
-                if isinstance(message, SubmitOrder):
+                if isinstance(message, SubmitOrder | ReplaceOrder):
                     ids.append(message.order.client_order_id)
                 elif isinstance(message, SubmitList):
                     ids += [order.client_order_id for order in message.orders]

@@ -64,12 +64,22 @@ UNITLESS = {
     "rsi.extreme_low": "points of the index",
     "rsi.extreme_high": "points of the index",
     "bollinger.deviations": "population deviations",
+    "risk.positions_max": "a number of positions",
+    "risk.correlation_max": "a correlation has no unit",
+    "risk.loss_streak_max": "a number of losses",
+    "exits.reversal_closes": "a number of candles, of which the closes count",
+    "exits.opposite_score_min": "a rule score has no unit",
+    "breaker.venue_errors_max": "a number of errors",
+    "breaker.refusals_max": "a number of refusals",
     "paper.seed": "a seed has no unit",
 }
 UNITS = (
     "_candles",
     "_s",
     "_ms",
+    "_h",
+    "_multiple",
+    "_after_r",
     "_bps",
     "_pct",
     "_pct_of_equity",
@@ -255,7 +265,7 @@ def test_what_is_no_number_is_refused_where_a_number_is_wanted(key: str, value: 
         ("[costs]\npath = 'middle'", 'costs.path = "middle" (file surefoot.toml): allowed is worst, best'),
         ("[store]\njournal_path = ''", 'store.journal_path = "" (file surefoot.toml): allowed is the name of a file'),
         ("[store]\njournal_path = 3", "store.journal_path = 3 (file surefoot.toml): allowed is the name of a file"),
-        ("exits = 2", "exits = 2 (file surefoot.toml): this is a section; in it are stop_pct"),
+        ("exits = 2", "exits = 2 (file surefoot.toml): this is a section; in it are preset"),
         ("[risk]\nmax_notional = 5", "risk.max_notional = 5 (file surefoot.toml): unknown key; the nearest known one "
          "is risk.notional_max_quote"),
         ("[orders]\nentry_timeout_ms = 15000", "orders.entry_timeout_ms = 15000 (file surefoot.toml): unknown key; the "
@@ -483,7 +493,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "9eeaae1ab433759f3ab4a0b57dd02cd8f27930ba5fa4ea93a542c55810a4d427"
+    assert digest == "27903e75c71b3e89c318b8db78d3a07b994cd359681925159f85066c3476ee75"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

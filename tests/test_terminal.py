@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from surefoot.core.view import PriceView, View
+from surefoot.core.view import BreakerView, PriceView, View
 from surefoot.terminal import Changes, LiveScreen, PlainScreen, Surroundings, picture, plain
 from tests.views import NOON_MS, alarm, decision, empty_view, order, position, rich_view, round_trip
 
@@ -68,7 +68,7 @@ def test_head_tells_mode_run_market_time_equity_change_and_state() -> None:
 @pytest.mark.spec("RISK-2")
 def test_reasons_against_entries_are_told_in_words() -> None:
     breaker = "the loss of the day reached 5 %: no entries until 00:00 UTC"
-    text = "\n".join(seen(replace(rich_view(), breaker=breaker)))
+    text = "\n".join(seen(replace(rich_view(), breaker=BreakerView(breaker, (), ()))))
     assert "entries OFF" in text
     assert f"Breaker: {breaker}" in text
     text = "\n".join(seen(empty_view()))

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from surefoot.core.messages import RecordAlarm, RecordDecision
 from surefoot.core.model import RoundTrip, Signal
-from surefoot.core.view import OrderView, PositionView, PriceView, View
+from surefoot.core.view import BreakerView, OrderView, PositionView, PriceView, View
 
 NOON_MS = 1_748_779_205_000  # 2025-06-01 12:00:05 UTC
 
@@ -30,7 +30,7 @@ def empty_view() -> View:
         foreign=(),
         links=(),
         entries_off="no link to account and market",
-        breaker=None,
+        breaker=BreakerView(None, (), ()),
     )
 
 
@@ -118,5 +118,5 @@ def rich_view() -> View:
         foreign=("order 77 on BTCUSDT is not ours",),
         links=("account", "market"),
         entries_off=None,
-        breaker=None,
+        breaker=BreakerView(None, (), ()),
     )

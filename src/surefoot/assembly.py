@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from surefoot.binance.dialogue import Keys
 from surefoot.binance.session import Session, SessionSettings
 from surefoot.config import Mode, Settings
+from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.engine import Engine
-from surefoot.core.exits import ExitSettings
+from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
-from surefoot.core.risk import RiskSettings
+from surefoot.core.model import INTERVAL_MS, Tier
+from surefoot.core.risk import RiskSettings, Sizing
 from surefoot.signals.source import SignalSource
 from surefoot.strategies import decider_of, filters_of
 
 QUOTE = "USDT"
+SPREAD_MATTERS_MS = INTERVAL_MS["5m"]  # on longer intervals a wide spread is soon forgotten
+# Up to this length of candles, a signal enters no more after this time.
+EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTERVAL_MS["1d"], 1_800_000))
 
 
 def build_engine(settings: Settings) -> Engine:
@@ -56,9 +62,64 @@ def _score_min(settings: Settings) -> float:
             return settings.strategy.score_min_live
 
 
+def _interval_ms(settings: Settings) -> int:
+    return INTERVAL_MS[settings.market.interval]
+
+
+def _signal_expiry_ms(settings: Settings) -> int:
+    chosen_s = settings.strategy.signal_expiry_s
+    if chosen_s != "auto":
+        return chosen_s * 1_000
+    return next(expiry_ms for longest_ms, expiry_ms in EXPIRIES_MS if _interval_ms(settings) <= longest_ms)
+
+
+def _spread_assumed_pct(settings: Settings) -> Decimal | None:
+    """A backtest hears no quotes while it holds nothing: there the spread is that of its own fill model."""
+    return settings.costs.half_spread_bps * 2 / 100 if settings.mode is Mode.BACKTEST else None
+
+
+def _exit_settings(settings: Settings) -> ExitSettings:
+    exits = settings.exits
+    takes = ((exits.take_1_at_pct, exits.take_1_share_pct), (exits.take_2_at_pct, exits.take_2_share_pct))
+    return ExitSettings(
+        stop_pct_of_price=exits.stop_pct_of_price,
+        target_pct_of_price=exits.target_pct_of_price,
+        by_atr=exits.mode == "atr",
+        atr_stop_multiple=exits.atr_stop_multiple,
+        atr_target_multiple=exits.atr_target_multiple,
+        trail_activate_pct=exits.trail_activate_pct,
+        trail_distance_pct=exits.trail_distance_pct,
+        trail_step_pct=exits.trail_step_pct,
+        break_even_after_r=exits.break_even_after_r,
+        takes=tuple(Take(at_pct, share_pct) for at_pct, share_pct in takes if at_pct and share_pct),
+        reversal_fall_pct=exits.reversal_fall_pct,
+        reversal_closes=exits.reversal_closes,
+        reversal_profit_min_pct=exits.reversal_profit_min_pct,
+        hold_max_ms=exits.hold_max_s * 1_000,
+        hold_keep_pct=exits.hold_keep_pct,
+        opposite_score_min=exits.opposite_score_min,
+    )
+
+
+def _breaker_settings(settings: Settings) -> BreakerSettings:
+    breaker = settings.breaker
+    # The candles of a backtest are as old as they are; nothing can be late.
+    stale_s = 0 if settings.mode is Mode.BACKTEST else breaker.stale_data_max_s
+    return BreakerSettings(
+        day_loss=Limit(breaker.day_loss_max_pct, Tier(breaker.day_loss_tier)),
+        rolling_loss=Limit(breaker.rolling_loss_max_pct, Tier(breaker.rolling_loss_tier)),
+        week_loss=Limit(breaker.week_loss_max_pct, Tier(breaker.week_loss_tier)),
+        drawdown=Limit(breaker.drawdown_max_pct, Tier(breaker.drawdown_tier)),
+        venue_errors_max=breaker.venue_errors_max,
+        stale_data_max_ms=stale_s * 1_000,
+        clock_skew_max_ms=breaker.clock_skew_max_ms,
+        refusals_max=breaker.refusals_max,
+    )
+
+
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs of the settings, times in milliseconds."""
-    risk, exits, orders = settings.risk, settings.exits, settings.orders
+    risk, orders = settings.risk, settings.orders
     return EngineSettings(
         symbols=settings.market.symbols,
         quote=QUOTE,
@@ -68,11 +129,22 @@ def engine_settings(settings: Settings) -> EngineSettings:
             notional_max_quote=risk.notional_max_quote,
             reserve_pct_of_balance=risk.reserve_pct_of_balance,
             score_min=_score_min(settings),
-            signal_expiry_ms=settings.strategy.signal_expiry_s * 1_000,
+            signal_expiry_ms=_signal_expiry_ms(settings),
             entry_limit_offset_pct=orders.entry_limit_offset_pct,
+            capital_max_quote=risk.capital_max_quote,
+            sizing=Sizing(risk.sizing),
+            positions_max=risk.positions_max,
+            portfolio_risk_max_pct=risk.portfolio_risk_max_pct,
+            correlation_max=risk.correlation_max,
+            loss_streak_max=risk.loss_streak_max,
+            cooldown_ms=risk.cooldown_s * 1_000,
+            entry_gap_min_ms=risk.entry_gap_min_s * 1_000,
+            price_age_max_ms=risk.price_age_max_ms,
+            spread_max_pct=risk.spread_max_pct if _interval_ms(settings) <= SPREAD_MATTERS_MS else None,
+            spread_assumed_pct=_spread_assumed_pct(settings),
         ),
-        exits=ExitSettings(exits.stop_pct_of_price, exits.target_pct_of_price),
-        day_loss_max_pct=risk.day_loss_max_pct,
+        exits=_exit_settings(settings),
+        breaker=_breaker_settings(settings),
         recv_window_ms=orders.recv_window_ms,
         entry_timeout_ms=orders.entry_timeout_s * 1_000,
         partial_fill_wait_ms=orders.partial_fill_wait_s * 1_000,

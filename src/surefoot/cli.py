@@ -460,6 +460,9 @@ def _job(
         overrides["paper.seed"] = str(seed)
     if speed is not None or replay:
         overrides["paper.speed"] = speed or "max"
+    if replay:
+        # Between two candles a file says nothing: that is no silent stream.
+        overrides.setdefault("breaker.stale_data_max_s", "0")
     settings = loaded(config, overrides).settings
     if settings.mode is Mode.BACKTEST:
         raise CommandError("mode = backtest: run trades in real time; use surefoot backtest")

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from surefoot.core.model import INTERVAL_MS
+from surefoot.presets import filled_in
 
 PREFIX = "SUREFOOT_"
 MASK = "**********"
@@ -139,6 +140,15 @@ def _speed(value: object) -> object:
     return str(value)
 
 
+def _expiry(value: object) -> object:
+    if value == "auto" or isinstance(value, bool):
+        return value
+    text = str(value)
+    if not text.isdecimal() or not 10 <= int(text) <= 86_400:
+        raise PydanticCustomError("expiry", "not an expiry")
+    return int(text)
+
+
 def _file_name(value: object) -> object:
     if not isinstance(value, str | Path) or not Path(value).name or "\0" in str(value):
         raise PydanticCustomError("file_name", "not the name of a file")
@@ -158,6 +168,7 @@ Numbers = Annotated[Mapping[str, Real], BeforeValidator(_numbers_by_name)]
 Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=4)]
 Words = Annotated[tuple[StrategyName, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=10)]
 Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
+Expiry = Annotated[int | Literal["auto"], BeforeValidator(_expiry)]
 FileName = Annotated[Path, BeforeValidator(_file_name)]
 
 
@@ -210,8 +221,10 @@ class StrategySettings(Section):
     score_min_live: Real = Field(
         default=0.70, ge=0, le=1, description="lowest rule score that may enter live and on testnet"
     )
-    signal_expiry_s: Whole = Field(
-        default=1800, ge=10, le=86_400, description="seconds after which a signal enters no more"
+    signal_expiry_s: Expiry = Field(
+        default="auto",
+        description="seconds after which a signal enters no more; auto: 120 for 1m, 600 for 3m and 5m, else 1800",
+        json_schema_extra=_allowed('a whole number from 10 to 86400, or "auto"'),
     )
 
 
@@ -315,6 +328,16 @@ class FilterSettings(Section):
 class RiskSettings(Section):
     """How much may be lost, and how much may be held"""
 
+    sizing: Literal["fixed", "half_kelly", "atr"] = Field(
+        default="fixed", description="what a trade's quantity is made from: its stop, at most half of Kelly, or ATR"
+    )
+    capital_max_quote: Exact = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1_000_000_000,
+        description="equity that counts, in quote currency; 0 is all",
+    )
+
     risk_pct_of_equity: Exact = Field(
         default=Decimal("2.0"),
         ge=Decimal("0.01"),
@@ -330,16 +353,40 @@ class RiskSettings(Section):
     reserve_pct_of_balance: Exact = Field(
         default=Decimal(10), ge=0, le=90, description="percent of the quote balance that is never spent"
     )
-    day_loss_max_pct: Exact = Field(
-        default=Decimal("5.0"),
-        ge=Decimal("0.1"),
-        le=50,
-        description="loss since 00:00 UTC, percent, that stops entries",
+    positions_max: Whole = Field(default=3, ge=1, le=20, description="positions held at the same time")
+    portfolio_risk_max_pct: Exact = Field(
+        default=Decimal(10), ge=Decimal("0.1"), le=100, description="percent of equity that all stops together may lose"
+    )
+    correlation_max: Real = Field(
+        default=0.8, ge=0, le=1, description="correlation of returns above which two symbols are one position; 1 is off"
+    )
+    loss_streak_max: Whole = Field(
+        default=3, ge=0, le=100, description="losses in a row that begin a cool-down; 0 is off"
+    )
+    cooldown_s: Whole = Field(default=3600, ge=1, le=604_800, description="seconds that a cool-down lasts")
+    entry_gap_min_s: Whole = Field(
+        default=300, ge=0, le=86_400, description="seconds between two entries of a symbol, at least"
+    )
+    price_age_max_ms: Whole = Field(
+        default=5000, ge=100, le=3_600_000, description="milliseconds that the newest price may be old at an entry"
+    )
+    spread_max_pct: Exact = Field(
+        default=Decimal("0.05"),
+        ge=0,
+        le=10,
+        description="percent from bid to ask, at most, where the interval is 5m or less",
     )
 
 
 class ExitSettings(Section):
-    """Where a position is closed"""
+    """Where a position is closed; a 0 switches a rule off"""
+
+    preset: Literal["off", "conservative", "balanced", "aggressive"] = Field(
+        default="off", description="rules beyond stop and target; fills in what is not set here"
+    )
+    mode: Literal["fixed", "atr"] = Field(
+        default="fixed", description="where stop and target come from: percent of price, or multiples of ATR(14)"
+    )
 
     stop_pct_of_price: Exact = Field(
         default=Decimal("2.0"),
@@ -352,6 +399,100 @@ class ExitSettings(Section):
         ge=Decimal("0.1"),
         le=100,
         description="distance of the target from the entry, percent of price",
+    )
+    atr_stop_multiple: Exact = Field(
+        default=Decimal("1.5"), ge=Decimal("0.1"), le=20, description="distance of an ATR stop, in ATR"
+    )
+    atr_target_multiple: Exact = Field(
+        default=Decimal(3), ge=Decimal("0.1"), le=100, description="distance of an ATR target, in ATR"
+    )
+    trail_activate_pct: Exact = Field(
+        default=Decimal(0), ge=0, le=100, description="profit, percent of price, at which the stop begins to follow"
+    )
+    trail_distance_pct: Exact = Field(
+        default=Decimal("1.0"), ge=Decimal("0.05"), le=50, description="percent of price that it follows behind"
+    )
+    trail_step_pct: Exact = Field(
+        default=Decimal("0.5"), ge=0, le=50, description="percent of price that it moves at a time, at least"
+    )
+    reversal_fall_pct: Exact = Field(
+        default=Decimal("0.5"), ge=0, le=50, description="percent below the highest price at which a reversal counts"
+    )
+    reversal_closes: Whole = Field(default=0, ge=0, le=100, description="falling closes in a row that make a reversal")
+    reversal_profit_min_pct: Exact = Field(
+        default=Decimal(0), ge=-100, le=100, description="profit, percent of price, that a reversal exit must leave"
+    )
+    take_1_at_pct: Exact = Field(
+        default=Decimal(0), ge=0, le=100, description="profit, percent of price, at which the first part is sold"
+    )
+    take_1_share_pct: Exact = Field(
+        default=Decimal(0), ge=0, le=99, description="percent of what was bought that is the first part"
+    )
+    take_2_at_pct: Exact = Field(
+        default=Decimal(0), ge=0, le=100, description="profit, percent of price, at which the second part is sold"
+    )
+    take_2_share_pct: Exact = Field(
+        default=Decimal(0), ge=0, le=99, description="percent of what was bought that is the second part"
+    )
+    hold_max_s: Whole = Field(
+        default=0, ge=0, le=31_536_000, description="seconds after which a position is left, unless it earns enough"
+    )
+    hold_keep_pct: Exact = Field(
+        default=Decimal(100), ge=-100, le=100, description="profit, percent of price, that keeps it beyond its time"
+    )
+    opposite_score_min: Real = Field(
+        default=0, ge=0, le=1, description="score from which a signal for the other side closes"
+    )
+    break_even_after_r: Exact = Field(
+        default=Decimal(0),
+        ge=0,
+        le=100,
+        description="profit, in R, at which the stop moves to entry plus fees",
+    )
+
+
+TierName = Literal["warn", "no_entries", "shrink", "flatten"]
+
+
+class BreakerSettings(Section):
+    """When trading stops by itself; each limit says what it does: warn, no_entries, shrink (sell half), flatten"""
+
+    preset: Literal["conservative", "standard", "aggressive"] = Field(
+        default="standard", description="limits of day and drawdown; fills in what is not set here"
+    )
+    day_loss_max_pct: Exact = Field(
+        default=Decimal(5), ge=Decimal("0.1"), le=100, description="percent lost since 00:00 UTC"
+    )
+    day_loss_tier: TierName = Field(default="no_entries", description="what the loss of the day does")
+    rolling_loss_max_pct: Exact = Field(
+        default=Decimal(5), ge=Decimal("0.1"), le=100, description="percent lost in the last 24 hours"
+    )
+    rolling_loss_tier: TierName = Field(default="no_entries", description="what the loss of 24 hours does")
+    week_loss_max_pct: Exact = Field(
+        default=Decimal(7), ge=Decimal("0.1"), le=100, description="percent lost since Monday 00:00 UTC"
+    )
+    week_loss_tier: TierName = Field(default="no_entries", description="what the loss of the week does")
+    drawdown_max_pct: Exact = Field(
+        default=Decimal(15), ge=Decimal("0.1"), le=100, description="percent below the highest equity so far"
+    )
+    drawdown_tier: TierName = Field(default="no_entries", description="what the drawdown does")
+    venue_errors_max: Whole = Field(
+        default=5, ge=0, le=1000, description="errors of the venue within a minute that stop entries; 0 is off"
+    )
+    refusals_max: Whole = Field(
+        default=5, ge=0, le=1000, description="equal refusals in a row that stop entries; 0 is off"
+    )
+    stale_data_max_s: Whole = Field(
+        default=60, ge=0, le=86_400, description="seconds without a price of what is held that stop entries; 0 is off"
+    )
+    clock_skew_max_ms: Whole = Field(
+        default=1000,
+        ge=0,
+        le=60_000,
+        description="milliseconds between the venue's clock and ours that stop entries; 0 is off",
+    )
+    backtest_reset_after_h: Whole = Field(
+        default=24, ge=0, le=8760, description="hours after a trip at which a backtest's operator lets go; 0 is never"
     )
 
 
@@ -428,6 +569,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     mode: Mode = Field(default=Mode.PAPER, description="where trading happens; decides hosts, keys and data together")
+    profile: Literal["none", "testnet", "conservative", "scale", "full"] = Field(
+        default="none", description="step of a roll-out; fills in capital, losses, positions and risk"
+    )
     live_confirmed: Truth = Field(default=False, description="second confirmation that mode = live trades real money")
     market: MarketSettings = MarketSettings()
     strategy: StrategySettings = StrategySettings()
@@ -440,6 +584,7 @@ class Settings(BaseSettings):
     filters: FilterSettings = FilterSettings()
     risk: RiskSettings = RiskSettings()
     exits: ExitSettings = ExitSettings()
+    breaker: BreakerSettings = BreakerSettings()
     orders: OrderSettings = OrderSettings()
     paper: PaperSettings = PaperSettings()
     costs: CostSettings = CostSettings()
@@ -563,6 +708,16 @@ def _slots_fit(settings: Settings) -> str | None:
     )
 
 
+def _parts_leave_a_rest(settings: Settings) -> str | None:
+    exits = settings.exits
+    if exits.take_1_share_pct + exits.take_2_share_pct < 100:
+        return None
+    return (
+        f"exits.take_1_share_pct = {exits.take_1_share_pct}, exits.take_2_share_pct = {exits.take_2_share_pct}: must "
+        "be less than 100 together, because the rest runs on"
+    )
+
+
 def _part_filled_entry_is_protected_in_time(settings: Settings) -> str | None:
     orders = settings.orders
     if orders.partial_fill_wait_s < orders.unprotected_max_s:
@@ -588,6 +743,7 @@ _RULES: tuple[Callable[[Settings], str | None], ...] = (
     _macd_is_in_order,
     _ensemble_fits,
     _slots_fit,
+    _parts_leave_a_rest,
     _part_filled_entry_is_protected_in_time,
 )
 
@@ -616,6 +772,8 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     `overrides` are flags by dotted key. Raises ConfigError with all problems at once.
     """
     given = _from_file(path) | _from_environment(env) | _from_flags(overrides)
+    added = filled_in({key: entry.value for key, entry in given.items()})
+    given = {key: _Given(value, source) for key, (value, source) in added.items()} | given
     problems = [problem for key, entry in given.items() if (problem := _unknown(key, entry))]
     known = {key: entry for key, entry in given.items() if key in _FIELDS}
     if str(_mode_of(known)) in VENUES:

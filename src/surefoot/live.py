@@ -36,7 +36,7 @@ from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
 from surefoot.control import ControlError, ControlServer, socket_path
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Event, LinkLost, LinkRestored, RunStarted, Woke
+from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import View, view_of
 from surefoot.store.journal import Journal, StoreError
 
@@ -180,7 +180,9 @@ class Trader:
             return
         now_ms = self.clock.now_ms()
         for event in self.session.receive(arrival, now_ms):
-            self._react(event)
+            # The market's clock moves in leaps and we follow it: how far it is ahead says nothing.
+            if not (isinstance(event, ClockRead) and isinstance(self.clock, MarketClock)):
+                self._react(event)
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
 

@@ -93,14 +93,14 @@ def _state(view: View) -> Text:
     text.append(" · links ")
     text.append(f"DOWN: {', '.join(missing)}" if missing else "up", style=ALARMED if missing else GOOD)
     text.append(" · entries ")
-    off = view.entries_off or view.breaker
+    off = view.entries_off or view.breaker.off
     return text.append("OFF" if off else "on", style=ALARMED if off else GOOD)
 
 
 def _troubles(view: View) -> list[Text]:
     troubles = [
         ("No entries: ", view.entries_off),
-        ("Breaker: ", view.breaker),
+        ("Breaker: ", view.breaker.off),
         ("Not ours at the venue: ", "; ".join(view.foreign)),
     ]
     return [Text(what + plain(why), style=ALARMED) for what, why in troubles if why]
@@ -357,7 +357,7 @@ class Changes:
 
 
 def _entries_line(view: View) -> str:
-    off = view.entries_off or view.breaker
+    off = view.entries_off or view.breaker.off
     return f"entries off: {off}" if off else "entries on, books agree"
 
 

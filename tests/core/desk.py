@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings
 from surefoot.core.facts import EngineSettings
@@ -27,6 +28,7 @@ from surefoot.core.messages import (
     OrderFilled,
     PriceMarked,
     RecordAlarm,
+    ReplaceOrder,
     RunStarted,
     SubmitList,
     SubmitOrder,
@@ -41,8 +43,10 @@ from surefoot.core.model import (
     OrderRequest,
     OrderType,
     Purpose,
+    Readiness,
     Side,
     Signal,
+    Tier,
     VenueOrder,
 )
 from surefoot.core.orders import Order
@@ -94,13 +98,23 @@ RISK = RiskSettings(
     signal_expiry_ms=1_800_000,
     entry_limit_offset_pct=dec("0.1"),
 )
+BREAKER = BreakerSettings(
+    day_loss=Limit(dec("5"), Tier.NO_ENTRIES),
+    rolling_loss=Limit(dec("5"), Tier.NO_ENTRIES),
+    week_loss=Limit(dec("7"), Tier.NO_ENTRIES),
+    drawdown=Limit(dec("15"), Tier.NO_ENTRIES),
+    venue_errors_max=0,
+    stale_data_max_ms=0,
+    clock_skew_max_ms=0,
+    refusals_max=0,
+)
 EXITS = ExitSettings(stop_pct_of_price=dec("2"), target_pct_of_price=dec("4"))
 SETTINGS = EngineSettings(
     symbols=("BTCUSDT",),
     quote="USDT",
     risk=RISK,
     exits=EXITS,
-    day_loss_max_pct=dec("5"),
+    breaker=BREAKER,
     recv_window_ms=5_000,
     entry_timeout_ms=15_000,
     partial_fill_wait_ms=2_000,
@@ -153,6 +167,9 @@ class Script:
 
     target: float | None = None
     score: float = 0.9
+    readiness: Readiness = Readiness.BEST
+    atr: float | None = None
+    correlations: dict[frozenset[str], float] = field(default_factory=dict)
     warmed: list[Candle] = field(default_factory=list)
 
     def warm(self, candles: Sequence[Candle]) -> None:
@@ -160,7 +177,11 @@ class Script:
 
     def on_candle(self, candle: Candle) -> Signal:
         rule = "scripted" if self.target is not None else "no opinion"
-        return Signal(candle.symbol, candle.close_ms, self.target, self.score, rule, (("close", float(candle.close)),))
+        values = (("close", float(candle.close)),)
+        return Signal(candle.symbol, candle.close_ms, self.target, self.score, rule, values, self.readiness, self.atr)
+
+    def correlation(self, symbol: str, other: str) -> float | None:
+        return self.correlations.get(frozenset((symbol, other)))
 
 
 def of(kind: type[T], messages: Iterable[object]) -> list[T]:
@@ -179,7 +200,7 @@ def sent(commands: Iterable[Command]) -> list[OrderRequest]:
     """Every order that the commands place."""
     orders: list[OrderRequest] = []
     for command in commands:
-        if isinstance(command, SubmitOrder):
+        if isinstance(command, (SubmitOrder, ReplaceOrder)):
             orders.append(command.order)
         elif isinstance(command, SubmitList):
             orders += command.orders
@@ -338,6 +359,12 @@ def facts(engine: Engine) -> dict[str, Any]:
         "round trips": list(portfolio.round_trips),
         "opened": portfolio.opened,
         "plans": dict(engine.plans),
+        "stages": dict(engine.taken),
+        "courses": dict(engine.courses),
+        "leaving": dict(engine._to_leave),
+        "cool-down": (engine.cooldown_until_ms, engine._losses_in_row),
+        "pause": (engine.paused, dict(engine.last_entry_ms)),
+        "errors": (list(engine._errors_ms), dict(engine._same_refusals), engine.order_count),
         "breaker": _values(engine.breaker),
         "instruments": dict(engine.instruments),
         "fee rates": dict(engine.fees),
@@ -353,5 +380,5 @@ def facts(engine: Engine) -> dict[str, Any]:
 
 
 def _values(thing: Any) -> dict[str, Any]:
-    values = {each.name: getattr(thing, each.name) for each in fields(thing)}
+    values = {each.name: getattr(thing, each.name) for each in fields(thing) if each.compare}
     return {name: set(value) if isinstance(value, set) else value for name, value in values.items()}

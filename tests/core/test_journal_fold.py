@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -23,12 +24,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from surefoot.core.breaker import Limit
 from surefoot.core.engine import Engine
+from surefoot.core.exits import Take
 from surefoot.core.messages import (
     BalanceMoved,
+    BreakerResetRequested,
     CancelRefused,
     Command,
     Event,
+    FlattenRequested,
     LinkLost,
     OrderAccepted,
     OrderCanceled,
@@ -37,12 +42,15 @@ from surefoot.core.messages import (
     OrderNotFound,
     OrderRejected,
     OutcomeUnknown,
+    PauseRequested,
+    ReplaceOrder,
+    ResumeRequested,
     RunStarted,
     SubmitList,
     SubmitOrder,
     Woke,
 )
-from surefoot.core.model import Purpose
+from surefoot.core.model import Purpose, Tier
 from surefoot.core.orders import Order, State
 from tests.core.desk import BTC, INTERVAL_MS, SETTINGS, Desk, Script, dec, facts, fill, sent
 
@@ -54,8 +62,33 @@ INSTRUMENTS = st.sampled_from([(True, True), (True, False), (False, False)])
 ACCOUNT = "account"
 
 
+# Every exit rule at work, and tiers that sell: what is folded has to know of all of it.
+BUSY = replace(
+    SETTINGS,
+    risk=replace(SETTINGS.risk, loss_streak_max=2, entry_gap_min_ms=1_000),
+    exits=replace(
+        SETTINGS.exits,
+        trail_activate_pct=dec("0.02"),
+        trail_distance_pct=dec("0.5"),
+        break_even_after_r=dec("0.5"),
+        takes=(Take(dec("0.01"), dec(30)), Take(dec(4), dec(30))),
+        hold_max_ms=2 * INTERVAL_MS,
+        reversal_closes=2,
+        opposite_score_min=0.5,
+    ),
+    breaker=replace(
+        SETTINGS.breaker,
+        day_loss=Limit(dec(1), Tier.SHRINK),
+        rolling_loss=Limit(dec(2), Tier.WARN),
+        drawdown=Limit(dec(3), Tier.FLATTEN),
+        venue_errors_max=4,
+        refusals_max=3,
+    ),
+)
+
+
 def folded(journal: list[Event | Command]) -> Engine:
-    engine = Engine(SETTINGS, Script())
+    engine = Engine(BUSY, Script())
     for message in journal:
         engine.fold(message)
     return engine
@@ -66,7 +99,7 @@ class Trading(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk()
+        self.desk = Desk(BUSY)
         self.ids: set[str] = set()
         self.lives = 1
         self.trade_id = 0
@@ -93,7 +126,7 @@ class Trading(RuleBasedStateMachine):
             if order.purpose is Purpose.ENTRY:
                 assert order.symbol not in taken, "an entry while something of its symbol was open"
         assert all(command.at_ms == self.desk.now_ms for command in commands)
-        submissions = [c for c in commands if isinstance(c, SubmitOrder | SubmitList)]
+        submissions = [c for c in commands if isinstance(c, SubmitOrder | SubmitList | ReplaceOrder)]
         assert len(submissions) <= 1
 
     @invariant()
@@ -245,6 +278,10 @@ class Trading(RuleBasedStateMachine):
     def money_is_moved(self, delta: str) -> None:
         self.tell(BalanceMoved(self.desk.now_ms, "USDT", dec(delta)))
 
+    @rule(kind=st.sampled_from([PauseRequested, ResumeRequested, FlattenRequested, BreakerResetRequested]))
+    def operator_asks(self, kind: type[PauseRequested]) -> None:
+        self.tell(kind(self.desk.now_ms, "ada", "a test"))
+
     @rule(link=st.sampled_from([ACCOUNT, "market"]))
     def link_is_lost(self, link: str) -> None:
         self.tell(LinkLost(self.desk.now_ms, link, "closed"))
@@ -261,7 +298,7 @@ class Trading(RuleBasedStateMachine):
         dead = self.desk
         survivor = Desk(dead.settings, dead.instrument, Script(), dead.now_ms, dead.run, dead.journal[:kept])
         self.lives += 1
-        submitted = [m for m in survivor.journal if isinstance(m, SubmitOrder | SubmitList)]
+        submitted = [m for m in survivor.journal if isinstance(m, SubmitOrder | SubmitList | ReplaceOrder)]
         self.ids = {order.client_order_id for order in sent(submitted)}
         self.desk = survivor.restarted(f"r{self.lives}")
         assert not any(order.state is State.SUBMITTED for order in self.desk.engine.orders.open_orders())

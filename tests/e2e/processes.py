@@ -31,7 +31,7 @@ from surefoot.assembly import build_engine
 from surefoot.config import Settings, load
 from surefoot.control import read_view, socket_path
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, OrderFilled, SubmitList, SubmitOrder
+from surefoot.core.messages import Command, Event, OrderFilled, ReplaceOrder, SubmitList, SubmitOrder
 from surefoot.core.model import OrderRequest
 from surefoot.core.orders import State
 from surefoot.core.view import View
@@ -56,7 +56,13 @@ BUSY = {
     "rsi.extreme_low": "49",
     "exits.stop_pct_of_price": "0.5",
     "exits.target_pct_of_price": "0.3",
-    "risk.day_loss_max_pct": "50",
+    "breaker.day_loss_max_pct": "100",
+    "breaker.rolling_loss_max_pct": "100",
+    "breaker.week_loss_max_pct": "100",
+    "breaker.drawdown_max_pct": "100",
+    "breaker.stale_data_max_s": "0",
+    "risk.correlation_max": "1",
+    "risk.loss_streak_max": "0",
     "orders.recv_window_ms": "60000",
 }
 
@@ -317,7 +323,7 @@ def requests_of(record: Sequence[Event | Command]) -> list[OrderRequest]:
     """All orders that a record decided on, one by one."""
     found: list[OrderRequest] = []
     for message in record:
-        if isinstance(message, SubmitOrder):
+        if isinstance(message, SubmitOrder | ReplaceOrder):
             found.append(message.order)
         elif isinstance(message, SubmitList):
             found += message.orders

@@ -27,7 +27,12 @@ START_MS = 1_748_736_000_000  # 2025-06-01 00:00 UTC
 QUARTER_MS = 900_000
 CANDLES = 300
 PATIENCE_S = 60
-EAGER = ("--set", "strategy.score_min_paper=0", "strategy.score_min_backtest=0")
+EAGER = (
+    "--set",
+    "strategy.score_min_paper=0",
+    "strategy.score_min_backtest=0",
+    "breaker.backtest_reset_after_h=0",  # a replay has no operator
+)
 
 
 def environment(**more: str) -> dict[str, str]:

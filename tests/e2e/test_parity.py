@@ -20,7 +20,7 @@ from simex.tapefile import load_tape
 from simex.venue import HttpRequest
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
-from surefoot.core.messages import CancelOrder, Command, Event, OrderFilled, SubmitList, SubmitOrder
+from surefoot.core.messages import CancelOrder, Command, Event, OrderFilled, ReplaceOrder, SubmitList, SubmitOrder
 from surefoot.core.model import Fill, OrderRequest
 from surefoot.core.view import View
 from surefoot.research.backtest import run_backtest
@@ -42,14 +42,36 @@ MARKET = {
     "exits.stop_pct_of_price": "1",
     "exits.target_pct_of_price": "1",
     "orders.reconcile_every_s": "3600",
-    "risk.day_loss_max_pct": "50",
+    "breaker.day_loss_max_pct": "100",
+    "breaker.rolling_loss_max_pct": "100",
+    "breaker.week_loss_max_pct": "100",
+    "breaker.drawdown_max_pct": "100",
+    "breaker.stale_data_max_s": "0",
+    "risk.correlation_max": "1",
+    "risk.loss_streak_max": "0",
+    "risk.entry_gap_min_s": "0",
     "costs.latency_ms": "0",
 }
 COSTS = Costs({"USDT": Decimal(10_000)}, Decimal(10), Decimal(1), Decimal(2), Decimal("0.1"), "worst")
+# Every exit rule moves, sells or leaves now and then.
+EXITS = {
+    "exits.trail_activate_pct": "0.5",
+    "exits.trail_distance_pct": "0.3",
+    "exits.trail_step_pct": "0.05",
+    "exits.take_1_at_pct": "0.3",
+    "exits.take_1_share_pct": "40",
+    "exits.break_even_after_r": "0.4",
+    "exits.reversal_closes": "3",
+    "exits.reversal_fall_pct": "0.2",
+    "exits.hold_max_s": "14400",
+    "exits.hold_keep_pct": "0.4",
+    "exits.opposite_score_min": "0.7",
+}
 # Entries get more than one tick, and are given up at the very moment of another.
 THIN = {
     "costs.volume_share_pct": "0.1",
-    "paper.balance_usdt": "2000000",
+    "paper.balance_usdt": "8000000",
+    "risk.notional_max_quote": "400000",  # a quarter of it while there is little history
     "orders.partial_fill_wait_s": "15",
     "orders.unprotected_max_s": "60",
 }
@@ -79,9 +101,10 @@ def _cut(source: Path, to: Path, days: int) -> str:
 @pytest.mark.spec("SAFE-8", "MODE-2", "BT-1")
 @pytest.mark.timeout(1_800 if FULL else 120)
 def test_replay_over_sockets_equals_the_exact_backtest(files: list[str], tmp_path: Path) -> None:
-    counts = compare(files, tmp_path, MARKET)
+    counts = compare(files, tmp_path, {**MARKET, **EXITS})
     print(counts)
     assert counts["round_trips"] >= (300 if FULL else 8)
+    assert counts["replaced"] >= (300 if FULL else 8)
 
 
 @pytest.mark.spec("SAFE-8", "MODE-2", "BT-1", "ORD-6")
@@ -129,6 +152,7 @@ def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> d
         "filled_orders": len({fill.client_order_id for fill in fills_of(theirs)}),
         "fills": len(fills_of(theirs)),
         "cancels": sum(isinstance(message, CancelOrder) for message in theirs),
+        "replaced": sum(isinstance(message, ReplaceOrder) for message in theirs),
         "oco": sum(isinstance(message, SubmitList) and len(message.orders) == 2 for message in theirs),
         "round_trips": len(result["round_trips"]),
     }
@@ -163,8 +187,10 @@ def orders_of(record: Sequence[Event | Command]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for message in record:
         match message:
-            case SubmitOrder():
+            case SubmitOrder() | ReplaceOrder():
                 rows.append((message.at_ms, "order", *order_row(message.order)))
+            case ReplaceOrder():
+                rows.append((message.at_ms, counter_of(message.cancel_id), *order_row(message.order)))
             case SubmitList():
                 name = f"{message.type} {counter_of(message.list_id)}"
                 rows += [(message.at_ms, name, *order_row(order)) for order in message.orders]

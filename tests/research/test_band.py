@@ -83,7 +83,8 @@ def test_every_round_trip_tells_the_stop_and_the_target_that_rested(banded: dict
         entry = Decimal(trip["entry_price"])
         assert first_ms == trip["entry_ms"]
         assert Decimal(stop) < entry < Decimal(trip["target"])
-        assert Decimal(stop) / entry == pytest.approx(Decimal("0.995"), abs=Decimal("0.002"))
+        # Half a per cent, up to one and a half times as much while there is little history.
+        assert Decimal(stop) / entry == pytest.approx(Decimal("0.9937"), abs=Decimal("0.0025"))
 
 
 @pytest.mark.spec("BT-5")

@@ -141,7 +141,11 @@ def test_equity_begins_with_the_balance_and_ends_where_the_run_ended(
     result, rows = traded[1], books.equity_rows
     assert [row.at_ms for row in rows] == sorted({row.at_ms for row in rows})
     assert (rows[0].after, rows[0].equity) == ("opening", dec(result["initial_equity"]))
-    assert {row.after for row in rows} == {"opening", "candle", "fill"}
+    assert {row.after for row in rows} == {"opening", "candle", "fill", "mark"}
+    peaks = [row.peak for row in rows if row.peak is not None]
+    assert peaks
+    assert peaks == sorted(peaks)
+    assert all(row.equity <= row.peak for row in rows if row.after == "mark" and row.peak is not None)
     if not result["open_positions"]:
         assert float(rows[-1].equity) == pytest.approx(float(result["final_equity"]), rel=1e-6)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from surefoot.core.messages import (
     OrderFilled,
     PriceMarked,
     RecordAlarm,
+    RecordEquity,
+    RecordTrip,
     RunStarted,
     SubmitList,
     Woke,
 )
+from surefoot.core.model import Tier
 from surefoot.store import journal as store
 from surefoot.store.journal import Journal, JournalReader, Migration, StoreError, check_sqlite, migrate, migrations
 from surefoot.store.records import RecordError
@@ -61,6 +65,8 @@ INSERT INTO journal VALUES (1, 'old1', 5, 'event', 'RunStarted',
     '{"at_ms":5,"run":"old1","mode":"paper","symbols":["BTCUSDT"],"settings_digest":"abc","version":"0.1.0"}');
 INSERT INTO journal VALUES (2, 'old1', 7, 'command', 'RecordTrip',
     '{"at_ms":7,"day":20717,"loss_pct":"5.10","limit_pct":"5.0"}');
+INSERT INTO journal VALUES (3, 'old1', 7200001, 'command', 'RecordDayStart',
+    '{"at_ms":7200001,"day":20717,"equity":"1000.50"}');
 """
 
 
@@ -414,7 +420,7 @@ def test_newer_file_is_refused_and_left_alone(path: Path, open_: type[JournalRea
     path.parent.mkdir()
     made_by_hand(path, VERSION_1 + "INSERT INTO schema_version VALUES (99, '0099_from_the_future.sql');")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"version 99, this program knows 1: use the newer program"):
+    with pytest.raises(StoreError, match=r"version 99, this program knows 2: use the newer program"):
         open_(path)
     assert path.read_bytes() == before
 
@@ -441,10 +447,12 @@ def test_version_1_file_is_read_and_continued(path: Path) -> None:
         journal.append(started("new1"), closed())
         journal.flush()
         assert [run.run for run in journal.last_runs(9)] == ["new1", "old1"]
-        trip = next(journal.read(since_seq=1, limit=1)).message
-    assert repr(trip) == "RecordTrip(at_ms=7, day=20717, loss_pct=Decimal('5.10'), limit_pct=Decimal('5.0'))"
+        trip, start = (entry.message for entry in journal.read(since_seq=1, limit=2))
+    text = "day loss: 5.10 % reached 5.0 %"
+    assert trip == RecordTrip(7, "day loss", Tier.NO_ENTRIES, Decimal("5.10"), Decimal("5.0"), None, text)
+    assert start == RecordEquity(7_200_001, 2, Decimal("1000.50"), Decimal("1000.50"))
     with JournalReader(path) as reader:
-        assert [entry.seq for entry in reader.read()] == [1, 2, 3, 4]
+        assert [entry.seq for entry in reader.read()] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.spec("DB-1")
@@ -457,23 +465,25 @@ def test_migration_brings_an_old_file_forward_once_and_a_failing_one_leaves_it_a
     path.parent.mkdir()
     made_by_hand(path, VERSION_1)
     connection = sqlite.connect(str(path), isolation_level=None)
-    first = migrations()[0]
-    torn = Migration(2, "0002_torn.sql", "ALTER TABLE runs ADD COLUMN host TEXT;\nINSERT INTO nowhere VALUES (1);\n")
+    known = migrations()
+    migrate(connection, known)
+    number = len(known) + 1
+    torn = Migration(number, "torn.sql", "ALTER TABLE runs ADD COLUMN host TEXT;\nINSERT INTO nowhere VALUES (1);\n")
     with pytest.raises(sqlite.OperationalError, match="nowhere"):
-        migrate(connection, (first, torn))
+        migrate(connection, (*known, torn))
     assert "host" not in _columns(connection, "runs")
 
     whole = Migration(
-        2, "0002_hosts.sql", "-- Where it ran.\nALTER TABLE runs ADD COLUMN host TEXT\n    DEFAULT 'desk';\n"
+        number, "hosts.sql", "-- Where it ran.\nALTER TABLE runs ADD COLUMN host TEXT\n    DEFAULT 'desk';\n"
     )
-    migrate(connection, (first, whole))
-    migrate(connection, (first, whole))
+    migrate(connection, (*known, whole))
+    migrate(connection, (*known, whole))
     assert "host" in _columns(connection, "runs")
     assert connection.execute("SELECT run, host FROM runs").fetchall() == [("old1", "desk")]
     versions = connection.execute("SELECT * FROM schema_version ORDER BY version").fetchall()
-    assert versions == [(1, "0001_journal.sql"), (2, "0002_hosts.sql")]
+    assert versions == [*((step.version, step.name) for step in known), (number, "hosts.sql")]
     connection.close()
-    with pytest.raises(StoreError, match="version 2, this program knows 1"):
+    with pytest.raises(StoreError, match=f"version {number}, this program knows {len(known)}"):
         Journal.open(path)
 
 
@@ -483,10 +493,12 @@ def _columns(connection: sqlite.Connection, table: str) -> set[str]:
 
 def test_record_that_this_program_cannot_read_is_named_by_its_number(path: Path) -> None:
     path.parent.mkdir()
-    made_by_hand(path, VERSION_1 + "INSERT INTO journal VALUES (3, 'old1', 8, 'event', 'OrderEaten', '{}');")
+    made_by_hand(path, VERSION_1 + "INSERT INTO journal VALUES (4, 'old1', 8, 'event', 'OrderEaten', '{}');")
+    with Journal.open(path):
+        pass
     with (
         JournalReader(path) as reader,
-        pytest.raises(StoreError, match=r"record 3 .*unknown kind of record 'OrderEaten'"),
+        pytest.raises(StoreError, match=r"record 4 .*unknown kind of record 'OrderEaten'"),
     ):
         list(reader.read())
 

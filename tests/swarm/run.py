@@ -37,11 +37,21 @@ from surefoot.binance.dialogue import (
 from surefoot.config import Settings
 from surefoot.core.engine import Engine
 from surefoot.core.facts import Books
-from surefoot.core.messages import CandleClosed, Command, Event, HistoryLoaded, OrderFilled, SubmitList, SubmitOrder
+from surefoot.core.messages import (
+    CandleClosed,
+    Command,
+    Event,
+    HistoryLoaded,
+    OrderFilled,
+    ReplaceOrder,
+    SubmitList,
+    SubmitOrder,
+)
 from surefoot.core.model import ZERO, Candle, Purpose, Signal
 from surefoot.core.orders import State
 from surefoot.core.reconcile import OUR_PREFIX
 from surefoot.research.exact import Fate, VirtualTime
+from surefoot.research.exact import _Told as Told
 from surefoot.research.exact import _Travelling as Travelling
 from surefoot.store.records import decode
 from tests.stage import KEYS, START_MS, Script, Stage, stage_settings
@@ -94,7 +104,11 @@ class Coin:
     def on_candle(self, candle: Candle) -> Signal:
         draw = random.Random(f"{self._seed} {candle.symbol} {candle.open_ms}").random()
         wanted = self._gate[0] and draw < self._chance
-        return Signal(candle.symbol, candle.close_ms, 1.0 if wanted else None, 0.9, "coin")
+        target = 1.0 if wanted else -1.0 if draw > 0.97 else None
+        return Signal(candle.symbol, candle.close_ms, target, 0.9, "coin", atr=float(candle.close) / 200)
+
+    def correlation(self, symbol: str, other: str) -> float | None:
+        return 0.0
 
 
 class Orphan:
@@ -122,7 +136,7 @@ class RoughTime(VirtualTime):
             self.durable = len(self.stage.journal)
         super()._send_requests()
 
-    def _push(self, delay_ms: int, item: Travelling | Request | Arrival) -> None:
+    def _push(self, delay_ms: int, item: Travelling | Told | Request | Arrival) -> None:
         super()._push(delay_ms, item)
         if isinstance(item, Travelling):
             self.stage.see_request(item.request)
@@ -137,7 +151,7 @@ class RoughTime(VirtualTime):
         self.woken_ms = self.now_ms
         assert self.wakes_in_a_row < WAKES_MAX, "it is woken again and again and has nothing to do"
 
-    def _deliver(self, item: Travelling | Request | Arrival) -> None:
+    def _deliver(self, item: Travelling | Told | Request | Arrival) -> None:
         unheard = isinstance(item, Orphan) or (isinstance(item, Travelling) and isinstance(item.fate, Reset))
         if isinstance(item, Orphan | Travelling) and unheard:
             if item.fate.arrives:
@@ -287,7 +301,7 @@ class Swarm(Stage):
         if isinstance(message, HistoryLoaded | CandleClosed):
             for candle in message.candles if isinstance(message, HistoryLoaded) else (message.candle,):
                 self._check_candle(candle)
-        if isinstance(message, SubmitOrder | SubmitList):
+        if isinstance(message, SubmitOrder | SubmitList | ReplaceOrder):
             self._check_submission(message)
         if self._die_in is not None:
             self._die_in -= 1
@@ -450,7 +464,7 @@ class Swarm(Stage):
         """A placement leaves once, whatever became of it."""
         if request.method != "POST":
             return
-        names = set(OUR_NAMES.findall(request.target))
+        names = set(OUR_NAMES.findall(REPLACED_NAME.sub("", request.target)))
         if names & self._sent_names:
             self._fail(f"{sorted(names & self._sent_names)} was sent again")
         self._sent_names |= names
@@ -526,7 +540,7 @@ class Swarm(Stage):
             for order in self._ours(symbol)
         )
 
-    def _check_submission(self, command: SubmitOrder | SubmitList) -> None:
+    def _check_submission(self, command: SubmitOrder | SubmitList | ReplaceOrder) -> None:
         """Limits of an entry, and that no exit sells more than there is, by the venue's books."""
         orders = command.orders if isinstance(command, SubmitList) else (command.order,)
         entries = [order for order in orders if order.purpose is Purpose.ENTRY]
@@ -626,13 +640,13 @@ class Swarm(Stage):
                     self._fail(f"{spec.symbol}: position {ours} here, {held} at the venue")
             if not _worth_protecting(spec, held, self.exchange.last_price(spec.symbol)):
                 continue
-            covered = max(
+            covered = sum(
                 (
                     order.remaining
                     for order in self._ours(spec.symbol)
                     if order.ticket.side == "SELL" and order.ticket.type in ("STOP_LOSS", "STOP_LOSS_LIMIT", "MARKET")
                 ),
-                default=ZERO,
+                start=ZERO,
             )
             if covered < held // spec.lot_size * spec.lot_size:
                 self._fail(f"{spec.symbol}: holds {held}, a stop covers {covered}")
@@ -691,6 +705,7 @@ class Swarm(Stage):
         )
 
 
+REPLACED_NAME = re.compile(r"cancelOrigClientOrderId=[^&]*")  # named to be cancelled, not to be placed
 OUR_NAMES = re.compile(rf"{OUR_PREFIX}[0-9a-z-]+")
 FOLDED = ("portfolio", "breaker", "books", "plans", "instruments", "fees", "links", "run", "_counter",
           "_refusals", "_retry_ms")  # fmt: skip
@@ -749,7 +764,28 @@ def _settings(rng: random.Random, symbols: Sequence[str]) -> Settings:
         market__interval=rng.choice(("1m", "1m", "3m", "5m")),
         exits__stop_pct_of_price=rng.choice(("0.5", "1.0", "2.0")),
         exits__target_pct_of_price=rng.choice(("0.3", "1.0", "4.0")),
-        risk__day_loss_max_pct=rng.choice(("50", "50", "3")),
+        exits__mode=rng.choice(("fixed", "fixed", "atr")),
+        exits__trail_activate_pct=rng.choice(("0", "0.2", "0.5")),
+        exits__trail_distance_pct=rng.choice(("0.2", "0.5")),
+        exits__trail_step_pct=rng.choice(("0", "0.1")),
+        exits__break_even_after_r=rng.choice(("0", "0.6")),
+        exits__take_1_at_pct=rng.choice(("0", "0.1", "0.2")),
+        exits__take_1_share_pct=rng.choice(("30", "60")),
+        exits__take_2_at_pct=rng.choice(("0", "0.4")),
+        exits__take_2_share_pct="20",
+        exits__reversal_closes=rng.choice(("0", "0", "2")),
+        exits__reversal_fall_pct="0.1",
+        exits__hold_max_s=rng.choice(("0", "0", "240")),
+        exits__hold_keep_pct=rng.choice(("100", "0.2")),
+        exits__opposite_score_min=rng.choice(("0", "0.8")),
+        breaker__day_loss_max_pct=rng.choice(("50", "50", "0.5", "1")),
+        breaker__day_loss_tier=rng.choice(("no_entries", "shrink", "flatten")),
+        breaker__rolling_loss_max_pct="50",
+        breaker__week_loss_max_pct="50",
+        breaker__drawdown_max_pct=rng.choice(("50", "50", "0.7")),
+        breaker__drawdown_tier=rng.choice(("warn", "shrink", "flatten")),
+        breaker__venue_errors_max=rng.choice(("0", "0", "0", "5")),
+        risk__loss_streak_max=rng.choice(("0", "0", "3")),
         orders__entry_timeout_s=rng.choice(("5", "15", "40")),
         orders__partial_fill_wait_s=rng.choice(("0", "2")),
         orders__reconcile_every_s=rng.choice(("60", "300")),

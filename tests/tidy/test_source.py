@@ -19,6 +19,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from surefoot import presets
 from surefoot.core import messages
 from tests.tidy.tree import ROOT, SOURCE, module_name, modules
 
@@ -94,7 +95,8 @@ def test_every_setting_is_read_somewhere() -> None:
     for config in present("surefoot.config"):
         settings = settings_of(config)
         assert settings
-        assert not settings - attributes_read(outside=config)
+        chosen_by = {key.rpartition(".")[2] for key in presets.CHOICES}  # read by their keys, see `presets.filled_in`
+        assert not settings - attributes_read(outside=config) - chosen_by
 
 
 def test_the_core_imports_itself_and_the_standard_library_only() -> None:

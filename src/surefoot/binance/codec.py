@@ -45,12 +45,14 @@ from surefoot.binance.wire import StreamTerminated as StreamTerminated
 from surefoot.binance.wire import VenueError as VenueError
 from surefoot.binance.wire import WsReply as WsReply
 from surefoot.core.messages import (
+    CancelRefused,
     OrderAccepted,
     OrderCanceled,
     OrderEvent,
     OrderExpired,
     OrderFilled,
     OrderRejected,
+    ReplaceOrder,
 )
 from surefoot.core.model import ZERO, Balance, Candle, FeeRates, Fill, Instrument, Side, VenueOrder
 
@@ -476,6 +478,34 @@ def read_cancel(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
     if reports is None:
         reports = (_decode(wire.ORDER_REPORT, body, "cancel"),)
     return tuple(event for report in reports for event in _cancel_report_events(report, at_ms))
+
+
+def read_replace(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
+    """A cancel-replace that succeeded: how the old order ended, its list with it, then the new one as placed."""
+    done = _decode(wire.REPLACED, body, "cancel-replace")
+    if wire.NULL in (done.cancel_response, done.new_order_response):
+        raise BadFrame("cancel-replace: one of its answers is missing")
+    return (*read_cancel(bytes(done.cancel_response), at_ms), *read_order(bytes(done.new_order_response), at_ms))
+
+
+def read_replace_failure(body: bytes, command: ReplaceOrder, at_ms: int) -> tuple[OrderEvent, ...]:
+    """A cancel-replace that failed, wholly or in part: what became of each half."""
+    done = _decode(wire.REPLACE_FAILURE, body, "cancel-replace").data
+    if done.cancel_response == wire.NULL:
+        raise BadFrame("cancel-replace: it does not say what became of the cancel")
+    events: tuple[OrderEvent, ...]
+    if done.cancel_result == "SUCCESS":
+        events = read_cancel(bytes(done.cancel_response), at_ms)
+    else:
+        refusal = _decode(wire.REFUSAL, bytes(done.cancel_response), "cancel-replace")
+        events = (CancelRefused(at_ms, command.cancel_id, refusal.code, refusal.msg),)
+    new_id = command.order.client_order_id
+    if done.new_order_response == wire.NULL:
+        return (*events, OrderRejected(at_ms, new_id, None, "not sent on: the order before it was not cancelled"))
+    if done.new_order_result == "SUCCESS":
+        return (*events, *read_order(bytes(done.new_order_response), at_ms))
+    refusal = _decode(wire.REFUSAL, bytes(done.new_order_response), "cancel-replace")
+    return (*events, OrderRejected(at_ms, new_id, refusal.code, refusal.msg))
 
 
 def _cancel_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEvent, ...]:

@@ -39,6 +39,7 @@ from surefoot.core.messages import (
     BalanceMoved,
     CancelOrder,
     CancelRefused,
+    ClockRead,
     Command,
     Event,
     HistoryLoaded,
@@ -55,14 +56,18 @@ from surefoot.core.messages import (
     ReadFills,
     RecordAlarm,
     RecordBooks,
-    RecordDayStart,
     RecordDecision,
+    RecordEquity,
+    RecordPlan,
+    RecordReset,
+    RecordTransfer,
     RecordTrip,
+    ReplaceOrder,
     SubmitList,
     SubmitOrder,
     WatchPrice,
 )
-from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, Purpose, VenueOrder
+from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, OrderLimit, Purpose, VenueOrder
 
 READ_TRIES = 3
 RECONNECT_CAP_MS = 64_000
@@ -73,6 +78,7 @@ READINGS_MAX = 5  # disturbed account readings in a row before one is taken as i
 
 NO_SUCH_ORDER = -2013
 BAD_TIMESTAMP = -1021
+REPLACE_FAILED = (-2021, -2022)  # the body tells what became of each half
 TOO_MANY_ORDERS = -1015
 FATAL_CODES = {
     -1002: "this key may not do that: check the key's permissions at the venue",
@@ -131,6 +137,7 @@ class Session:
         self._requests: list[Request] = []
         self._instruments: tuple[Instrument, ...] | None = None
         self._fees: dict[str, FeeRates] = {}
+        self._limits: tuple[codec.RateLimit, ...] = ()
         self._watched: set[str] = set()
         self._balances: tuple[Balance, ...] = ()
         self._transfers: deque[codec.BalanceUpdate] = deque(maxlen=TRANSFERS_REMEMBERED)
@@ -180,6 +187,9 @@ class Session:
                 case CancelOrder():
                     params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
                     self._write("DELETE", "/api/v3/order", params, Lane.EXIT, command)
+                case ReplaceOrder():
+                    params = signing.replace_params(command)
+                    self._write("POST", "/api/v3/order/cancelReplace", params, Lane.EXIT, command)
                 case QueryOrder():
                     params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
                     self._ask(Read.ORDER, "/api/v3/order", params, 4, command)
@@ -191,7 +201,16 @@ class Session:
                     self._begin_reading()
                 case WatchPrice():
                     self._watch(command)
-                case RecordDecision() | RecordAlarm() | RecordDayStart() | RecordTrip() | RecordBooks():
+                case (
+                    RecordDecision()
+                    | RecordAlarm()
+                    | RecordPlan()
+                    | RecordEquity()
+                    | RecordTrip()
+                    | RecordTransfer()
+                    | RecordReset()
+                    | RecordBooks()
+                ):
                     pass
                 case _:
                     assert_never(command)
@@ -256,7 +275,7 @@ class Session:
             return []
         if call.read is not None:
             return self._on_read_refused(call, error, kind, now_ms)
-        return self._on_write_refused(call, error, kind, now_ms)
+        return self._on_write_refused(call, answer.body, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
         call = self.calls.failed(failure)
@@ -270,12 +289,23 @@ class Session:
 
     # -- answers to writes ------------------------------------------------------------------------------------
 
-    def _on_write_refused(self, call: Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
+    def _on_write_refused(
+        self, call: Call, body: bytes, error: codec.VenueError, kind: str, now_ms: int
+    ) -> list[Event]:
+        if isinstance(call.command, ReplaceOrder) and error.code in REPLACE_FAILED:
+            return self._replaced_in_part(call, call.command, body, now_ms)
         if error.code in FATAL_CODES and error.code != -1121:
             raise SessionFailed(f"{FATAL_CODES[error.code]} ({error.code} {error.text})")
         if kind == "unknown":
             return self._outcome_unknown(call, error.text, now_ms)
         return self._refused(call, error.code, error.text, now_ms)
+
+    def _replaced_in_part(self, call: Call, command: ReplaceOrder, body: bytes, now_ms: int) -> list[Event]:
+        """One half of a cancel-replace failed, or both did: the answer tells of each."""
+        try:
+            return list(codec.read_replace_failure(body, command, now_ms))
+        except codec.BadFrame as problem:
+            return self._outcome_unknown(call, str(problem), now_ms)
 
     def _outcome_unknown(self, call: Call, text: str, now_ms: int) -> list[Event]:
         return [OutcomeUnknown(now_ms, order_id, text, call.sent_ms) for order_id in _orders_of(call.command)]
@@ -283,6 +313,12 @@ class Session:
     def _refused(self, call: Call, code: int | None, text: str, now_ms: int) -> list[Event]:
         if isinstance(call.command, CancelOrder):
             return [CancelRefused(now_ms, call.command.client_order_id, code, text)]
+        if isinstance(call.command, ReplaceOrder):  # neither half was tried
+            new_id = call.command.order.client_order_id
+            return [
+                CancelRefused(now_ms, call.command.cancel_id, code, text),
+                OrderRejected(now_ms, new_id, code, text),
+            ]
         return [OrderRejected(now_ms, order_id, code, text) for order_id in _orders_of(call.command)]
 
     def _on_success(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
@@ -301,6 +337,8 @@ class Session:
                 return list(codec.read_list(body, now_ms))
             case CancelOrder():
                 return list(codec.read_cancel(body, now_ms))
+            case ReplaceOrder():
+                return list(codec.read_replace(body, now_ms))
             case ReadFills():
                 return list(codec.read_trades(body, call.command.client_order_id, now_ms))
             case QueryOrder():
@@ -316,7 +354,8 @@ class Session:
                 return self._on_time(codec.read_time(body), call, now_ms)
             case Read.RULES:
                 self._instruments = codec.read_instruments(body)
-                self._take_limits(codec.read_rate_limits(body))
+                self._limits = codec.read_rate_limits(body)
+                self._take_limits(self._limits)
                 return self._rules_complete(now_ms)
             case Read.FEES:
                 symbol, rates = codec.read_fee_rates(body)
@@ -358,7 +397,7 @@ class Session:
         return []
 
     def _on_time(self, server_ms: int, call: Call, now_ms: int) -> list[Event]:
-        self.calls.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
+        self.calls.offset_ms, error_ms = server_ms - (call.sent_ms + now_ms) // 2, (now_ms - call.sent_ms + 1) // 2
         first = not self.venue_ms
         self._hear_time(server_ms)
         if first:
@@ -366,7 +405,7 @@ class Session:
             self._read(Read.RULES, "/api/v3/exchangeInfo", [("symbols", symbols)], weight=20, signed=False)
             for symbol in self._rule_symbols:
                 self._read(Read.FEES, "/api/v3/account/commission", [("symbol", symbol)], weight=20)
-        return []
+        return [ClockRead(now_ms, self.calls.offset_ms, error_ms)]
 
     def _hear_time(self, venue_ms: int) -> None:
         self.venue_ms = max(self.venue_ms, venue_ms)
@@ -381,7 +420,8 @@ class Session:
             return []
         for name, link in self._links.items():
             self._requests.append(OpenLink(name, link.target))
-        return [InstrumentsLoaded(now_ms, self._instruments, tuple(sorted(self._fees.items())))]
+        limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in self._limits if each.kind == "orders")
+        return [InstrumentsLoaded(now_ms, self._instruments, tuple(sorted(self._fees.items())), limits)]
 
     # -- the account, read at a quiet moment --------------------------------------------------------------------
 
@@ -620,5 +660,7 @@ def _orders_of(command: Command | None) -> list[str]:
             return [order.client_order_id for order in command.orders]
         case CancelOrder():
             return [command.client_order_id]
+        case ReplaceOrder():
+            return [command.cancel_id, command.order.client_order_id]
         case _:
             return []

@@ -19,7 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from surefoot.core.messages import SubmitList
+from surefoot.core.messages import ReplaceOrder, SubmitList
 from surefoot.core.model import ListType, OrderRequest, OrderType, Side
 
 Params = list[tuple[str, str]]
@@ -86,6 +86,12 @@ def order_params(order: OrderRequest) -> Params:
         # Without it, stop orders are answered by a bare ACK.
         ("newOrderRespType", "FULL"),
     ]
+
+
+def replace_params(command: ReplaceOrder) -> Params:
+    """The parameters of a cancel-replace: the new order is tried only when the cancel succeeded."""
+    cancel = [("cancelReplaceMode", "STOP_ON_FAILURE"), ("cancelOrigClientOrderId", command.cancel_id)]
+    return [*order_params(command.order), *cancel]
 
 
 def list_request(command: SubmitList) -> tuple[str, Params]:

@@ -362,6 +362,22 @@ class ListReport(Struct, frozen=True, gc=False, rename="camel"):
     order_reports: tuple[OrderReport, ...] | None = None
 
 
+NULL = Raw(b"null")
+
+
+class Replaced(Struct, frozen=True, gc=False, rename="camel"):
+    """Both halves of a cancel-replace; a half that failed is a refusal, one that was not attempted is null."""
+
+    cancel_result: str
+    new_order_result: str
+    cancel_response: Raw = NULL
+    new_order_response: Raw = NULL
+
+
+class ReplaceFailure(Struct, frozen=True, gc=False):
+    data: Replaced
+
+
 class TradeRow(Struct, frozen=True, gc=False, rename="camel"):
     symbol: str
     id: int
@@ -400,4 +416,6 @@ ACCOUNT = Decoder(Account)
 OPEN_ORDERS = Decoder(tuple[OpenOrder, ...])
 ORDER_REPORT = Decoder(OrderReport)
 LIST_REPORT = Decoder(ListReport)
+REPLACED = Decoder(Replaced)
+REPLACE_FAILURE = Decoder(ReplaceFailure)
 TRADE_ROWS = Decoder(tuple[TradeRow, ...])

@@ -11,16 +11,37 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Protocol, assert_never
 
-from surefoot.core.exits import Plan, plan_long, stop_order, target_order
+from surefoot.core.breaker import Near
+from surefoot.core.exits import (
+    Action,
+    Held,
+    Leave,
+    Levels,
+    MoveStop,
+    Plan,
+    TakePart,
+    levels_of,
+    on_price,
+    on_reversal,
+    on_time,
+    plan_long,
+    sale_order,
+    sellable_part,
+    stop_order,
+    target_order,
+)
 from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, Books, EngineSettings, Facts
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
+    BreakerResetRequested,
     CancelOrder,
     CancelRefused,
     CandleClosed,
+    ClockRead,
     Command,
     Event,
+    FlattenRequested,
     HistoryLoaded,
     InstrumentsLoaded,
     LinkLost,
@@ -32,6 +53,7 @@ from surefoot.core.messages import (
     OrderNotFound,
     OrderRejected,
     OutcomeUnknown,
+    PauseRequested,
     PriceDropped,
     PriceMarked,
     QueryOrder,
@@ -40,8 +62,13 @@ from surefoot.core.messages import (
     RecordAlarm,
     RecordBooks,
     RecordDecision,
+    RecordPlan,
+    RecordReset,
+    RecordTransfer,
     RecordTrip,
+    ReplaceOrder,
     Request,
+    ResumeRequested,
     RunStarted,
     SubmitList,
     SubmitOrder,
@@ -49,6 +76,8 @@ from surefoot.core.messages import (
     Woke,
 )
 from surefoot.core.model import (
+    ENTRY_LIST_ORDERS,
+    MS_PER_MINUTE,
     ZERO,
     Candle,
     Instrument,
@@ -58,13 +87,15 @@ from surefoot.core.model import (
     Purpose,
     Side,
     Signal,
+    Tier,
 )
 from surefoot.core.orders import Order, State
 from surefoot.core.reconcile import OUR_PREFIX, Finding, Label, compare
-from surefoot.core.risk import Approved, Circumstances, review
+from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, review
 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
+ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
 
@@ -74,6 +105,10 @@ class SignalSource(Protocol):
     def warm(self, candles: Sequence[Candle]) -> None: ...
 
     def on_candle(self, candle: Candle) -> Signal: ...
+
+    def correlation(self, symbol: str, other: str) -> float | None:
+        """How closely the returns of two symbols go together, −1 to 1; None where it is not known."""
+        ...
 
 
 class Engine(Facts):
@@ -86,6 +121,7 @@ class Engine(Facts):
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
         self._out: list[Command] = []
         self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
+        self._levels: dict[str, tuple[Held, Levels] | None] = {}  # known until something other than a price comes
 
     # -- the machine ------------------------------------------------------------------------------------------
 
@@ -96,13 +132,21 @@ class Engine(Facts):
             self._do(alarm)
         self._react(event)
         if not self._only_looked(event) or _due(self.deadline_ms(), event.at_ms):
-            self._deadline = None
+            self._forget_what_was_known()
             self._duties(event.at_ms)
+            if self._out:
+                self._forget_what_was_known()
         return self._out
 
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
-        return isinstance(event, PriceMarked | CandleClosed) and not any(isinstance(c, Request) for c in self._out)
+        if not isinstance(event, PriceMarked | CandleClosed):
+            return False
+        return not any(isinstance(command, Request | RecordTrip) for command in self._out)
+
+    def _forget_what_was_known(self) -> None:
+        self._deadline = None
+        self._levels.clear()
 
     def deadline_ms(self) -> int | None:
         """When to be woken although nothing came; None when nothing is pending."""
@@ -118,6 +162,13 @@ class Engine(Facts):
                 self._signals.warm(event.candles)
             case PriceMarked():
                 self._judge_equity(event.at_ms)
+                self._manage(event.symbol, event.at_ms)
+            case OrderFilled():
+                self._judge_equity(event.at_ms)
+            case BalanceMoved():
+                self._on_transfer(event)
+            case BreakerResetRequested():
+                self._reset(event)
             case AccountSnapshot():
                 self._on_account(event)
             case PriceDropped():
@@ -128,15 +179,17 @@ class Engine(Facts):
                 RunStarted()
                 | InstrumentsLoaded()
                 | OrderAccepted()
-                | OrderFilled()
                 | OrderRejected()
                 | OrderCanceled()
                 | OrderExpired()
                 | CancelRefused()
                 | OutcomeUnknown()
                 | OrderNotFound()
-                | BalanceMoved()
                 | LinkRestored()
+                | ClockRead()
+                | PauseRequested()
+                | ResumeRequested()
+                | FlattenRequested()
                 | Woke()
             ):
                 pass  # facts: what follows from them is a standing duty
@@ -157,10 +210,11 @@ class Engine(Facts):
     def _on_candle(self, event: CandleClosed) -> None:
         signal = self._signals.on_candle(event.candle)
         self._judge_equity(event.at_ms)
+        self._manage(event.candle.symbol, event.at_ms, signal)
         if signal.target is None:
             self._do(RecordDecision(event.at_ms, signal, "none", signal.rule))
         elif not signal.target > 0:  # so that a target that is no number buys nothing
-            detail = "spot is long only; a position leaves by its stop or its target"
+            detail = "spot is long only; a position leaves by its stop, its target or an exit rule"
             self._do(RecordDecision(event.at_ms, signal, "long-only", detail))
         else:
             self._consider_entry(event, signal)
@@ -178,13 +232,58 @@ class Engine(Facts):
         return Circumstances(
             now_ms=event.at_ms,
             entries_off=self.entries_off(),
-            breaker_off=self.breaker_off(event.at_ms),
+            breaker_off=self.breaker.off_text(),
             instrument=self.instruments.get(symbol),
             fees=self.fees.get(symbol),
             price=event.candle.close,
             equity=self.portfolio.equity(self.settings.quote, self._by_asset(self.closes)),
             free_quote=self.portfolio.wallet(self.settings.quote) - self._reserved_quote(),
             busy=self._busy_text(symbol),
+            price_ms=self.marked_ms.get(symbol),
+            pause_off=self.paused,
+            cooldown_until_ms=self.cooldown_until_ms,
+            last_entry_ms=self.last_entry_ms.get(symbol),
+            spread_pct=self.spreads_pct.get(symbol),
+            others=self._others(symbol),
+            record=self._record() if self.settings.risk.sizing is Sizing.HALF_KELLY else None,
+            order_budget=self.order_count.refusal(ENTRY_LIST_ORDERS, event.at_ms),
+        )
+
+    def _others(self, symbol: str) -> tuple[Other, ...]:
+        """The other symbols in which we are long, or about to be."""
+        held = set(self.portfolio.positions)
+        entering = {order.symbol for order in self.orders.open_orders() if order.request.purpose is Purpose.ENTRY}
+        others = sorted((held | entering) - {symbol}, key=self._rank)
+        return tuple(Other(each, self._at_risk(each), self._signals.correlation(symbol, each)) for each in others)
+
+    def _rank(self, symbol: str) -> tuple[int, str]:
+        symbols = self.settings.symbols
+        return (symbols.index(symbol) if symbol in symbols else len(symbols)), symbol
+
+    def _at_risk(self, symbol: str) -> Decimal:
+        """What would be lost from entry to stop; a stop above the entry risks nothing."""
+        plan, position = self.plans.get(symbol), self.portfolio.positions.get(symbol)
+        if plan is None:
+            return ZERO
+        risk = ZERO
+        if position is not None and position.entry_price is not None:
+            risk = position.quantity * (position.entry_price - plan.stop_price)
+        for order in self.orders.open_orders(symbol):
+            request = order.request
+            if request.purpose is Purpose.ENTRY and request.quantity is not None and request.price is not None:
+                risk += (request.quantity - order.filled) * (request.price - plan.stop_price)
+        return max(risk, ZERO)
+
+    def _record(self) -> Record | None:
+        results = [trip.pnl for trip in self.portfolio.round_trips]
+        wins, losses = [pnl for pnl in results if pnl > 0], [-pnl for pnl in results if pnl < 0]
+        if not results:
+            return None
+        return Record(
+            len(results),
+            Decimal(len(wins)) / len(results),
+            sum(wins, ZERO) / len(wins) if wins else ZERO,
+            sum(losses, ZERO) / len(losses) if losses else ZERO,
         )
 
     def _busy_text(self, symbol: str) -> str | None:
@@ -209,14 +308,170 @@ class Engine(Facts):
             ZERO,
         )
 
+    # -- the breaker --------------------------------------------------------------------------------------------
+
     def _judge_equity(self, now_ms: int) -> None:
         equity = self.equity()
-        record = self.breaker.judge(equity, now_ms) if equity is not None else None
-        if record is not None:
-            self._do(record)
-        if isinstance(record, RecordTrip):
-            text = f"day's loss {record.loss_pct:.2f} % reached {record.limit_pct} %: no entries until 00:00 UTC"
-            self._alarm(now_ms, "breaker", text)
+        if equity is None:
+            return
+        for judged in self.breaker.judge(equity, now_ms):
+            if isinstance(judged, Near):
+                text = f"{judged.rule}: {judged.value_pct:.2f} % of at most {judged.limit_pct:f} %"
+                self._alarm(now_ms, "breaker-near", text)
+                continue
+            self._do(judged)
+            if isinstance(judged, RecordTrip):
+                self._alarm(now_ms, "breaker", f"{judged.text} ({judged.tier})")
+
+    def _tend_breaker(self, now_ms: int) -> None:
+        """Trips by what is no loss: how the venue answers, how old prices are, whether books and clocks agree."""
+        limits = self.breaker.settings
+        errors = sum(1 for at_ms in self._errors_ms if at_ms > now_ms - MS_PER_MINUTE)
+        most = max((times for _, times in self._same_refusals.values()), default=0)
+        stale_ms = max((now_ms - heard_ms for heard_ms in self._held_heard_ms()), default=0)
+        for rule, value, limit in (
+            ("venue errors", errors, limits.venue_errors_max),
+            ("repeated refusals", most, limits.refusals_max),
+            ("stale data", stale_ms, limits.stale_data_max_ms),
+            ("books differ", len(self.differences) if self.books is Books.DIFFER else 0, 1),
+            ("clock skew", self.clock_skew_ms, limits.clock_skew_max_ms),
+        ):
+            if 0 < limit <= value and rule not in self.breaker.trips:
+                self._trip(rule, value, limit, now_ms)
+
+    def _held_heard_ms(self) -> Iterable[int]:
+        """When the newest price of each symbol was told that is held; one never heard says nothing here."""
+        return (self.marked_ms[symbol] for symbol in self.portfolio.positions if symbol in self.marked_ms)
+
+    def _trip(self, rule: str, value: int, limit: int, now_ms: int) -> None:
+        text = f"{rule}: {value} reached {limit}"
+        trip = self.breaker.trip(rule, Tier.NO_ENTRIES, Decimal(value), Decimal(limit), self.equity(), now_ms, text)
+        self._do(trip)
+        self._alarm(now_ms, "breaker", text)
+
+    def _on_transfer(self, event: BalanceMoved) -> None:
+        price = ONE if event.asset == self.settings.quote else self._by_asset(self.marks).get(event.asset)
+        if price is not None and self.portfolio.opened:
+            self._do(RecordTransfer(event.at_ms, event.delta * price))
+        self._judge_equity(event.at_ms)
+
+    def _reset(self, event: BreakerResetRequested) -> None:
+        self._do(RecordReset(event.at_ms, event.who, event.reason, self.equity()))
+
+    # -- what a held position is asked by a price, a candle and the time ------------------------------------------
+
+    def _manage(self, symbol: str, now_ms: int, signal: Signal | None = None) -> None:
+        """The exit rules, in the order of their numbers; the first that acts is the last that is asked."""
+        if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
+            return
+        if symbol not in self._levels:
+            self._levels[symbol] = self._held_levels(symbol)
+        known, price = self._levels[symbol], self.marks.get(symbol)
+        if known is None or price is None:
+            return
+        held, levels = known
+        exits, instrument = self.settings.exits, self.instruments[symbol]
+        action: Action | None = on_price(price, held, levels, exits, instrument)
+        if action is None and signal is not None and symbol in self.courses:
+            action = on_reversal(price, held, self.courses[symbol], exits)
+        action = action or on_time(price, now_ms, held, exits)
+        if action is None and signal is not None and self._opposes(signal):
+            action = Leave("opposite")
+        if action is not None:
+            self._act(symbol, action, now_ms)
+
+    def _opposes(self, signal: Signal) -> bool:
+        least = self.settings.exits.opposite_score_min
+        return least > 0 and signal.target is not None and signal.target <= 0 and signal.score >= least
+
+    def _held_levels(self, symbol: str) -> tuple[Held, Levels] | None:
+        """What the rules look at; None while something of the position is on its way or it is leaving anyway."""
+        stop = self._quiet_stop(symbol)
+        if stop is None or symbol in self._to_leave or symbol in self._to_shrink:
+            return None
+        held = self._held(symbol)
+        return held, levels_of(held, self.settings.exits, self.instruments[symbol], self.fees[symbol].taker)
+
+    def _held(self, symbol: str) -> Held:
+        position, instrument = self.portfolio.positions[symbol], self.instruments[symbol]
+        assert position.entry_price is not None, f"{symbol} is held and was never bought"
+        return Held(
+            entry_price=position.entry_price,
+            opened_ms=position.opened_ms,
+            bought=position.bought,
+            sellable=self.portfolio.sellable(symbol),
+            plan=self._plan(symbol, instrument),
+            taken=self.taken.get(symbol, 0),
+            target_rests=any(order.request.purpose is Purpose.TARGET for order in self.orders.open_orders(symbol)),
+        )
+
+    def _quiet_stop(self, symbol: str) -> Order | None:
+        """The position's resting stop, when nothing of the symbol is on its way and nothing else is due."""
+        if symbol in self._overdue or symbol in self._parts_due or "account" not in self.links:
+            return None
+        if not self._worth_selling(symbol):
+            return None
+        stop = None
+        for order in self.orders.open_orders(symbol):
+            if order.state is not State.NEW or not order.resting or order.reported:
+                return None
+            if order.request.purpose is Purpose.STOP:
+                stop = order
+            elif order.request.purpose is not Purpose.TARGET:
+                return None
+        return stop
+
+    def _act(self, symbol: str, action: Action, now_ms: int) -> None:
+        stop, instrument = self._quiet_stop(symbol), self.instruments[symbol]
+        assert stop is not None, "a position without a quiet stop is not managed"
+        match action:
+            case MoveStop(stop_price=stop_price, why=why):
+                order = stop_order(self._next_id(1, "s"), instrument, stop_price, stop.quantity, why)
+                self._do(ReplaceOrder(now_ms, stop.id, order))
+            case TakePart(quantity=quantity, stage=stage):
+                self._free_part(stop, quantity, "part", stage + 1, now_ms)
+            case Leave(reason=reason):
+                quantity = instrument.lots_down(self.portfolio.sellable(symbol))
+                order = sale_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
+                self._do(ReplaceOrder(now_ms, stop.id, order))
+            case _:
+                assert_never(action)
+
+    def _free_part(self, stop: Order, quantity: Decimal, part: str, stage: int, now_ms: int) -> None:
+        """First step of selling a part: a smaller stop in place of the old one. The sale follows when it rests."""
+        instrument, plan = self.instruments[stop.symbol], self._plan(stop.symbol, self.instruments[stop.symbol])
+        rest = instrument.lots_down(self.portfolio.sellable(stop.symbol)) - quantity
+        order = stop_order(self._next_id(1, "s"), instrument, plan.stop_price, rest, stop.request.reason)
+        self._do(ReplaceOrder(now_ms, stop.id, order, part, stage))
+
+    def _tend_parts(self, symbol: str, now_ms: int) -> None:
+        """Second step: what the resting stop does not cover is sold. Without a resting stop that is everything."""
+        if symbol not in self._parts_due or any(o.unanswered or o.owed for o in self.orders.open_orders(symbol)):
+            return
+        instrument, open_orders = self.instruments[symbol], list(self.orders.open_orders(symbol))
+        covered = sum(((o.quantity or ZERO) - o.filled for o in open_orders), ZERO)
+        quantity = instrument.lots_down(self.portfolio.sellable(symbol)) - covered
+        if all(o.request.purpose is Purpose.STOP for o in open_orders) and quantity > 0:
+            reason = self._parts_due[symbol]
+            self._do(SubmitOrder(now_ms, sale_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, reason)))
+        else:
+            self._parts_due.pop(symbol)  # the stop was not replaced: nothing was freed
+
+    def _tend_wishes(self, symbol: str, now_ms: int) -> None:
+        """What breaker or operator want of a position, as soon as nothing of it is on its way."""
+        stop = self._quiet_stop(symbol)
+        if stop is None:
+            return
+        if symbol in self._to_leave:
+            self._act(symbol, Leave(self._to_leave[symbol]), now_ms)
+        elif symbol in self._to_shrink:
+            held, price = self._held(symbol), self.marks.get(symbol)
+            half = self.portfolio.positions[symbol].quantity / 2
+            quantity = None if price is None else sellable_part(half, held, price, self.instruments[symbol])
+            if quantity is None:
+                self._to_shrink.discard(symbol)  # too small to be halved
+            else:
+                self._free_part(stop, quantity, "shrink", held.taken, now_ms)
 
     # -- orders -----------------------------------------------------------------------------------------------
 
@@ -226,6 +481,8 @@ class Engine(Facts):
     def _enter(self, approved: Approved, at_ms: int) -> None:
         """Entry and protection in one request where the symbol allows it; else protection follows the fill."""
         instrument = self.instruments[approved.symbol]
+        plan = approved.plan
+        self._do(RecordPlan(at_ms, approved.symbol, plan.stop_price, plan.target_price))
         entry = OrderRequest(
             client_order_id=self._next_id(1, "e"),
             symbol=approved.symbol,
@@ -252,15 +509,18 @@ class Engine(Facts):
     ) -> tuple[OrderRequest, OrderRequest]:
         return (
             target_order(self._next_id(offset, "t"), instrument, plan, quantity),
-            stop_order(self._next_id(offset + 1, "s"), instrument, plan, quantity),
+            stop_order(self._next_id(offset + 1, "s"), instrument, plan.stop_price, quantity),
         )
 
     # -- standing duties: what is due whatever came ------------------------------------------------------------
 
     def _duties(self, now_ms: int) -> None:
+        self._tend_breaker(now_ms)
         if "account" in self.links:
             for symbol in list(self.portfolio.positions):  # first: what is overdue decides over its orders
                 self._tend_position(symbol, now_ms)
+                self._tend_parts(symbol, now_ms)
+                self._tend_wishes(symbol, now_ms)
             for order in list(self.orders.open_orders()):
                 self._tend_order(order, now_ms)
             self._tend_books(now_ms)
@@ -300,7 +560,7 @@ class Engine(Facts):
         if order.symbol in self._overdue and order.request.purpose is not Purpose.EXIT:
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:
-            due = order.submitted_ms + self.settings.entry_timeout_ms
+            due = 0 if order.symbol in self._to_leave else order.submitted_ms + self.settings.entry_timeout_ms
             if order.first_fill_ms is not None:  # what was bought is not protected before the entry ends
                 due = min(due, order.first_fill_ms + self.settings.partial_fill_wait_ms)
         else:
@@ -350,8 +610,10 @@ class Engine(Facts):
         mark = self.marks.get(symbol)
         passed = mark is not None and not plan.stop_price < mark < plan.target_price
         hopeless = self._refusals.get(symbol, 0) >= 2  # both legs of one list refused
-        if passed or hopeless or symbol in self._overdue or not instrument.oco_allowed:
-            self._do(SubmitOrder(now_ms, self._sale(instrument, quantity)))
+        if passed or hopeless or self._must_leave(symbol) or not instrument.oco_allowed:
+            reason = self._to_leave.get(symbol, "")
+            order = sale_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
+            self._do(SubmitOrder(now_ms, order))
         else:
             legs = self._legs(instrument, plan, quantity, 1)
             self._do(SubmitList(now_ms, ListType.OCO, self._next_id(1, "l"), legs))
@@ -365,15 +627,8 @@ class Engine(Facts):
         assert entry_price is not None, f"{symbol} is held and was never bought"
         return plan_long(entry_price, self.settings.exits, instrument)
 
-    def _sale(self, instrument: Instrument, quantity: Decimal) -> OrderRequest:
-        return OrderRequest(
-            client_order_id=self._next_id(1, "x"),
-            symbol=instrument.symbol,
-            side=Side.SELL,
-            type=OrderType.MARKET,
-            purpose=Purpose.EXIT,
-            quantity=quantity,
-        )
+    def _must_leave(self, symbol: str) -> bool:
+        return symbol in self._overdue or symbol in self._to_leave
 
     def _tend_watches(self, now_ms: int) -> None:
         for symbol in self.settings.symbols:
@@ -442,6 +697,9 @@ class Engine(Facts):
                 yield self._retry_ms.get(symbol, since)
         if self._compare_ms is not None and self._may_compare():
             yield self._compare_ms
+        if self.breaker.settings.stale_data_max_ms and "stale data" not in self.breaker.trips:
+            for heard_ms in self._held_heard_ms():
+                yield heard_ms + self.breaker.settings.stale_data_max_ms
 
 
 def _due(due_ms: int | None, now_ms: int) -> bool:

@@ -1,35 +1,95 @@
-"""The protection plan of a position: where it is given up, where it takes its profit, and with which orders."""
+"""The protection plan of a position: where it is given up, where it takes its profit, and what moves the two.
+
+A plan is made with the entry and rests at the venue as stop and target. `levels` are the prices at which the position
+would have to do something, put on the tick grid; `decide` says what, in the order of EXIT-1 to EXIT-8. A stop only ever
+comes nearer. Nothing here sends anything: the engine does, without a moment in which no stop rests.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
 from surefoot.core import rules
-from surefoot.core.model import Instrument, OrderRequest, OrderType, Purpose, Side
+from surefoot.core.model import ZERO, Instrument, OrderRequest, OrderType, Purpose, Readiness, Side
 
 STOP_LIMIT_GAP_PCT = Decimal(1)  # how far below its trigger a stop-limit still sells, where plain stops are not offered
+STOP_PCT_MIN, STOP_PCT_MAX = Decimal(str(rules.STOP_PCT_MIN)), Decimal(str(rules.STOP_PCT_MAX))
+STOP_FACTOR = {Readiness.MINIMUM: Decimal("1.5"), Readiness.WARM: Decimal("1.25"), Readiness.BEST: Decimal(1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One stage of a partial take profit: at this profit, this share of what was bought is sold."""
+
+    at_pct: Decimal
+    share_pct: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class ExitSettings:
+    """A 0 switches a rule off. Percentages are of price, but `share_pct`; multiples are of ATR or of R."""
+
     stop_pct_of_price: Decimal
     target_pct_of_price: Decimal
+    by_atr: bool = False
+    atr_stop_multiple: Decimal = Decimal("1.5")
+    atr_target_multiple: Decimal = Decimal(3)
+    trail_activate_pct: Decimal = ZERO
+    trail_distance_pct: Decimal = ZERO
+    trail_step_pct: Decimal = ZERO
+    break_even_after_r: Decimal = ZERO
+    takes: tuple[Take, ...] = ()
+    reversal_fall_pct: Decimal = ZERO
+    reversal_closes: int = 0
+    reversal_profit_min_pct: Decimal = ZERO
+    hold_max_ms: int = 0
+    hold_keep_pct: Decimal = Decimal(100)
+    opposite_score_min: float = 0.0
+
+    @property
+    def only_rests(self) -> bool:
+        """Whether stop and target at the venue are all there is, so that no price has to be looked at."""
+        moves = self.trail_activate_pct or self.break_even_after_r or self.takes
+        return not (moves or self.reversal_closes or self.hold_max_ms or self.opposite_score_min)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Prices on the instrument's tick grid."""
+    """Prices on the instrument's tick grid. `first_stop_price` is what R is measured with."""
 
     stop_price: Decimal
     target_price: Decimal
+    first_stop_price: Decimal
 
 
-def plan_long(entry_price: Decimal, settings: ExitSettings, instrument: Instrument) -> Plan:
-    """The plan of a long position entered at `entry_price`: both prices are rounded away from it."""
-    stop = rules.stop_price_long(entry_price, settings.stop_pct_of_price)
-    target = rules.target_price_long(entry_price, settings.target_pct_of_price)
-    return Plan(instrument.price_down(stop), instrument.price_up(target))
+class Move(StrEnum):
+    """Why a stop was moved; a position that leaves by such a stop says so."""
+
+    TRAIL = "trail"
+    BREAK_EVEN = "break-even"
+
+
+def plan_long(
+    price: Decimal,
+    settings: ExitSettings,
+    instrument: Instrument,
+    atr: float | None = None,
+    readiness: Readiness = Readiness.BEST,
+) -> Plan:
+    """The plan of a long position entered at `price`: both prices are rounded away from it.
+
+    The distance of the stop is fixed or a multiple of ATR (fixed where there is no ATR), wider with little history, and
+    always from 0.5 to 10 per cent of price.
+    """
+    stop_pct, target_pct = settings.stop_pct_of_price, settings.target_pct_of_price
+    if settings.by_atr and atr is not None:
+        atr_pct = Decimal(repr(atr)) * 100 / price
+        stop_pct, target_pct = settings.atr_stop_multiple * atr_pct, settings.atr_target_multiple * atr_pct
+    stop_pct = min(max(stop_pct * STOP_FACTOR[readiness], STOP_PCT_MIN), STOP_PCT_MAX)
+    stop = instrument.price_down(rules.stop_price_long(price, stop_pct))
+    return Plan(stop, instrument.price_up(rules.target_price_long(price, target_pct)), stop)
 
 
 def target_order(client_order_id: str, instrument: Instrument, plan: Plan, quantity: Decimal | None) -> OrderRequest:
@@ -45,7 +105,9 @@ def target_order(client_order_id: str, instrument: Instrument, plan: Plan, quant
     )
 
 
-def stop_order(client_order_id: str, instrument: Instrument, plan: Plan, quantity: Decimal | None) -> OrderRequest:
+def stop_order(
+    client_order_id: str, instrument: Instrument, stop_price: Decimal, quantity: Decimal | None, reason: str = ""
+) -> OrderRequest:
     """The resting order that limits the loss: it sells at the market where the symbol allows that."""
     plain = OrderType.STOP_LOSS in instrument.order_types
     return OrderRequest(
@@ -55,6 +117,175 @@ def stop_order(client_order_id: str, instrument: Instrument, plan: Plan, quantit
         type=OrderType.STOP_LOSS if plain else OrderType.STOP_LOSS_LIMIT,
         purpose=Purpose.STOP,
         quantity=quantity,
-        price=None if plain else instrument.price_down(rules.stop_price_long(plan.stop_price, STOP_LIMIT_GAP_PCT)),
-        stop_price=plan.stop_price,
+        price=None if plain else instrument.price_down(rules.stop_price_long(stop_price, STOP_LIMIT_GAP_PCT)),
+        stop_price=stop_price,
+        reason=reason,
     )
+
+
+def sale_order(
+    client_order_id: str, instrument: Instrument, quantity: Decimal, purpose: Purpose, reason: str
+) -> OrderRequest:
+    """A sale at the market, of all or of a part."""
+    return OrderRequest(
+        client_order_id=client_order_id,
+        symbol=instrument.symbol,
+        side=Side.SELL,
+        type=OrderType.MARKET,
+        purpose=purpose,
+        quantity=quantity,
+        reason=reason,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What a price, a candle or the time asks of a position
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Prices, on the tick grid, from which on a rule has something to do; None where it never has.
+
+    `watched_target` is set only while no target rests at the venue. `lowest` is the least of all: below it, a price
+    moves nothing.
+    """
+
+    watched_target: Decimal | None
+    trail: Decimal | None
+    break_even: Decimal | None
+    break_even_stop: Decimal
+    takes: tuple[tuple[int, Decimal, Decimal], ...]  # stage, price, share of what was bought
+    lowest: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the rules look at of a position. `taken` is the number of take-profit stages that are behind it."""
+
+    entry_price: Decimal
+    opened_ms: int
+    bought: Decimal
+    sellable: Decimal
+    plan: Plan
+    taken: int
+    target_rests: bool
+
+
+def levels_of(held: Held, settings: ExitSettings, instrument: Instrument, taker_fee: Decimal) -> Levels:
+    """The levels of a position as it stands; they change only when it does."""
+    entry, plan = held.entry_price, held.plan
+    target = None if held.target_rests else plan.target_price + instrument.tick_size
+    trail = break_even = None
+    if settings.trail_activate_pct:
+        trail = instrument.price_up(rules.profit_price_long(entry, settings.trail_activate_pct))
+    break_even_stop = instrument.price_up(rules.break_even_price_long(entry, taker_fee))
+    if settings.break_even_after_r and break_even_stop > plan.stop_price:
+        break_even = instrument.price_up(rules.r_price_long(entry, plan.first_stop_price, settings.break_even_after_r))
+    takes = tuple(
+        (stage, instrument.price_up(rules.profit_price_long(entry, take.at_pct)), take.share_pct)
+        for stage, take in enumerate(settings.takes)
+        if stage >= held.taken
+    )
+    every = [level for level in (target, trail, break_even, *(price for _, price, _ in takes)) if level is not None]
+    return Levels(target, trail, break_even, break_even_stop, takes, min(every, default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class MoveStop:
+    """Rest the stop higher. Nothing else changes."""
+
+    stop_price: Decimal
+    why: Move
+
+
+@dataclass(frozen=True, slots=True)
+class TakePart:
+    """Sell this quantity at the market and go on with the rest; `stage` is behind it then."""
+
+    quantity: Decimal
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Sell everything at the market."""
+
+    reason: str
+
+
+Action = MoveStop | TakePart | Leave
+
+
+def on_price(
+    price: Decimal, held: Held, levels: Levels, settings: ExitSettings, instrument: Instrument
+) -> Action | None:
+    """What a price asks for: the watched target first, then the stop, then a part."""
+    if levels.lowest is None or price < levels.lowest:
+        return None
+    if levels.watched_target is not None and price >= levels.watched_target:
+        return Leave("target")
+    return _moved_stop(price, held, levels, settings, instrument) or _part(price, held, levels, instrument)
+
+
+def _moved_stop(
+    price: Decimal, held: Held, levels: Levels, settings: ExitSettings, instrument: Instrument
+) -> MoveStop | None:
+    stop = held.plan.stop_price
+    best: MoveStop | None = None
+    if levels.trail is not None and price >= levels.trail:
+        wanted = instrument.price_down(rules.stop_price_long(price, settings.trail_distance_pct))
+        if wanted > stop and wanted >= instrument.price_up(rules.profit_price_long(stop, settings.trail_step_pct)):
+            best = MoveStop(wanted, Move.TRAIL)
+    if levels.break_even is not None and price >= levels.break_even:
+        wanted = levels.break_even_stop
+        if wanted > (best.stop_price if best else stop):
+            best = MoveStop(wanted, Move.BREAK_EVEN)
+    return best if best and best.stop_price < price else None
+
+
+def _part(price: Decimal, held: Held, levels: Levels, instrument: Instrument) -> TakePart | None:
+    for stage, level, share_pct in levels.takes:
+        if price < level:
+            continue
+        quantity = sellable_part(held.bought * share_pct / 100, held, price, instrument)
+        if quantity is not None:
+            return TakePart(quantity, stage)
+    return None
+
+
+def sellable_part(wanted: Decimal, held: Held, price: Decimal, instrument: Instrument) -> Decimal | None:
+    """The part in lots, when both it and the rest can be sold: it at the price, the rest also at its stop."""
+    quantity = instrument.lots_down(wanted)
+    rest = instrument.lots_down(held.sellable) - quantity
+    fits = quantity > 0 and rest > 0 and instrument.can_sell(quantity, price)
+    return quantity if fits and instrument.can_sell(rest, held.plan.stop_price) else None
+
+
+def on_time(price: Decimal, now_ms: int, held: Held, settings: ExitSettings) -> Leave | None:
+    """Whether the position has had its time and does not earn enough to be kept."""
+    if not settings.hold_max_ms or now_ms < held.opened_ms + settings.hold_max_ms:
+        return None
+    return Leave("time") if rules.profit_pct(held.entry_price, price) < settings.hold_keep_pct else None
+
+
+@dataclass(slots=True)
+class Course:
+    """How a position's candles went since its entry: the highest high, and how many closes fell in a row."""
+
+    peak: Decimal = ZERO
+    last_close: Decimal | None = None
+    falls: int = 0
+
+    def take(self, high: Decimal, close: Decimal) -> None:
+        self.peak = max(self.peak, high)
+        self.falls = self.falls + 1 if self.last_close is not None and close < self.last_close else 0
+        self.last_close = close
+
+
+def on_reversal(close: Decimal, held: Held, course: Course, settings: ExitSettings) -> Leave | None:
+    """Whether the profit gives way: enough falling closes, far enough from the peak, and still enough profit."""
+    if not settings.reversal_closes or course.falls < settings.reversal_closes or not course.peak:
+        return None
+    fallen = rules.loss_pct(course.peak, close) >= settings.reversal_fall_pct
+    earns = rules.profit_pct(held.entry_price, close) >= settings.reversal_profit_min_pct
+    return Leave("reversal") if fallen and earns else None

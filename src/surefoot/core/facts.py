@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
-from surefoot.core.breaker import Breaker
-from surefoot.core.exits import ExitSettings, Plan, plan_long
+from surefoot.core.breaker import Breaker, BreakerSettings
+from surefoot.core.exits import Course, ExitSettings, Plan
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
+    BreakerResetRequested,
     CancelOrder,
     CandleClosed,
+    ClockRead,
     Command,
     Event,
+    FlattenRequested,
     HistoryLoaded,
     InstrumentsLoaded,
     LinkLost,
@@ -31,6 +34,7 @@ from surefoot.core.messages import (
     OrderFilled,
     OrderRejected,
     OutcomeUnknown,
+    PauseRequested,
     PriceDropped,
     PriceMarked,
     QueryOrder,
@@ -38,9 +42,14 @@ from surefoot.core.messages import (
     ReadFills,
     RecordAlarm,
     RecordBooks,
-    RecordDayStart,
     RecordDecision,
+    RecordEquity,
+    RecordPlan,
+    RecordReset,
+    RecordTransfer,
     RecordTrip,
+    ReplaceOrder,
+    ResumeRequested,
     RunStarted,
     SubmitList,
     SubmitOrder,
@@ -54,8 +63,9 @@ from surefoot.core.model import (
     Instrument,
     OrderRequest,
     Purpose,
+    Tier,
 )
-from surefoot.core.orders import Applied, Note, OrderBook, State
+from surefoot.core.orders import Applied, Note, OrderBook, OrderCount, State
 from surefoot.core.portfolio import Portfolio
 from surefoot.core.risk import RiskSettings
 
@@ -67,6 +77,7 @@ RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
 BOOKS_QUIET_MS = 2_000
 REMEMBERED = 50  # decisions and alarms that a view shows
+ERRORS_REMEMBERED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class EngineSettings:
     quote: str
     risk: RiskSettings
     exits: ExitSettings
-    day_loss_max_pct: Decimal
+    breaker: BreakerSettings
     recv_window_ms: int
     entry_timeout_ms: int
     partial_fill_wait_ms: int
@@ -98,13 +109,21 @@ class Facts:
         self.settings = settings
         self.orders = OrderBook(settings.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS)
         self.portfolio = Portfolio()
-        self.breaker = Breaker(settings.day_loss_max_pct)
+        self.breaker = Breaker(settings.breaker)
         self.instruments: dict[str, Instrument] = {}
         self.fees: dict[str, FeeRates] = {}
+        self.order_count = OrderCount()
         self.plans: dict[str, Plan] = {}
+        self.taken: dict[str, int] = {}  # stages of the partial take profit that are behind a position
+        self.courses: dict[str, Course] = {}
+        self.cooldown_until_ms = 0
+        self.paused: str | None = None
+        self.last_entry_ms: dict[str, int] = {}
+        self.clock_skew_ms = 0
         self.closes: dict[str, Decimal] = {}
         self.marks: dict[str, Decimal] = {}
         self.marked_ms: dict[str, int] = {}
+        self.spreads_pct: dict[str, Decimal] = {}
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
         self.links: set[str] = set()
@@ -118,6 +137,12 @@ class Facts:
         self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
         self._retry_ms: dict[str, int] = {}
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
+        self._to_leave: dict[str, str] = {}  # to be sold whatever the rules say, and why
+        self._to_shrink: set[str] = set()  # half of it is to be sold
+        self._parts_due: dict[str, str] = {}  # what the stop no longer covers is to be sold, and why
+        self._losses_in_row = 0
+        self._errors_ms: deque[int] = deque(maxlen=ERRORS_REMEMBERED)
+        self._same_refusals: dict[tuple[str, str], tuple[int, int]] = {}  # (symbol, purpose): code, times in a row
         self._compare_ms: int | None = None
         self._reading_account = False
         self._store_failed = False  # intents cannot be made durable
@@ -139,14 +164,17 @@ class Facts:
             case InstrumentsLoaded():
                 self.instruments.update({instrument.symbol: instrument for instrument in event.instruments})
                 self.fees.update(dict(event.fee_rates))
+                self.order_count.limits = event.order_limits or self.order_count.limits
             case HistoryLoaded():
                 for candle in event.candles[-1:]:
                     self._see_close(candle)
             case CandleClosed():
                 self._see_close(event.candle)
+                self._follow_course(event.candle)
             case PriceMarked():
-                self.marks[event.symbol] = (event.bid + event.ask) / 2
+                mark = self.marks[event.symbol] = (event.bid + event.ask) / 2
                 self.marked_ms[event.symbol] = event.source_ms
+                self.spreads_pct[event.symbol] = (event.ask - event.bid) * 100 / mark
             case AccountSnapshot():
                 self._reading_account = False
                 if not self.portfolio.opened:
@@ -163,6 +191,18 @@ class Facts:
                 self.links.discard(event.link)
                 self._store_failed = self._store_failed or event.link == "store"
                 self._reading_account = self._reading_account and event.link != "account"
+            case ClockRead():
+                self.clock_skew_ms = max(abs(event.offset_ms) - event.error_ms, 0)
+            case PauseRequested():
+                self.paused = f"paused by {event.who}: {event.reason}"
+            case ResumeRequested():
+                self.paused = None
+            case FlattenRequested():
+                self._leave_all("flatten")
+            case BreakerResetRequested():
+                self.cooldown_until_ms = self._losses_in_row = 0
+                self._errors_ms.clear()
+                self._same_refusals.clear()
             case PriceDropped() | Woke():
                 pass
             case _:
@@ -197,7 +237,20 @@ class Facts:
         self.closes[candle.symbol] = self.marks[candle.symbol] = candle.close
         self.marked_ms[candle.symbol] = candle.close_ms
 
+    def _follow_course(self, candle: Candle) -> None:
+        """A position's candles since its entry; one that had begun before says nothing of it."""
+        position = self.portfolio.positions.get(candle.symbol)
+        if position is not None and candle.close_ms > position.opened_ms:
+            self.courses.setdefault(candle.symbol, Course()).take(candle.high, candle.close)
+
+    def _leave_all(self, reason: str) -> None:
+        """Everything held, and every entry on its way, is to go."""
+        busy = {order.symbol for order in self.orders.open_orders()}
+        for symbol in (*self.portfolio.positions, *sorted(busy - self.portfolio.positions.keys())):
+            self._to_leave.setdefault(symbol, reason)
+
     def _hear(self, event: OrderEvent) -> Iterable[RecordAlarm]:
+        self._count_errors(event)
         applied = self.orders.apply(event)
         if applied is None:
             if isinstance(event, OrderFilled):  # somebody else traded on this account: our ledger no longer tells all
@@ -205,7 +258,8 @@ class Facts:
             return ()
         order = applied.order
         if applied.fill is not None:
-            self.portfolio.apply(applied.fill, self.instruments[order.symbol], order.request.purpose.value)
+            reason = order.request.reason or order.request.purpose.value
+            self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason)
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event.at_ms)
@@ -228,20 +282,48 @@ class Facts:
         if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
             self._to_ask[applied.order.id] = event.at_ms + ASK_FIRST_MS
 
+    def _count_errors(self, event: OrderEvent) -> None:
+        """What the breaker looks at: errors of the venue by their time, one request counted once, and refusals that
+        repeat."""
+        code = event.code if isinstance(event, OrderRejected) else None
+        failed = code is not None or isinstance(event, OutcomeUnknown)
+        if failed and not (self._errors_ms and self._errors_ms[-1] == event.at_ms):
+            self._errors_ms.append(event.at_ms)
+        order = None if isinstance(event, OrderFilled) else self.orders.get(event.client_order_id)
+        if order is None:
+            return
+        key = order.symbol, order.request.purpose.value
+        if code is not None:
+            before, times = self._same_refusals.get(key, (0, 0))
+            self._same_refusals[key] = code, times + 1 if code == before else 1
+        elif order.state is State.NEW:
+            self._same_refusals.pop(key, None)
+
     def _count_refusal(self, symbol: str, now_ms: int) -> None:
         count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
         self._retry_ms[symbol] = now_ms + min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
 
     def _close_if_flat(self, symbol: str, now_ms: int) -> None:
         """End the round trip when nothing of it can be sold any more and no order of it is left."""
-        if symbol not in self.portfolio.positions or self.orders.busy(symbol) or self._worth_selling(symbol):
+        if self.orders.busy(symbol):
             return
-        self.portfolio.close(symbol)
-        self.plans.pop(symbol, None)
-        self.unprotected_since.pop(symbol, None)
+        if symbol not in self.portfolio.positions:
+            self._to_leave.pop(symbol, None)  # its entry is gone, and nothing was bought
+            return
+        if self._worth_selling(symbol):
+            return
+        trip = self.portfolio.close(symbol)
+        self._losses_in_row = self._losses_in_row + 1 if trip.pnl < 0 else 0
+        if self._losses_in_row == self.settings.risk.loss_streak_max != 0:
+            self._losses_in_row = 0
+            self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
+        for by_symbol in (
+            self.plans, self.taken, self.courses, self.unprotected_since,
+            self._refusals, self._retry_ms, self._to_leave, self._parts_due,
+        ):  # fmt: skip
+            by_symbol.pop(symbol, None)
         self._overdue.discard(symbol)
-        self._refusals.pop(symbol, None)
-        self._retry_ms.pop(symbol, None)
+        self._to_shrink.discard(symbol)
 
     def _worth_selling(self, symbol: str) -> bool:
         """Whether the position is large enough to be sold, at the price it was bought for."""
@@ -261,7 +343,9 @@ class Facts:
             case SubmitList():
                 self._submitted(command.orders, command.list_id, command.at_ms)
             case CancelOrder():
-                self._cancel_noted(command)
+                self._cancel_noted(command.client_order_id, command.at_ms)
+            case ReplaceOrder():
+                self._replace_noted(command)
             case QueryOrder():
                 self.orders.asked(command.client_order_id, command.at_ms)
                 self._to_ask.pop(command.client_order_id, None)
@@ -274,10 +358,20 @@ class Facts:
                 (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
             case RecordDecision():
                 self.decisions.append(command)
+                if command.outcome == "approved":
+                    self.last_entry_ms[command.signal.symbol] = command.at_ms
             case RecordAlarm():
                 self.alarms.append(command)
-            case RecordDayStart() | RecordTrip():
+            case RecordPlan():
+                self.plans[command.symbol] = Plan(command.stop_price, command.target_price, command.stop_price)
+            case RecordEquity() | RecordTransfer() | RecordReset():
                 self.breaker.note(command)
+            case RecordTrip():
+                self.breaker.note(command)
+                if command.tier is Tier.FLATTEN:
+                    self._leave_all("flatten")
+                elif command.tier is Tier.SHRINK:
+                    self._to_shrink.update(self.portfolio.positions)
             case RecordBooks():
                 self.differences = command.differences
                 self.books = Books.DIFFER if command.differences else Books.AGREE
@@ -285,26 +379,42 @@ class Facts:
                 assert_never(command)
 
     def _submitted(self, requests: Iterable[OrderRequest], list_id: str | None, at_ms: int) -> None:
-        stop, target = None, None
         for request in requests:
             self.orders.submit(request, at_ms, list_id)
+            self.order_count.add(at_ms)
             self._counter += 1
-            if request.purpose is Purpose.EXIT:
-                self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
-            stop = request if request.purpose is Purpose.STOP else stop
-            target = request if request.purpose is Purpose.TARGET else target
-            if request.purpose is Purpose.ENTRY:  # it was decided on the newest close, which a restart knows, too
-                close, instrument = self.closes[request.symbol], self.instruments[request.symbol]
-                self.plans[request.symbol] = plan_long(close, self.settings.exits, instrument)
-        if stop and target and stop.stop_price is not None and target.price is not None:
-            self.plans[stop.symbol] = Plan(stop.stop_price, target.price)
+            match request.purpose:
+                case Purpose.EXIT:
+                    self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
+                case Purpose.PART:
+                    self._parts_due.pop(request.symbol, None)
+                case Purpose.STOP:
+                    self._stop_noted(request)
+                case Purpose.TARGET | Purpose.ENTRY:
+                    pass
 
-    def _cancel_noted(self, command: CancelOrder) -> None:
-        order = self.orders.get(command.client_order_id)
+    def _stop_noted(self, request: OrderRequest) -> None:
+        """A stop that is sent is where the position is given up from now on."""
+        plan, stop_price = self.plans.get(request.symbol), request.stop_price
+        if plan is not None and stop_price is not None and stop_price != plan.stop_price:
+            self.plans[request.symbol] = replace(plan, stop_price=stop_price)
+
+    def _cancel_noted(self, client_order_id: str, at_ms: int) -> None:
+        order = self.orders.get(client_order_id)
         list_id = order.list_id if order else None
         members = list(self.orders.list_members(list_id)) if list_id else []
         for member in members or ([order] if order else []):
-            self.orders.cancel_sent(member.id, command.at_ms)
+            self.orders.cancel_sent(member.id, at_ms)
+
+    def _replace_noted(self, command: ReplaceOrder) -> None:
+        request = command.order
+        self._cancel_noted(command.cancel_id, command.at_ms)
+        self._submitted((request,), None, command.at_ms)
+        if command.stage:
+            self.taken[request.symbol] = command.stage
+        if command.part:
+            self._parts_due[request.symbol] = command.part
+            self._to_shrink.discard(request.symbol)
 
     # -- what follows ------------------------------------------------------------------------------------------
 
@@ -318,12 +428,6 @@ class Facts:
             return "the journal cannot be written, and no intent is sent that is not on disk"
         missing = {"market", "account"} - self.links
         return f"no link to {' and '.join(sorted(missing))}" if missing else None
-
-    def breaker_off(self, now_ms: int) -> str | None:
-        """What the breaker says against entries; None when it says nothing."""
-        if not self.breaker.stops_entries(now_ms):
-            return None
-        return f"the loss of the day reached {self.breaker.day_loss_max_pct} %: no entries until 00:00 UTC"
 
     def _by_asset(self, prices: dict[str, Decimal]) -> dict[str, Decimal]:
         instruments = self.instruments

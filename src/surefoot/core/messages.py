@@ -16,8 +16,10 @@ from surefoot.core.model import (
     Fill,
     Instrument,
     ListType,
+    OrderLimit,
     OrderRequest,
     Signal,
+    Tier,
     VenueOrder,
 )
 
@@ -42,6 +44,7 @@ class InstrumentsLoaded:
     at_ms: int
     instruments: tuple[Instrument, ...]
     fee_rates: tuple[tuple[str, FeeRates], ...]
+    order_limits: tuple[OrderLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,49 @@ class LinkRestored:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockRead:
+    """The venue told its time: how far its clock is ahead of ours, and how wrong that may be for a slow answer."""
+
+    at_ms: int
+    offset_ms: int
+    error_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """The operator wants no entries until `ResumeRequested`. `who` is the user that asked, `reason` in their words."""
+
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlattenRequested:
+    """The operator wants everything sold that the bot holds. Entries go on afterwards unless paused."""
+
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerResetRequested:
+    """The operator lets go of all trips and of a cool-down."""
+
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """A deadline of the engine's own has come."""
 
@@ -207,8 +253,15 @@ Event = (
     | BalanceMoved
     | LinkLost
     | LinkRestored
+    | ClockRead
+    | PauseRequested
+    | ResumeRequested
+    | FlattenRequested
+    | BreakerResetRequested
     | Woke
 )
+
+OperatorEvent = PauseRequested | ResumeRequested | FlattenRequested | BreakerResetRequested
 
 OrderEvent = (
     OrderAccepted
@@ -248,6 +301,21 @@ class CancelOrder:
     at_ms: int
     symbol: str
     client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOrder:
+    """Cancel an order, its list with it, and place another in the same request; only when the cancel succeeds.
+
+    `part` says why what the new stop leaves uncovered is to be sold at once (`part`, `shrink`), `stage` how many stages
+    of the partial take profit are behind the position then.
+    """
+
+    at_ms: int
+    cancel_id: str
+    order: OrderRequest
+    part: str = ""
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,22 +374,58 @@ class RecordAlarm:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordDayStart:
-    """Equity at the first mark of a UTC day, which the day's loss is measured from."""
+class RecordPlan:
+    """The protection plan of an entry that is about to be sent, whatever form its protection takes at the venue."""
 
     at_ms: int
-    day: int
+    symbol: str
+    stop_price: Decimal
+    target_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEquity:
+    """Equity at the first mark of a UTC hour, counted from 1970, or a new peak: losses are measured from both."""
+
+    at_ms: int
+    hour: int
     equity: Decimal
+    peak: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class RecordTrip:
-    """The day's loss reached its limit: no entries until the next UTC day."""
+    """A limit of the breaker was reached. `value` and `limit` are in the rule's own unit, see `core.breaker.RULES`.
+
+    `curve` is the equity of the last hour before it, one point a minute.
+    """
 
     at_ms: int
-    day: int
-    loss_pct: Decimal
-    limit_pct: Decimal
+    rule: str
+    tier: Tier
+    value: Decimal
+    limit: Decimal
+    equity: Decimal | None
+    text: str
+    curve: tuple[tuple[int, Decimal], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTransfer:
+    """What came or went without a trade was worth this much in quote: it is neither profit nor loss."""
+
+    at_ms: int
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReset:
+    """The operator let go: trips are over, and losses are measured from `equity` on (None: no price was known)."""
+
+    at_ms: int
+    who: str
+    reason: str
+    equity: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +436,8 @@ class RecordBooks:
     differences: tuple[str, ...]
 
 
-Request = SubmitOrder | SubmitList | CancelOrder | QueryOrder | ReadFills | ReadAccount | WatchPrice
-Record = RecordDecision | RecordAlarm | RecordDayStart | RecordTrip | RecordBooks
+Request = SubmitOrder | SubmitList | CancelOrder | ReplaceOrder | QueryOrder | ReadFills | ReadAccount | WatchPrice
+Record = (
+    RecordDecision | RecordAlarm | RecordPlan | RecordEquity | RecordTrip | RecordTransfer | RecordReset | RecordBooks
+)
 Command = Request | Record

@@ -10,6 +10,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
 ZERO = Decimal(0)
+MS_PER_MINUTE = 60_000
+MS_PER_HOUR = 3_600_000
 MS_PER_DAY = 86_400_000
 ENTRY_LIST_ORDERS = 3  # entry, target and stop
 
@@ -52,12 +54,22 @@ class ListType(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What an order of ours is for."""
+    """What an order of ours is for. EXIT sells a whole position at the market, PART some of it."""
 
     ENTRY = "entry"
     STOP = "stop"
     TARGET = "target"
     EXIT = "exit"
+    PART = "part"
+
+
+class Tier(StrEnum):
+    """What a limit of the breaker does when it is reached, mildest first. Each one does what those before it do."""
+
+    WARN = "warn"
+    NO_ENTRIES = "no_entries"
+    SHRINK = "shrink"
+    FLATTEN = "flatten"
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
@@ -227,7 +239,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order as it is sent. A leg whose quantity the venue decides (OPOCO) has none."""
+    """An order as it is sent. A leg whose quantity the venue decides (OPOCO) has none.
+
+    `reason` is why a round trip that it ends was left, where that is more than its purpose: `trail`, `time` …
+    """
 
     client_order_id: str
     symbol: str
@@ -237,6 +252,15 @@ class OrderRequest:
     quantity: Decimal | None
     price: Decimal | None = None
     stop_price: Decimal | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimit:
+    """How many new orders the venue takes in each window of `interval_ms`, aligned to its clock."""
+
+    interval_ms: int
+    orders: int
 
 
 @dataclass(frozen=True, slots=True)

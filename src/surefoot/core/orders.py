@@ -24,11 +24,12 @@ from surefoot.core.messages import (
     OrderRejected,
     OutcomeUnknown,
 )
-from surefoot.core.model import ZERO, Fill, OrderRequest
+from surefoot.core.model import ZERO, Fill, OrderLimit, OrderRequest
 
 FINISHED_ORDERS_KEPT = 1_000
 STREAM_GRACE_MS = 500  # the stream usually tells a fill within this time after a response announced it
 REREAD_FILLS_MS = 5_000
+ENTRY_SHARE_PCT = 85  # of the venue's limits of orders
 
 
 class State(StrEnum):
@@ -215,6 +216,30 @@ class Order:
     def unanswered(self) -> bool:
         """The venue has to say what became of it."""
         return self.state in (State.SUBMITTED, State.IN_DOUBT, State.CANCEL_SENT)
+
+
+@dataclass(slots=True)
+class OrderCount:
+    """Orders that we sent, in the venue's windows. Entries leave the last part of each limit to exits."""
+
+    limits: tuple[OrderLimit, ...] = ()
+    _counts: dict[int, tuple[int, int]] = field(default_factory=dict)  # by length: number of the window, orders in it
+
+    def add(self, at_ms: int) -> None:
+        for limit in self.limits:
+            window, count = self._counts.get(limit.interval_ms, (0, 0))
+            now = at_ms // limit.interval_ms
+            self._counts[limit.interval_ms] = now, count + 1 if now == window else 1
+
+    def refusal(self, orders: int, now_ms: int) -> str | None:
+        """Why that many more orders of an entry would be too many; None when they are not."""
+        for limit in self.limits:
+            window, count = self._counts.get(limit.interval_ms, (0, 0))
+            used = count if now_ms // limit.interval_ms == window else 0
+            most = limit.orders * ENTRY_SHARE_PCT // 100
+            if used + orders > most:
+                return f"{used} of {most} orders for entries were sent in this window of {limit.interval_ms} ms"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

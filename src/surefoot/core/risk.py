@@ -6,17 +6,35 @@ refusal has its own name and its numbers. Exits never come here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
 from surefoot.core import rules
 from surefoot.core.exits import ExitSettings, Plan, plan_long
-from surefoot.core.model import FeeRates, Instrument, Side, Signal
+from surefoot.core.model import ZERO, FeeRates, Instrument, Readiness, Side, Signal
+
+SIZE_FACTOR = {Readiness.MINIMUM: Decimal("0.25"), Readiness.WARM: Decimal("0.5"), Readiness.BEST: Decimal(1)}
+SAME_DIRECTION_FACTORS = (Decimal(1), Decimal("0.7"), Decimal("0.5"))  # with none, one, two others in that direction
+KELLY_ROUND_TRIPS_MIN = 200
+
+
+class Sizing(StrEnum):
+    """What a trade's risk is measured by: its stop, half of Kelly's share at most, or the average true range."""
+
+    FIXED = "fixed"
+    HALF_KELLY = "half_kelly"
+    ATR = "atr"
 
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
-    """`score_min` is the mode's; `entry_limit_offset_pct` is how far above the decision price an entry may pay."""
+    """`score_min` is the mode's; `entry_limit_offset_pct` is how far above the decision price an entry may pay.
+
+    A `capital_max_quote` or `loss_streak_max` of 0, a `correlation_max` of 1 and a `spread_max_pct` of None switch
+    their rules off. `spread_assumed_pct` stands for a spread that was not heard; None refuses.
+    """
 
     risk_pct_of_equity: Decimal
     notional_max_pct_of_equity: Decimal
@@ -25,11 +43,48 @@ class RiskSettings:
     score_min: float
     signal_expiry_ms: int
     entry_limit_offset_pct: Decimal
+    capital_max_quote: Decimal = ZERO
+    sizing: Sizing = Sizing.FIXED
+    positions_max: int = 20
+    portfolio_risk_max_pct: Decimal = Decimal(100)
+    correlation_max: float = 1.0
+    loss_streak_max: int = 0
+    cooldown_ms: int = 3_600_000
+    entry_gap_min_ms: int = 0
+    price_age_max_ms: int = 5_000
+    spread_max_pct: Decimal | None = None
+    spread_assumed_pct: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A position, or an entry on its way, of another symbol. `risk` is what it loses at its stop, never below 0.
+
+    `correlation` is that of its returns with those of the symbol that is decided on; None where it is not known.
+    """
+
+    symbol: str
+    risk: Decimal
+    correlation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the closed round trips say: how many, the share that won, and the average win and loss in quote."""
+
+    round_trips: int
+    win_rate: Decimal
+    average_win: Decimal
+    average_loss: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the gate looks at besides the signal. `price` is the close that was decided on; None is never traded on."""
+    """What the gate looks at besides the signal. `price` is the close that was decided on; None is never traded on.
+
+    Each `…_off`, `busy` and `order_budget` is the reason why not, or None. `price_ms` is when the venue told the newest
+    price of the symbol, `spread_pct` bid to ask in per cent, `last_entry_ms` when an entry was last approved.
+    """
 
     now_ms: int
     entries_off: str | None
@@ -40,6 +95,14 @@ class Circumstances:
     equity: Decimal | None
     free_quote: Decimal
     busy: str | None
+    price_ms: int | None = None
+    pause_off: str | None = None
+    cooldown_until_ms: int = 0
+    last_entry_ms: int | None = None
+    spread_pct: Decimal | None = None
+    others: tuple[Other, ...] = ()
+    record: Record | None = None
+    order_budget: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +130,32 @@ class Refused:
     detail: str
 
 
+# ---------------------------------------------------------------------------------------------------------------
+# How much
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What a size is made from: equity that counts, per cent of it at risk, over which distance, and by which factor.
+
+    `distance` is in quote per base; `factor` shrinks what the caps leave, and `why` says so.
+    """
+
+    money: Decimal
+    risk_pct: Decimal
+    distance: Decimal
+    factor: Decimal
+    why: str
+
+
 def size(
-    entry_price: Decimal,
-    limit_price: Decimal,
-    stop_price: Decimal,
-    equity: Decimal,
-    free_quote: Decimal,
-    instrument: Instrument,
-    settings: RiskSettings,
+    limit_price: Decimal, stake: Stake, free_quote: Decimal, instrument: Instrument, settings: RiskSettings
 ) -> Sized:
-    """The smallest of the risk's own quantity and every cap, in whole lots."""
-    notional_pct = equity * settings.notional_max_pct_of_equity / 100
+    """The smallest of the risk's own quantity and every cap, shrunk by the factor, in whole lots."""
+    notional_pct = stake.money * settings.notional_max_pct_of_equity / 100
     spendable = free_quote * (100 - settings.reserve_pct_of_balance) / 100
     candidates = [
-        ("risk_pct_of_equity", rules.risk_quantity(equity, settings.risk_pct_of_equity, entry_price, stop_price)),
+        ("risk_pct_of_equity", rules.risk_quantity(stake.money, stake.risk_pct, stake.distance)),
         ("notional_max_pct_of_equity", notional_pct / limit_price),
         ("notional_max_quote", settings.notional_max_quote / limit_price),
         ("free balance less reserve", spendable / limit_price),
@@ -92,7 +167,40 @@ def size(
     if instrument.notional_max > 0:
         candidates.append(("NOTIONAL", instrument.notional_max / limit_price))
     cap, quantity = min(candidates, key=lambda candidate: candidate[1])
-    return Sized(instrument.lots_down(max(quantity, Decimal(0))), cap)
+    return Sized(instrument.lots_down(max(quantity * stake.factor, ZERO)), cap + stake.why)
+
+
+def _stake(
+    signal: Signal,
+    at: Circumstances,
+    equity: Decimal,
+    distance: Decimal,
+    settings: RiskSettings,
+    exits: ExitSettings,
+) -> Stake | Refused:
+    money = min(equity, settings.capital_max_quote) if settings.capital_max_quote else equity
+    risk_pct = settings.risk_pct_of_equity
+    if settings.sizing is Sizing.ATR and signal.atr:
+        distance = exits.atr_stop_multiple * Decimal(repr(signal.atr))
+    if settings.sizing is Sizing.HALF_KELLY and at.record and at.record.round_trips >= KELLY_ROUND_TRIPS_MIN:
+        half = half_kelly_pct(at.record)
+        if half <= 0:
+            return Refused("size", f"half of Kelly's share is {half:.2f} %: the last round trips had no edge")
+        risk_pct = min(risk_pct, half)
+    factor = SAME_DIRECTION_FACTORS[len(at.others)] * SIZE_FACTOR[signal.readiness]
+    why = f", times {factor:f} ({len(at.others)} in the same direction, {signal.readiness})" if factor != 1 else ""
+    return Stake(money, risk_pct, distance, factor, why)
+
+
+def half_kelly_pct(record: Record) -> Decimal:
+    """Half of Kelly's share in per cent of equity; 0 or less when there is no edge, and when nothing was ever won."""
+    if not record.average_win:
+        return ZERO
+    return 50 * rules.kelly_share(record.win_rate, record.average_win, record.average_loss)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Whether
 
 
 def review(signal: Signal, at: Circumstances, settings: RiskSettings, exits: ExitSettings) -> Approved | Refused:
@@ -103,18 +211,85 @@ def review(signal: Signal, at: Circumstances, settings: RiskSettings, exits: Exi
         return Refused("no-instrument", f"the venue has not told us the rules of {signal.symbol}")
     if at.price is None or at.equity is None:
         return Refused("no-price", "a price that equity depends on is missing")
+    refusal = (
+        _data(signal, at, settings)
+        or _brakes(at)
+        or _opinion(signal, at, settings)
+        or _place(signal, at, at.instrument, settings)
+    )
+    return refusal or _fit(signal, at, at.instrument, at.fees, at.price, at.equity, settings, exits)
+
+
+def _data(signal: Signal, at: Circumstances, settings: RiskSettings) -> Refused | None:
+    """Age and gaps of what was decided on, and whether there was enough of it."""
+    age_ms = None if at.price_ms is None else at.now_ms - at.price_ms
+    if age_ms is None or age_ms > settings.price_age_max_ms:
+        return Refused("price-age", f"the newest price is {age_ms} ms old, {settings.price_age_max_ms} ms is the most")
+    if signal.gap:
+        return Refused("gap", "the candle before this one is missing")
+    if signal.readiness is Readiness.NOT_READY:
+        return Refused("readiness", "there is not enough history")
+    return None
+
+
+def _brakes(at: Circumstances) -> Refused | None:
     if at.breaker_off:
         return Refused("breaker", at.breaker_off)
+    if at.pause_off:
+        return Refused("paused", at.pause_off)
+    if at.now_ms < at.cooldown_until_ms:
+        return Refused("cool-down", f"{at.cooldown_until_ms - at.now_ms} ms are left after a streak of losses")
+    return None
+
+
+def _opinion(signal: Signal, at: Circumstances, settings: RiskSettings) -> Refused | None:
+    """Whether the signal is strong, fresh and free of objections."""
     if not signal.score >= settings.score_min:  # so that a score that is no number is refused, too
         return Refused("score", f"{signal.score:.2f} is below {settings.score_min:.2f}")
     age_ms = at.now_ms - signal.at_ms
     if age_ms > settings.signal_expiry_ms:
         return Refused("expired", f"the candle closed {age_ms} ms ago, {settings.signal_expiry_ms} ms is the most")
-    if not at.instrument.trading:
+    if at.last_entry_ms is not None and at.now_ms - at.last_entry_ms < settings.entry_gap_min_ms:
+        since_ms = at.now_ms - at.last_entry_ms
+        return Refused("too-soon", f"{since_ms} ms after the last entry, {settings.entry_gap_min_ms} ms is the least")
+    if signal.filtered:
+        return Refused("filter", signal.filtered)
+    if settings.spread_max_pct is None:
+        return None
+    spread_pct = settings.spread_assumed_pct if at.spread_pct is None else at.spread_pct
+    if spread_pct is None:
+        return Refused("spread", "bid and ask have not been heard")
+    if spread_pct > settings.spread_max_pct:
+        return Refused("spread", f"{spread_pct:.4f} % is above {settings.spread_max_pct:f} %")
+    return None
+
+
+def _place(signal: Signal, at: Circumstances, instrument: Instrument, settings: RiskSettings) -> Refused | None:
+    """Whether there is room for the position beside the others."""
+    if not instrument.trading:
         return Refused("not-trading", f"{signal.symbol} is not open for trading")
     if at.busy:
         return Refused("position", at.busy)
-    return _fit(signal, at, at.instrument, at.fees, at.price, at.equity, settings, exits)
+    held = ", ".join(other.symbol for other in at.others)
+    if len(at.others) >= settings.positions_max:
+        return Refused("positions", f"{len(at.others)} are held ({held}), {settings.positions_max} are the most")
+    if len(at.others) >= len(SAME_DIRECTION_FACTORS):
+        most = len(SAME_DIRECTION_FACTORS) - 1
+        return Refused("same-direction", f"{len(at.others)} others are long ({held}), {most} are the most")
+    return _alike(at.others, settings.correlation_max)
+
+
+def _alike(others: Sequence[Other], correlation_max: float) -> Refused | None:
+    """Two symbols that move together are one position."""
+    if correlation_max >= 1:
+        return None
+    for other in others:
+        if other.correlation is None:
+            return Refused("correlation", f"with {other.symbol} it is not known yet, and {other.symbol} is held")
+        if other.correlation > correlation_max:
+            text = f"{other.correlation:.2f} with {other.symbol}, which is held, is above {correlation_max:.2f}"
+            return Refused("correlation", text)
+    return None
 
 
 def _fit(
@@ -128,20 +303,32 @@ def _fit(
     exits: ExitSettings,
 ) -> Approved | Refused:
     limit = instrument.price_down(rules.limit_price_long(price, settings.entry_limit_offset_pct))
-    plan = plan_long(price, exits, instrument)
-    sized = size(price, limit, plan.stop_price, equity, at.free_quote, instrument, settings)
+    plan = plan_long(price, exits, instrument, signal.atr, signal.readiness)
+    stake = _stake(signal, at, equity, price - plan.stop_price, settings, exits)
+    if isinstance(stake, Refused):
+        return stake
+    sized = size(limit, stake, at.free_quote, instrument, settings)
+    risk = sized.quantity * (price - plan.stop_price)
+    at_risk, most = risk + sum((other.risk for other in at.others), ZERO), _portfolio_risk_max(stake.money, settings)
+    if at_risk > most:
+        return Refused("portfolio-risk", f"{at_risk:.2f} would be lost at all stops, {most:.2f} is the most")
     refusal = instrument.refusal(Side.BUY, sized.quantity, limit, price) or instrument.list_refusal()
     if refusal:
         return Refused("filters", f"{refusal} (bound by {sized.cap})")
     refusal = exit_refusal(instrument, sized.quantity, plan, price, fees)
     if refusal:
         return Refused("exitability", refusal)
-    risk = sized.quantity * (price - plan.stop_price)
+    if at.order_budget:
+        return Refused("order-budget", at.order_budget)
     detail = (
         f"{sized.quantity:f} {instrument.base} at up to {limit:f}, stop {plan.stop_price:f}, target"
         f" {plan.target_price:f}, at risk {risk:.2f} of {equity:.2f} {instrument.quote}, bound by {sized.cap}"
     )
     return Approved(signal.symbol, sized.quantity, limit, plan, detail)
+
+
+def _portfolio_risk_max(money: Decimal, settings: RiskSettings) -> Decimal:
+    return money * settings.portfolio_risk_max_pct / 100
 
 
 def exit_refusal(instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates) -> str | None:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Number = TypeVar("Number", float, Decimal)
 
+STOP_PCT_MIN, STOP_PCT_MAX = 0.5, 10.0  # nearer, a stop is noise; further, it is none
+
 
 def stop_price_long(entry_price: Number, stop_pct_of_price: Number) -> Number:
     """Where a long position is given up: `stop_pct_of_price` below the entry."""
@@ -27,11 +29,39 @@ def limit_price_long(reference_price: Number, offset_pct_of_price: Number) -> Nu
     return reference_price * (100 + offset_pct_of_price) / 100
 
 
-def risk_quantity(equity: Number, risk_pct_of_equity: Number, entry_price: Number, stop_price: Number) -> Number:
-    """Base quantity that loses `risk_pct_of_equity` of equity between entry and stop, before fees."""
-    return equity * risk_pct_of_equity / 100 / abs(entry_price - stop_price)
+def profit_price_long(entry_price: Number, profit_pct_of_price: Number) -> Number:
+    """The price at which a long position is `profit_pct_of_price` above its entry."""
+    return entry_price * (100 + profit_pct_of_price) / 100
+
+
+def r_price_long(entry_price: Number, first_stop_price: Number, after_r: Number) -> Number:
+    """The price at which a long position earns `after_r` times what it risked at first."""
+    return entry_price + after_r * (entry_price - first_stop_price)
+
+
+def break_even_price_long(entry_price: Number, taker_fee: Number) -> Number:
+    """The price that pays the entry and both fees, each taken from what is received; `taker_fee` is a share of it."""
+    return entry_price / ((1 - taker_fee) * (1 - taker_fee))
+
+
+def risk_quantity(equity: Number, risk_pct_of_equity: Number, distance: Number) -> Number:
+    """Base quantity that loses `risk_pct_of_equity` of equity over a `distance` in price, before fees."""
+    return equity * risk_pct_of_equity / 100 / distance
+
+
+def kelly_share(win_rate: Number, average_win: Number, average_loss: Number) -> Number:
+    """Share of equity to risk that grows it fastest: W − (1 − W) / R, R being average win over average loss.
+
+    Source: J. L. Kelly, A New Interpretation of Information Rate (1956), for a bet that pays R to 1.
+    """
+    return win_rate - (1 - win_rate) * average_loss / average_win
 
 
 def loss_pct(start: Number, now: Number) -> Number:
     """How far `now` is below `start`, in per cent of `start`; negative when above."""
     return (start - now) * 100 / start
+
+
+def profit_pct(entry_price: Number, price: Number) -> Number:
+    """How far `price` is above the entry, in per cent of the entry; negative when below."""
+    return (price - entry_price) * 100 / entry_price

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from surefoot.core import rules
 from surefoot.core.engine import Engine
-from surefoot.core.messages import RecordAlarm, RecordDecision
-from surefoot.core.model import Purpose, RoundTrip
+from surefoot.core.messages import RecordAlarm, RecordDecision, RecordReset, RecordTrip
+from surefoot.core.model import Purpose, RoundTrip, Tier
 from surefoot.core.orders import Order
 
 ROUND_TRIPS_SHOWN = 20
@@ -54,6 +56,39 @@ class PositionView:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitView:
+    """A rule of the breaker on equity: what it measures from, the loss now, and what happens at which loss.
+
+    `start` and `loss_pct` are None where there is nothing to measure from yet, or a price is missing.
+    """
+
+    rule: str
+    start: Decimal | None
+    loss_pct: Decimal | None
+    limit_pct: Decimal
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """A trip or a reset, in words; `in_force` is set while a trip holds entries back."""
+
+    at_ms: int
+    text: str
+    equity: Decimal | None
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """`off` says why there are no entries, whether by a trip, a pause or a cool-down; `history` is oldest first."""
+
+    off: str | None
+    limits: tuple[LimitView, ...]
+    history: tuple[TurnView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     at_ms: int
     run: str
@@ -72,7 +107,7 @@ class View:
     foreign: tuple[str, ...]
     links: tuple[str, ...]
     entries_off: str | None
-    breaker: str | None
+    breaker: BreakerView
 
 
 def view_of(engine: Engine, now_ms: int) -> View:
@@ -99,8 +134,36 @@ def view_of(engine: Engine, now_ms: int) -> View:
         foreign=engine.foreign,
         links=tuple(sorted(engine.links)),
         entries_off=engine.entries_off(),
-        breaker=engine.breaker_off(now_ms),
+        breaker=_breaker_view(engine, now_ms),
     )
+
+
+def _breaker_view(engine: Engine, now_ms: int) -> BreakerView:
+    breaker, equity = engine.breaker, engine.equity()
+    limits = []
+    for rule, limit in breaker.settings.losses():
+        start = breaker.start_of(rule)
+        known = equity is not None and start is not None and start > 0
+        loss_pct = rules.loss_pct(start, equity) if known and start is not None and equity is not None else None
+        limits.append(LimitView(rule, start, loss_pct, limit.value_pct, limit.tier))
+    return BreakerView(
+        off=breaker.off_text() or engine.paused or _cooldown_text(engine, now_ms),
+        limits=tuple(limits),
+        history=tuple(_turn_view(turn, breaker.trips) for turn in breaker.history),
+    )
+
+
+def _cooldown_text(engine: Engine, now_ms: int) -> str | None:
+    left_s = (engine.cooldown_until_ms - now_ms + 999) // 1_000
+    return f"cool-down after a streak of losses, {left_s} s are left" if left_s > 0 else None
+
+
+def _turn_view(turn: RecordTrip | RecordReset, in_force: Mapping[str, RecordTrip]) -> TurnView:
+    match turn:
+        case RecordTrip():
+            return TurnView(turn.at_ms, f"{turn.text} ({turn.tier})", turn.equity, in_force.get(turn.rule) is turn)
+        case RecordReset():
+            return TurnView(turn.at_ms, f"reset by {turn.who}: {turn.reason}", turn.equity, False)
 
 
 def _position_view(engine: Engine, symbol: str, now_ms: int) -> PositionView:

@@ -18,15 +18,19 @@ from surefoot.assembly import QUOTE, build_engine, build_session
 from surefoot.config import ConfigError, Mode, Settings, settings_digest
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
+    BreakerResetRequested,
     Command,
     Event,
     OrderFilled,
     RecordDecision,
+    RecordReset,
+    RecordTrip,
+    ReplaceOrder,
     RunStarted,
     SubmitList,
     SubmitOrder,
 )
-from surefoot.core.model import INTERVAL_MS, ZERO, RoundTrip
+from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, RoundTrip, Tier
 from surefoot.research.data import CandleFile, DataError, Gaps, load_candles
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.metrics import measure
@@ -51,6 +55,7 @@ class _Notes:
     orders: int = 0
     fills: int = 0
     fees_in_quote: Decimal = ZERO
+    in_force: set[str] = field(default_factory=set)  # rules of the breaker that wait for a reset
     _booked: set[tuple[str, int]] = field(default_factory=set)
 
     def take(self, message: Event | Command) -> None:
@@ -70,6 +75,15 @@ class _Notes:
                 self.orders += 1
             case SubmitList(orders=orders):
                 self.orders += len(orders)
+            case ReplaceOrder():
+                self.orders += 1
+            case RecordTrip():
+                if message.tier is not Tier.WARN:
+                    self.in_force.add(message.rule)
+                return
+            case RecordReset():
+                self.in_force.clear()
+                return
             case OrderFilled(fill=fill):
                 self.fills += 1
                 in_quote = fill.fee_asset == QUOTE
@@ -186,7 +200,15 @@ def _run(
     engine = build_engine(settings)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
     exchange, tape = candle_exchange(tapes, _costs(settings))
-    driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, notes.take)
+    reset_ms = settings.breaker.backtest_reset_after_h * MS_PER_HOUR
+
+    def sink(message: Event | Command) -> None:
+        notes.take(message)
+        if isinstance(message, RecordTrip) and reset_ms and message.tier is not Tier.WARN and len(notes.in_force) == 1:
+            reason = f"a simulated operator, {settings.breaker.backtest_reset_after_h} h after the trip"
+            driver.tell(BreakerResetRequested(message.at_ms + reset_ms, "backtest", reason))
+
+    driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, sink)
     start_ms, end_ms = tape.start_ms, tape.end_ms
     digest = settings_digest(settings)
     driver.begin(RunStarted(start_ms - BOOT_MS, "bt", "backtest", settings.market.symbols, digest, __version__))

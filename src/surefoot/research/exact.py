@@ -67,6 +67,13 @@ class _Travelling:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    """Something that reaches the engine without the venue: what an operator asks for."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Fate:
     """What becomes of a request: whether it arrives, how much later, and what comes back instead of the answer."""
 
@@ -102,7 +109,7 @@ class VirtualTime:
     sink: Sink
     fates: Fates = field(default_factory=Faultless)
     now_ms: int = 0
-    _heap: list[tuple[int, int, _Travelling | Request | Arrival]] = field(default_factory=list)
+    _heap: list[tuple[int, int, _Travelling | _Told | Request | Arrival]] = field(default_factory=list)
     _sequence: int = 0
     _links: dict[str, int] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
@@ -143,6 +150,10 @@ class VirtualTime:
                 price = Decimal(repr(float(price)))  # written as in a candle file: a last equity has these digits, too
                 self._react(PriceMarked(self.now_ms, symbol, price, price, self.now_ms))
 
+    def tell(self, event: Event) -> None:
+        """Let the engine hear of something at the event's own time, which is not over yet."""
+        self._push(event.at_ms - self.now_ms, _Told(event))
+
     def deliver_requests_on_their_way(self) -> None:
         """What has left arrives at the exchange although nobody is there to hear the answer."""
         for _, _, item in sorted(self._heap, key=lambda entry: entry[:2]):
@@ -181,14 +192,17 @@ class VirtualTime:
         if session_ms is not None and session_ms < self._wake_ms:
             self._wake_ms = session_ms
 
-    def _push(self, delay_ms: int, item: _Travelling | Request | Arrival) -> None:
+    def _push(self, delay_ms: int, item: _Travelling | _Told | Request | Arrival) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (self.now_ms + delay_ms, self._sequence, item))
 
-    def _deliver(self, item: _Travelling | Request | Arrival) -> None:
+    def _deliver(self, item: _Travelling | _Told | Request | Arrival) -> None:
         match item:
             case _Travelling():
                 self._execute(item.request, item.fate)
+            case _Told():
+                self._react(item.event)
+                self._send_requests()
             case OpenLink():
                 self._open(item)
             case CloseLink():

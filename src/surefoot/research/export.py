@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 from surefoot.assembly import engine_settings
 from surefoot.config import Settings
 from surefoot.core.facts import Facts
-from surefoot.core.messages import BalanceMoved, CandleClosed
+from surefoot.core.messages import BalanceMoved, CandleClosed, RecordEquity
 from surefoot.core.model import Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
 from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
@@ -81,11 +81,13 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class EquityRow:
-    """What the account was worth, at the newest prices that the journal knows."""
+    """What the account was worth: as the bot saw it at the first price of an hour and at a new peak (`mark`), else at
+    the newest prices that the journal knows. `peak` is what the breaker measures falls from, where it was recorded."""
 
     at_ms: int
     equity: Decimal
-    after: str  # opening, candle, fill, transfer
+    peak: Decimal | None
+    after: str  # opening, candle, fill, transfer, mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +167,14 @@ class Books(Portfolio):
                 return fill.fee * self.closes[other.symbol]
         return None
 
-    def see_equity(self, equity: Decimal | None, after: str) -> None:
+    def see_equity(self, equity: Decimal | None, after: str, peak: Decimal | None = None) -> None:
         """Several changes of one moment leave one row, the last."""
         if equity is None:
             return
         if self.equity_rows and self.equity_rows[-1].at_ms == self.now_ms:
-            self.equity_rows.pop()
-        self.equity_rows.append(EquityRow(self.now_ms, equity, after))
+            replaced = self.equity_rows.pop()
+            peak = replaced.peak if peak is None else peak
+        self.equity_rows.append(EquityRow(self.now_ms, equity, peak, after))
 
 
 def _fill_row(trade: Traded, purpose: str) -> FillRow:
@@ -208,6 +211,8 @@ def books_of(path: Path, settings: Settings) -> Books:
             elif len(books.moves) > booked[1]:
                 is_transfer = isinstance(entry.message, BalanceMoved)
                 books.see_equity(facts.equity(), "transfer" if is_transfer else "opening")
+            elif isinstance(entry.message, RecordEquity):
+                books.see_equity(entry.message.equity, "mark", entry.message.peak)
             elif isinstance(entry.message, CandleClosed):
                 books.see_equity(facts.equity(), "candle")
     return books

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from surefoot.core.messages import Command, Event, OrderFilled, RecordTrip, SubmitList, SubmitOrder
+from surefoot.core.breaker import RULES
+from surefoot.core.messages import Command, Event, OrderFilled, RecordTrip, ReplaceOrder, SubmitList, SubmitOrder
 from surefoot.core.model import ZERO, OrderRequest, Purpose, RoundTrip
 
 Levels = list[tuple[int, Decimal]]
@@ -30,23 +31,16 @@ class Traces:
 
     def take(self, message: Event | Command) -> None:
         match message:
-            case SubmitOrder(at_ms=at_ms, order=order):
+            case SubmitOrder(at_ms=at_ms, order=order) | ReplaceOrder(at_ms=at_ms, order=order):
                 self._order(at_ms, order)
             case SubmitList(at_ms=at_ms, orders=orders):
                 for order in orders:
                     self._order(at_ms, order)
             case OrderFilled(fill=fill) if not fill.maker:
                 self.taken += fill.quantity * fill.price
-            case RecordTrip(at_ms=at_ms, loss_pct=loss_pct, limit_pct=limit_pct):
-                self.trips.append(
-                    {
-                        "at_ms": at_ms,
-                        "rule": "loss of the day in %",
-                        "tier": "no entries",
-                        "value": f"{loss_pct:.4f}",
-                        "limit": f"{limit_pct:f}",
-                    }
-                )
+            case RecordTrip(at_ms=at_ms, rule=rule, tier=tier, value=value, limit=limit):
+                told = {"rule": f"{rule}, {RULES[rule]}", "tier": str(tier)}
+                self.trips.append({"at_ms": at_ms, **told, "value": f"{value:.4f}", "limit": f"{limit:f}"})
 
     def _order(self, at_ms: int, order: OrderRequest) -> None:
         if order.purpose is Purpose.STOP and order.stop_price is not None:

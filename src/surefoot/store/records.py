@@ -86,7 +86,8 @@ class RunDigest:
 
     def feed(self, message: Message) -> None:
         """Add one message; the order of feeding matters."""
-        body = _ENCODER.encode(_essence(message))
+        # A field that came later and says nothing is left out, so that a known run keeps its digest.
+        body = _ENCODER.encode(_essence(message)).replace(b',"reason":""', b"")
         if b"sf-" in body:
             body = _RUN_OF_AN_ID.sub(b"", body)
         # Each part ends with a byte that JSON never contains, so that no two sequences of messages look alike.
