@@ -29,7 +29,7 @@ from surefoot.research.exact import Costs, candle_exchange
 from surefoot.research.tape import tape_of
 from tests.e2e.processes import FULL, SYMBOLS, exchange, folded, settings_of, trader
 
-DAYS, THIN_DAYS = (30, 10) if FULL else (2, 1)
+DAYS, THIN_DAYS = (30, 10) if FULL else (2, 2)
 SOURCE = "open/klines/um_1m" if FULL else "demo/um_1m"
 MINUTE_MS = 60_000
 TRADED = SYMBOLS if FULL else ("BTCUSDT", "SOLUSDT")
