@@ -86,8 +86,13 @@ class Exchange:
         if candles:
             book.last = candles[-1].close
 
-    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
-        """One public print; `liquidity` is the most base quantity that clients may trade until the next one."""
+    def tick(
+        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
+    ) -> None:
+        """One public print; `liquidity` is the most base quantity that clients may trade until the next one.
+
+        It is kept from the watchers of prices and trades when it is not to be told.
+        """
         book, feed = self._books[symbol], self._feeds[symbol]
         series = book.series
         if now_ms >= series.next_close_ms:
@@ -95,7 +100,7 @@ class Exchange:
         series.print(price, volume, now_ms)
         trade_id = series.trade_id
         self._engine.print(book, price, liquidity, now_ms)
-        if feed.books or feed.trades or (self._forming_klines and feed.klines):
+        if told and (feed.books or feed.trades or (self._forming_klines and feed.klines)):
             self._streams.printed(symbol, price, volume, trade_id, self._forming_klines, now_ms)
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:

@@ -18,19 +18,22 @@ from simex.strip import Spool, Strip, spool_of
 from simex.venue import DEFAULT_INSTRUMENTS, Candle, InstrumentSpec
 
 MINUTE_MS = 60_000
+TOLD_FROM = 2  # of the four prints of a stride's last candle
 VOLUME_STEP = Decimal("0.00000001")
 DEFAULT_VOLUME_SHARE = Decimal("0.10")
 
 Path = Literal["worst", "best"]
-# Asked between two events: by symbol, between which prices (exclusive) a print would change nothing for whoever watches
-# it but the price itself, as long as all of them stay there; None when it would.
-Ranges = Callable[[], Mapping[str, tuple[Decimal, Decimal]] | None]
+# Asked between two events: until when, and by symbol between which prices (exclusive), a print would change nothing for
+# whoever watches but the price itself, as long as all of them stay there; None when it would.
+Ranges = Callable[[], tuple[int, Mapping[str, tuple[Decimal, Decimal]]] | None]
 
 
 class PrintTaker(Protocol):
     """What a market needs of an exchange; `simex.exchange.Exchange` is one."""
 
-    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None: ...
+    def tick(
+        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
+    ) -> None: ...
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None: ...
 
@@ -101,43 +104,51 @@ class CandleTape:
             self._stride(exchange, before_ms, ranges)
         for reel in self._reels:
             if reel.due_ms == at_ms:
-                self._play(reel, exchange, at_ms, before_ms)
+                self._play(reel, exchange, before_ms)
         self._next_ms = self._soonest_ms()
 
-    def _play(self, reel: _Reel, exchange: PrintTaker, at_ms: int, before_ms: int) -> None:
-        candle = reel.candle
-        stage = reel.stage
-        if stage == 1:
-            if not self._always_tick and exchange.is_idle(reel.symbol):
-                reel.pass_to(exchange, reel.end_of_begun(before_ms, exchange.next_close_ms(reel.symbol)))
-                return
-            reel.low_first = self._is_low_first(candle, exchange.stop_side(reel.symbol))
-        volume = reel.last_volume if stage == 3 else reel.quarter_volume
-        exchange.tick(reel.symbol, reel.price(), volume, self._volume_share * candle.volume, at_ms)
+    def _play(self, reel: _Reel, exchange: PrintTaker, before_ms: int) -> None:
+        if reel.stage == 1 and not self._always_tick and exchange.is_idle(reel.symbol):
+            reel.pass_to(exchange, reel.end_of_begun(before_ms, exchange.next_close_ms(reel.symbol)))
+        else:
+            self._print(reel, exchange, told=True)
+
+    def _print(self, reel: _Reel, exchange: PrintTaker, told: bool) -> None:
+        if reel.stage == 1:
+            reel.low_first = self._is_low_first(reel.candle, exchange.stop_side(reel.symbol))
+        volume = reel.last_volume if reel.stage == 3 else reel.quarter_volume
+        liquidity = self._volume_share * reel.candle.volume
+        exchange.tick(reel.symbol, reel.price(), volume, liquidity, reel.due_ms, told)
         reel.next_tick()
 
     def _stride(self, exchange: PrintTaker, before_ms: int, ranges: Ranges) -> None:
         """Go over candles of watched symbols that reach neither an order nor the ranges, together on one clock.
 
-        Each symbol's last candle before anything happens is left to be printed: whoever watches knows its prints then.
+        Of each symbol's last candle before anything happens every print is made, and the second half of them told:
+        whoever watches knows then what was printed last.
         """
         playing = [reel for reel in self._reels if not reel.is_over]
         watched = [reel for reel in playing if not exchange.is_idle(reel.symbol)]
         if not watched or any(reel.stage > 1 for reel in watched):
             return
         until_ms = min(before_ms, *(exchange.next_close_ms(reel.symbol) for reel in playing))
-        if not any(reel.end_of_whole(until_ms) > reel.at for reel in watched):
+        if not any(reel.last_whole(until_ms) >= reel.at for reel in watched):
             return
         wanted = ranges()
+        if wanted is None:
+            return
+        until_ms = min(until_ms, wanted[0])
         for reel in watched:
-            calm, narrow = exchange.calm(reel.symbol), wanted and wanted.get(reel.symbol)
-            if calm is None or not narrow:
+            calm, narrow = exchange.calm(reel.symbol), wanted[1].get(reel.symbol)
+            if calm is None or narrow is None:
                 return
             until_ms = min(until_ms, reel.inside_until_ms(max(calm[0], narrow[0]), min(calm[1], narrow[1]), until_ms))
         for reel in watched:
-            end = reel.end_of_whole(until_ms)
-            if end > reel.at:
-                reel.pass_to(exchange, end)
+            last = reel.last_whole(until_ms)
+            if last > reel.at:
+                reel.pass_to(exchange, last)
+            while last >= reel.at and reel.stage < TOLD_FROM:
+                self._print(reel, exchange, told=False)
 
     def _is_low_first(self, candle: Candle, stop_side: int) -> bool:
         # The worst path runs into the stop first; without a stop, it visits the extreme further from the close first.
@@ -190,16 +201,16 @@ class _Reel:
             end -= 1
         return end
 
-    def end_of_whole(self, until_ms: int) -> int:
-        """Behind the candles of this strip that are over by a time, but for the last of these.
+    def last_whole(self, until_ms: int) -> int:
+        """The last candle of this strip that is over by a time; it may be the one before the present one.
 
-        Only candles of a minute and less count: of longer ones the exchange keeps where in it each print was.
+        Nothing is passed over before it but minutes: of longer candles the exchange keeps when each print was.
         """
         strip = self._strip
         end = strip.first_from(until_ms, self.at)
         if end > self.at and strip.end_ms(end - 1) > until_ms:
             end -= 1
-        return end - 1 if max(strip.length_ms[self.at : end], default=0) <= MINUTE_MS else self.at
+        return end - 1 if max(strip.length_ms[self.at : end], default=0) <= MINUTE_MS else min(end - 1, self.at)
 
     def inside_until_ms(self, low: Decimal, high: Decimal, until_ms: int) -> int:
         """When the first candle opens that does not lie between two prices, exclusive, or the strip ends."""

@@ -31,13 +31,18 @@ class Recorder:
     ticks: list[tuple[int, str, str]] = field(default_factory=list)
     volumes: list[Decimal] = field(default_factory=list)
     liquidities: list[Decimal] = field(default_factory=list)
+    untold: list[int] = field(default_factory=list)
     passed: list[tuple[object, ...]] = field(default_factory=list)  # symbol, numbers of candles
     close_ms: int = 1 << 62
     calm_range: tuple[Decimal, Decimal] | None = None
 
-    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
+    def tick(
+        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
+    ) -> None:
         self.ticks.append((now_ms, symbol, str(price)))
         self.volumes.append(volume)
+        if not told:
+            self.untold.append(now_ms - T0_MS)
         self.liquidities.append(liquidity)
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
@@ -197,9 +202,11 @@ def test_a_watched_symbol_is_passed_over_inside_the_ranges_and_its_last_candle_i
     tape, exchange = CandleTape({"BTCUSDT": minutes}, always_tick=False), Recorder()
     exchange.calm_range = calm
     tape.advance(exchange, T0_MS)
-    ranges = None if wanted is None else {"BTCUSDT": wanted}
+    ranges = None if wanted is None else (T0_MS + 6 * MINUTE_MS, {"BTCUSDT": wanted})
     tape.advance(exchange, T0_MS + 6 * MINUTE_MS - 1, lambda: ranges)
     assert exchange.passed == ([("BTCUSDT", *passed)] if passed else [])
+    last_ms = len(passed) * MINUTE_MS
+    assert exchange.untold == ([last_ms, last_ms + MINUTE_MS // 4] if passed else [])
     played(tape, exchange)
     assert len(exchange.ticks) == (6 * 4 if not passed else 1 + 4 * (6 - len(passed)))
 
@@ -210,6 +217,6 @@ def test_symbols_that_are_watched_together_are_passed_over_together() -> None:
     tape, exchange = CandleTape({"ETHUSDT": calm_one, "BTCUSDT": wild_one}, always_tick=False), Recorder()
     exchange.calm_range = WIDE
     tape.advance(exchange, T0_MS)
-    ranges = {"ETHUSDT": WIDE, "BTCUSDT": (Decimal(1), Decimal(170))}
+    ranges = T0_MS + 6 * MINUTE_MS, {"ETHUSDT": WIDE, "BTCUSDT": (Decimal(1), Decimal(170))}
     tape.advance(exchange, T0_MS + 6 * MINUTE_MS, lambda: ranges)
     assert exchange.passed == [("ETHUSDT", 0, 1), ("BTCUSDT", 0, 1)]  # the fourth candle of BTC reaches 170

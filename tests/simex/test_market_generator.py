@@ -26,7 +26,9 @@ class Prints:
     def __init__(self) -> None:
         self.rows: list[tuple[int, str, Decimal, Decimal, Decimal]] = []
 
-    def tick(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
+    def tick(
+        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
+    ) -> None:
         self.rows.append((now_ms, symbol, price, volume, liquidity))
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:

@@ -121,6 +121,23 @@ class Breaker:
             )
         return self._marks
 
+    def calm(self, now_ms: int) -> tuple[int, Decimal, Decimal] | None:
+        """Until when, and between which equities, the first exclusive and the last inclusive, a judgement is silent."""
+        if self._hour is None or self.peak is None or now_ms // MS_PER_HOUR != self._hour:
+            return None
+        day = now_ms // MS_PER_DAY
+        floors = [
+            self._limit_of(rule, limit) if (rule, day) in self._neared else least
+            for rule, limit, least in self._least()
+            if not self._is_known(rule, limit.tier, day)
+        ]
+        return (self._hour + 1) * MS_PER_HOUR, max(floors, default=ZERO), self.peak
+
+    def _limit_of(self, rule: str, limit: Limit) -> Decimal:
+        start = self.start_of(rule)
+        assert start is not None, "a rule without a start has no limit"
+        return start * (1 - limit.value_pct / 100)
+
     def _fallen(self, rule: str, limit: Limit, equity: Decimal, now_ms: int) -> Iterator[RecordTrip | Near]:
         start = self.start_of(rule)
         assert start is not None, "a rule without a start has no level to fall to"

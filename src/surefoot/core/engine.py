@@ -99,6 +99,11 @@ ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
 
+NEVER_MS = 1 << 62
+PRICE_MAX = Decimal(10) ** 15
+CALM_SHARE = Decimal("0.999999")
+
+
 class SignalSource(Protocol):
     """Where signals come from: closed candles in, one opinion out."""
 
@@ -364,9 +369,7 @@ class Engine(Facts):
         """The exit rules, in the order of their numbers; the first that acts is the last that is asked."""
         if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
             return
-        if symbol not in self._levels:
-            self._levels[symbol] = self._held_levels(symbol)
-        known, price = self._levels[symbol], self.marks.get(symbol)
+        known, price = self._known_levels(symbol), self.marks.get(symbol)
         if known is None or price is None:
             return
         held, levels = known
@@ -379,6 +382,44 @@ class Engine(Facts):
             action = Leave("opposite")
         if action is not None:
             self._act(symbol, action, now_ms)
+
+    def calm_prices(self, now_ms: int) -> tuple[int, dict[str, tuple[Decimal, Decimal]]] | None:
+        """Until when, and between which prices of each watched symbol, exclusive, marks would change only themselves.
+
+        It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of a
+        backtest need not tell every price, if it tells the last one before anything else happens.
+        """
+        calm, equity = self.breaker.calm(now_ms), self.equity()
+        if calm is None or equity is None or not calm[1] < equity <= calm[2]:
+            return None
+        until_ms, floor, peak = calm
+        wallets = {symbol: self.portfolio.wallet(self.instruments[symbol].base) for symbol in self._watched}
+        held = sum(1 for amount in wallets.values() if amount)
+        ranges = {}
+        for symbol, amount in wallets.items():
+            low, high, exits_ms = self._calm_for_exits(symbol)
+            if amount:  # every symbol may use up its share of what equity may fall and rise, or a little less
+                mark, share = self.marks[symbol], CALM_SHARE / (amount * held)
+                low, high = max(low, mark - (equity - floor) * share), min(high, mark + (peak - equity) * share)
+            ranges[symbol] = low, high
+            until_ms = min(until_ms, exits_ms)
+        return until_ms, ranges
+
+    def _calm_for_exits(self, symbol: str) -> tuple[Decimal, Decimal, int]:
+        """Between which prices, exclusive, and until when no exit rule has something to do."""
+        if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
+            return ZERO, PRICE_MAX, NEVER_MS
+        known = self._known_levels(symbol)
+        if known is None:
+            return ZERO, PRICE_MAX, NEVER_MS
+        held, levels = known
+        hold_max_ms = self.settings.exits.hold_max_ms
+        return ZERO, levels.lowest or PRICE_MAX, held.opened_ms + hold_max_ms if hold_max_ms else NEVER_MS
+
+    def _known_levels(self, symbol: str) -> tuple[Held, Levels] | None:
+        if symbol not in self._levels:
+            self._levels[symbol] = self._held_levels(symbol)
+        return self._levels[symbol]
 
     def _opposes(self, signal: Signal) -> bool:
         least = self.settings.exits.opposite_score_min

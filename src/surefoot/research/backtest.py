@@ -108,6 +108,7 @@ def run_backtest(
     gaps: Gaps = "refuse",
     progress: Progress | None = None,
     sink: Sink | None = None,
+    every_price: bool = False,
 ) -> dict[str, Any]:
     """Run the exact engine over candle files, one a symbol. `sink` is told every event and command.
 
@@ -125,13 +126,17 @@ def run_loaded(
     *,
     progress: Progress | None = None,
     sink: Sink | None = None,
+    every_price: bool = False,
 ) -> dict[str, Any]:
-    """The same over candles that are in memory, one file a symbol and all of one interval."""
+    """The same over candles that are in memory, one file a symbol and all of one interval.
+
+    `every_price` tells the engine also each price that changes nothing: slower, and the same result.
+    """
     settings = settings_for(settings, loaded)
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = _tapes(settings, loaded, finer)
-    engine, curve = _run(settings, tapes, notes, progress)
+    engine, curve = _run(settings, tapes, notes, progress, every_price)
     seconds = time.perf_counter() - began_s
     return _result(settings, [*loaded, *finer], tapes, engine, curve, notes, seconds)
 
@@ -195,7 +200,7 @@ def settings_for(settings: Settings, loaded: Sequence[CandleFile]) -> Settings:
 
 
 def _run(
-    settings: Settings, tapes: Sequence[Tape], notes: _Notes, progress: Progress | None
+    settings: Settings, tapes: Sequence[Tape], notes: _Notes, progress: Progress | None, every_price: bool
 ) -> tuple[Engine, list[tuple[int, float]]]:
     engine = build_engine(settings)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
@@ -208,7 +213,7 @@ def _run(
             reason = f"a simulated operator, {settings.breaker.backtest_reset_after_h} h after the trip"
             driver.tell(BreakerResetRequested(message.at_ms + reset_ms, "backtest", reason))
 
-    driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, sink)
+    driver = VirtualTime(engine, session, exchange, tape, settings.costs.latency_ms, sink, strides=not every_price)
     start_ms, end_ms = tape.start_ms, tape.end_ms
     digest = settings_digest(settings)
     driver.begin(RunStarted(start_ms - BOOT_MS, "bt", "backtest", settings.market.symbols, digest, __version__))

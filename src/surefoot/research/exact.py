@@ -43,6 +43,7 @@ from surefoot.core.model import MS_PER_DAY
 from surefoot.research.tape import Tape, TapeColumns, counted
 
 NEVER_MS = 1 << 62
+STRIDE_LATENCY_MAX_MS = 1_000  # what a stride leaves to be told last has to arrive before anything else happens
 KEPT_MS = 7 * MS_PER_DAY  # the bot reads candles only at its start, when there are none yet
 BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
 DEMO_KEYS = Keys("surefoot-backtest-key", "surefoot-backtest-secret")
@@ -109,6 +110,7 @@ class VirtualTime:
     sink: Sink
     fates: Fates = field(default_factory=Faultless)
     now_ms: int = 0
+    strides: bool = False  # what changes nothing is passed over, see `CandleTape` and `Engine.calm_prices`
     _heap: list[tuple[int, int, _Travelling | _Told | Request | Arrival]] = field(default_factory=list)
     _sequence: int = 0
     _links: dict[str, int] = field(default_factory=dict)
@@ -171,12 +173,19 @@ class VirtualTime:
             self._deliver(heapq.heappop(self._heap)[2])
         elif market_ms == now_ms:
             assert self.tape is not None
-            self.tape.advance(self.exchange, min(arrival_ms, self._wake_ms + 1, self._until_ms + 1))
+            strides = self.strides and self.latency_ms <= STRIDE_LATENCY_MAX_MS
+            # What nobody watches is not looked at between two runs either.
+            before_ms = min(arrival_ms, self._wake_ms + 1, NEVER_MS if strides else self._until_ms + 1)
+            self.tape.advance(self.exchange, before_ms, self._calm_prices if strides else None)
             self.take_frames()
         else:
             self._receive(Wake())
             self._react(Woke(self.now_ms))
             self._send_requests()
+
+    def _calm_prices(self) -> tuple[int, Mapping[str, tuple[Decimal, Decimal]]] | None:
+        calm = self.engine.calm_prices(self.now_ms)
+        return None if calm is None else (min(calm[0], self._until_ms + 1), calm[1])
 
     # -- towards the exchange ---------------------------------------------------------------------------------
 
