@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from surefoot.chronicle import PAPER_JOURNALS_KEPT, fresh_journal
 from surefoot.cli import _spread
-from surefoot.control import ControlServer, socket_path
-from surefoot.core.messages import RecordAlarm, RecordBooks, RunStarted
+from surefoot.control import Answer, ControlServer, Wish, socket_path
+from surefoot.core.messages import (
+    PauseRequested,
+    RecordAlarm,
+    RecordBooks,
+    RecordEquity,
+    RecordReset,
+    RecordTrip,
+    RunStarted,
+)
+from surefoot.core.model import Tier
 from surefoot.store.journal import Journal
-from tests.views import NOON_MS, rich_view
+from tests.views import NOON_MS, no_engine, rich_view
 
 SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "export"),
     *("data download", "data import", "data check"),
+    *("breaker status", "breaker reset", "pause", "resume", "flatten"),
 )
 PATIENCE_S = 30
 
@@ -355,7 +368,7 @@ def test_status_without_a_trader_says_so_and_reads_the_journal(journal: Path, tm
 async def test_status_of_a_running_trader_is_what_the_trader_says(journal: Path, tmp_path: Path) -> None:
     import asyncio
 
-    server = ControlServer(socket_path(journal), rich_view)
+    server = ControlServer(socket_path(journal), rich_view, no_engine)
     await server.start()
     try:
         done = await asyncio.to_thread(surefoot, "status", cwd=tmp_path)
@@ -366,6 +379,92 @@ async def test_status_of_a_running_trader_is_what_the_trader_says(journal: Path,
     assert "not running" not in done.stdout
     assert answer["running"] is True
     assert answer["view"]["equity"] == "10012.34000000"
+
+
+# -- the operator -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("OPS-1", "BRK-5")
+async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_name(
+    journal: Path, tmp_path: Path
+) -> None:
+    import asyncio
+
+    heard: list[tuple[str, str, str]] = []
+
+    async def engine(wish: Wish, who: str) -> Answer:
+        heard.append((wish.kind, wish.reason, who))
+        return Answer(True, f"{wish.kind} taken from {who}")
+
+    server, me = ControlServer(socket_path(journal), rich_view, engine), getpass.getuser()
+    await server.start()
+    try:
+        for words in (["pause"], ["resume"], ["flatten", "--yes"], ["breaker", "reset"]):
+            done = await asyncio.to_thread(surefoot, *words, "--reason", "a drill", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == f"{heard[-1][0]} taken from {me}\n"
+        for words in (["pause"], ["breaker", "reset"]):
+            assert "a reason is needed" in await asyncio.to_thread(refused, 2, *words, "--reason", " ", cwd=tmp_path)
+            assert "--reason" in await asyncio.to_thread(refused, 2, *words, cwd=tmp_path)
+        text = await asyncio.to_thread(refused, 2, "flatten", "--reason", "a drill", cwd=tmp_path)
+        assert text == "flatten sells everything that the bot holds, at the market: add --yes to do it"
+    finally:
+        await server.stop()
+    assert heard == [(kind, "a drill", me) for kind in ("pause", "resume", "flatten", "breaker-reset")]
+
+
+@pytest.mark.spec("BRK-5")
+def test_without_a_trader_a_reset_is_refused_and_says_what_is_missing(journal: Path, tmp_path: Path) -> None:
+    text = refused(1, "breaker", "reset", "--reason", "nobody is there", cwd=tmp_path)
+    assert text.endswith(": breaker-reset needs one that is running")
+    assert "no journal of a paper run" in refused(2, "pause", "--reason", "x", cwd=tmp_path / "var")
+
+
+@pytest.mark.spec("BRK-6")
+def test_breaker_status_shows_limits_what_is_in_force_and_each_trip_with_the_equity_around_it(
+    journal: Path, tmp_path: Path
+) -> None:
+    hour_ms, curve = 3_600_000, tuple((NOON_MS + i * 60_000, Decimal(10_000 - i)) for i in range(60))
+    trip_ms = NOON_MS + hour_ms
+    trip = RecordTrip(
+        trip_ms,
+        "day loss",
+        Tier.SHRINK,
+        Decimal("5.2"),
+        Decimal(5),
+        Decimal(9_480),
+        "day loss: 5.20 % reached 5 %",
+        curve,
+    )
+    first = RecordEquity(NOON_MS, NOON_MS // hour_ms, Decimal(10_000), Decimal(10_000))
+    later = RecordEquity(trip_ms + 1_000, trip_ms // hour_ms, Decimal(9_470), Decimal(10_000))
+    with Journal.open(journal) as written:
+        written.append(RunStarted(NOON_MS, "ccc", "paper", ("BTCUSDT",), "digest", "0.1.0"), first, trip, later)
+        written.append(PauseRequested(trip_ms + 2_000, "ada", "to look at it"))
+    done = surefoot("breaker", "status", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "The trader is not running. This is how var/paper-20250601-120000-000.sqlite left it:",
+        "pause     paused by ada: to look at it",
+        "day loss: 5.20 % reached 5 % (shrink)  in force",
+    ):
+        assert line in done.stdout
+    assert re.search(r"before +[▁▂▃▄▅▆▇█]+ +9941.00 to 10000.00", done.stdout)
+    answer = json.loads(surefoot("breaker", "status", "--json", cwd=tmp_path).stdout)
+    assert answer["off"] == "day loss: 5.20 % reached 5 %; surefoot breaker reset lets go"
+    assert answer["limits"][0]["rule"] == "day loss"
+    assert answer["limits"][0]["start"] == "10000"
+    (turn,) = answer["history"]
+    assert turn["in_force"] is True
+    assert turn["before"][-1] == [NOON_MS + 59 * 60_000, "9941"]
+    assert turn["after"] == [[trip_ms + 1_000, "9470"]]
+    with Journal.open(journal) as written:
+        written.append(RunStarted(trip_ms + hour_ms, "ddd", "paper", ("BTCUSDT",), "digest", "0.1.0"))
+        written.append(RecordReset(trip_ms + hour_ms, "ada", "looked at it", Decimal(9_470)))
+    answer = json.loads(surefoot("breaker", "status", "--json", cwd=tmp_path).stdout)
+    assert [(turn["kind"], turn["in_force"]) for turn in answer["history"]] == [("trip", False), ("reset", False)]
+    assert answer["history"][1]["who"] == "ada"
+    assert answer["off"] == "paused by ada: to look at it"
 
 
 # -- journals of paper mode -------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import json
 import socket
 import stat
 import time
@@ -15,14 +17,27 @@ from pathlib import Path
 import pytest
 
 from surefoot import control
-from surefoot.control import ControlError, ControlServer, read_view, socket_path, watch_views
+from surefoot.control import (
+    KINDS,
+    Answer,
+    Ask,
+    ControlError,
+    ControlServer,
+    Wish,
+    ask_trader,
+    read_view,
+    socket_path,
+    watch_views,
+)
 from surefoot.core.view import View
-from tests.views import rich_view
+from tests.views import no_engine, rich_view
 
 
 @asynccontextmanager
-async def serving(path: Path, view: Callable[[], View] = rich_view) -> AsyncIterator[ControlServer]:
-    server = ControlServer(path, view)
+async def serving(
+    path: Path, view: Callable[[], View] = rich_view, ask: Ask = no_engine
+) -> AsyncIterator[ControlServer]:
+    server = ControlServer(path, view, ask)
     await server.start()
     try:
         yield server
@@ -99,7 +114,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("mine")
     with pytest.raises(ControlError, match="no socket"):
-        await ControlServer(path, rich_view).start()
+        await ControlServer(path, rich_view, no_engine).start()
     assert path.read_text() == "mine"
 
 
@@ -183,3 +198,64 @@ async def test_what_is_no_request_gets_no_answer_and_harms_nobody(tmp_path: Path
             await asyncio.wait_for(reader.readexactly(1), 3)
         writer.close()
         assert await look(path) == rich_view()
+
+
+# -- what an operator asks for ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("BRK-5", "OPS-1")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: Path, kind: str) -> None:
+    heard: list[tuple[Wish, str]] = []
+
+    async def engine(wish: Wish, who: str) -> Answer:
+        heard.append((wish, who))
+        return Answer(True, "taken")
+
+    wish = Wish(kind, "so that nothing happens tonight")
+    async with serving(tmp_path / "s", ask=engine):
+        assert await asyncio.to_thread(ask_trader, tmp_path / "s", wish) == Answer(True, "taken")
+    assert heard == [(wish, getpass.getuser())]
+
+
+@pytest.mark.spec("BRK-5")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"kind": "breaker-reset", "reason": ""}', "a reason is needed"),
+        (b'{"kind": "breaker-reset", "reason": "  "}', "a reason is needed"),
+        (b'{"kind": "breaker-reset"}', "cannot be read"),
+        (b'{"kind": "buy", "reason": "I like it"}', "nothing that can be asked for"),
+        (b'{"kind": "pause", "reason": "' + b"x" * 501 + b'"}', "at most 500"),
+        (b'{"kind": "pause", "reason": "two\\nlines"}', "one line"),
+        (b"pause", "cannot be read"),
+    ],
+)
+async def test_a_wish_that_makes_no_sense_is_refused_before_the_engine_hears_of_it(
+    tmp_path: Path, body: bytes, told: str
+) -> None:
+    async with serving(tmp_path / "s"):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b"request " + body + b"\n")
+        answer = json.loads(await asyncio.wait_for(reader.readline(), 3))
+        writer.close()
+    assert answer["taken"] is False
+    assert told in answer["text"]
+
+
+def test_where_no_trader_answers_a_wish_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="no trader answers"):
+        ask_trader(tmp_path / "nobody", Wish("pause", "nobody is there"), 0.5)
+
+
+async def test_a_trader_that_leaves_does_not_keep_an_operator_waiting(tmp_path: Path) -> None:
+    async def busy(wish: Wish, who: str) -> Answer:
+        await asyncio.sleep(60)
+        raise AssertionError("it left before")
+
+    async with serving(tmp_path / "s", ask=busy) as server:
+        asked = asyncio.create_task(asyncio.to_thread(ask_trader, tmp_path / "s", Wish("pause", "why not")))
+        await asyncio.sleep(0.1)
+        await server.stop()
+        with pytest.raises(ControlError, match="no trader answers"):
+            await asyncio.wait_for(asked, 3)

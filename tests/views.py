@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from surefoot.control import Answer, Wish
 from surefoot.core.messages import RecordAlarm, RecordDecision
 from surefoot.core.model import RoundTrip, Signal
 from surefoot.core.view import BreakerView, OrderView, PositionView, PriceView, View
@@ -120,3 +121,8 @@ def rich_view() -> View:
         entries_off=None,
         breaker=BreakerView(None, (), ()),
     )
+
+
+async def no_engine(wish: Wish, who: str) -> Answer:
+    """For a socket that is only looked at."""
+    raise AssertionError(f"nobody should be asked for {wish}")

@@ -22,7 +22,8 @@ import msgspec
 from surefoot.assembly import build_engine
 from surefoot.config import Mode, Settings
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, SubmitList, SubmitOrder
+from surefoot.core.messages import Command, Event, RecordReset, RecordTrip, SubmitList, SubmitOrder
+from surefoot.core.model import MS_PER_HOUR, Tier
 from surefoot.core.view import View, view_of
 from surefoot.store.journal import Entry, JournalReader
 from surefoot.terminal import moment_text, plain
@@ -180,3 +181,39 @@ def view_from_journal(path: Path, settings: Settings) -> View:
     """The picture that a trader left which is not running. Raises StoreError when the journal cannot be read."""
     left = folded(path, settings)
     return replace(view_of(left.engine, left.at_ms), links=(), entries_off="the trader is not running")
+
+
+def turns_of(path: Path, settings: Settings) -> list[dict[str, Any]]:
+    """Trips and resets of the breaker, oldest first, each with the equity around it; money is text.
+
+    `before` is what a trip carries, one point a minute. `after` is the hour that follows, as far as the journal has it:
+    at candles, fills and transfers. Raises StoreError when the journal cannot be read.
+    """
+    from surefoot.research.export import books_of
+
+    with JournalReader(path) as reader:
+        turned = (entry.message for entry in reader.read(kinds=[RecordTrip, RecordReset]))
+        records = [message for message in turned if isinstance(message, RecordTrip | RecordReset)]
+    if not records:
+        return []
+    equities = [(row.at_ms, f"{row.equity:f}") for row in books_of(path, settings).equity_rows]
+    turns: list[dict[str, Any]] = []
+    for record in records:
+        after = [point for point in equities if record.at_ms < point[0] <= record.at_ms + MS_PER_HOUR]
+        turns.append({"at_ms": record.at_ms, **_turn(record), "after": after})
+        if isinstance(record, RecordReset):
+            for turn in turns:
+                turn["in_force"] = False
+    return turns
+
+
+def _turn(record: RecordTrip | RecordReset) -> dict[str, Any]:
+    equity = None if record.equity is None else f"{record.equity:f}"
+    if isinstance(record, RecordReset):
+        text = f"reset by {record.who}: {record.reason}"
+        said = {"kind": "reset", "text": text, "who": record.who, "reason": record.reason}
+        return {**said, "equity": equity, "in_force": False, "before": []}
+    said = {"kind": "trip", "text": f"{record.text} ({record.tier})", "rule": record.rule, "tier": str(record.tier)}
+    numbers = {"value": f"{record.value:f}", "limit": f"{record.limit:f}", "equity": equity}
+    before = [(at_ms, f"{equity:f}") for at_ms, equity in record.curve]
+    return {**said, **numbers, "in_force": record.tier is not Tier.WARN, "before": before}

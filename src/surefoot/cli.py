@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
 from surefoot.commands.export import export
+from surefoot.commands.operator import flatten, pause, resume
 from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
     EXIT_DATA,
@@ -62,6 +64,7 @@ SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--
 
 COMMANDS_WITH_HELP = frozenset(
     {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
+    | {"breaker", "reset", "drill", "pause", "resume", "flatten"}
 )
 
 EPILOG = """\b
@@ -71,6 +74,7 @@ examples:
   surefoot backtest --candles data/*.parquet --strategy rsi --report report.html
   surefoot optimize --candles data/*.parquet --space rsi.period=5:30:1
   surefoot status
+  surefoot pause --reason "news at 14:00"
   surefoot journal --kind OrderFilled --follow
   surefoot export --out books
 
@@ -100,6 +104,9 @@ app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
+app.add_typer(breaker_app, name="breaker")
+for asking in (pause, resume, flatten):
+    app.command()(asking)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

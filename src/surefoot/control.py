@@ -1,24 +1,38 @@
-"""The trader's local socket: whoever may read the journal may look at what the engine knows right now.
+"""The trader's local socket: whoever may read the journal may look at what the engine knows, and ask it for something.
 
 Rules. The socket is a file beside the journal, for its owner only, and no network port. A client writes one line:
 `view` is answered with one picture, `watch` with one every quarter of a second until the client leaves; each picture is
 a line of JSON, decimals as text. Looking costs the trader the making of a picture and nothing else: it never waits for
 a client, and one that does not read is dropped.
+
+`request {"kind": "pause", "reason": "..."}` asks for something; `kind` is one of `KINDS`. It is answered with one line
+of JSON when the engine has taken it and the journal has it on disk. Who may ask: the file's mode (0600) lets in its
+owner, and root; that is the authentication. Who asked: the user of the process at the other end, as the system says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import stat
+import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from surefoot.core.messages import (
+    BreakerResetRequested,
+    FlattenRequested,
+    OperatorEvent,
+    PauseRequested,
+    ResumeRequested,
+)
 from surefoot.core.view import View
 
 WATCH_EVERY_S = 0.25
@@ -27,11 +41,44 @@ SEND_WAIT_S = 2.0
 UNREAD_BYTES_MAX = 1 << 20
 CLIENTS_MAX = 16
 VIEW_BYTES_MAX = 1 << 24
+REASON_LENGTH_MAX = 500
+ANSWER_WAIT_S = 10.0
+
+KINDS: Mapping[str, type[OperatorEvent]] = {
+    "pause": PauseRequested,
+    "resume": ResumeRequested,
+    "flatten": FlattenRequested,
+    "breaker-reset": BreakerResetRequested,
+}
+_REQUEST = b"request "
+_PEER = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 
 # What the address of a socket may hold on every system; Linux allows a few more.
 ADDRESS_BYTES_MAX = 100
 
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an operator asks for; see `KINDS`."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether the engine took the wish, and what there is to say about it in one line."""
+
+    taken: bool
+    text: str
+
+
+# What takes a wish, and the name of who has it, to the engine.
+Ask = Callable[[Wish, str], Awaitable[Answer]]
+
 _ENCODER = msgspec.json.Encoder()
+_WISH_DECODER = msgspec.json.Decoder(Wish)
+_ANSWER_DECODER = msgspec.json.Decoder(Answer)
 _DECODER = msgspec.json.Decoder(View)
 
 
@@ -57,13 +104,25 @@ def decode_view(line: bytes) -> View:
         raise ControlError(f"the trader's answer cannot be read, it may be of another version: {problem}") from problem
 
 
-class ControlServer:
-    """Hands out pictures from inside the trader's own loop."""
+def refusal_of(wish: Wish) -> str | None:
+    """Why nobody should even be asked; None when the wish makes sense."""
+    if wish.kind not in KINDS:
+        return f"{wish.kind!r} is nothing that can be asked for: {', '.join(KINDS)}"
+    if not wish.reason.strip():
+        return "a reason is needed: it is kept in the journal, for whoever looks at it later"
+    if len(wish.reason) > REASON_LENGTH_MAX or not wish.reason.isprintable():
+        return f"the reason must be one line of at most {REASON_LENGTH_MAX} characters"
+    return None
 
-    def __init__(self, path: Path, view: Callable[[], View]) -> None:
-        """`path` is that of the socket, see `socket_path`; `view` makes a picture of now."""
+
+class ControlServer:
+    """Hands out pictures and takes wishes from inside the trader's own loop."""
+
+    def __init__(self, path: Path, view: Callable[[], View], ask: Ask) -> None:
+        """`path` is that of the socket, see `socket_path`; `view` makes a picture of now; `ask` asks the engine."""
         self._path = path
         self._view = view
+        self._ask = ask
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -116,6 +175,19 @@ class ControlServer:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WATCH_EVERY_S):
                         await reader.read(1)
+        elif request.startswith(_REQUEST):
+            answer = await self._answer(request.removeprefix(_REQUEST), _peer_name(writer))
+            writer.write(_ENCODER.encode(answer) + b"\n")
+            async with asyncio.timeout(SEND_WAIT_S):
+                await writer.drain()
+
+    async def _answer(self, body: bytes, who: str) -> Answer:
+        try:
+            wish = _WISH_DECODER.decode(body)
+        except msgspec.DecodeError as problem:
+            return Answer(False, f"this request cannot be read: {problem}")
+        refusal = refusal_of(wish)
+        return Answer(False, refusal) if refusal else await self._ask(wish, who)
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
@@ -130,8 +202,22 @@ def read_view(path: Path, timeout_s: float = 2.0) -> View | None:
 
     Raises ControlError for an answer of another version.
     """
-    line = _ask(path, timeout_s)
+    line = _asked(path, b"view\n", timeout_s)
     return decode_view(line) if line.endswith(b"\n") else None
+
+
+def ask_trader(path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S) -> Answer:
+    """What the trader that listens at `path` says to a wish.
+
+    Raises ControlError when none answers: then it is not known to have heard of it.
+    """
+    line = _asked(path, _REQUEST + _ENCODER.encode(wish) + b"\n", timeout_s)
+    if not line:
+        raise ControlError(f"no trader answers at {path}: {wish.kind} needs one that is running")
+    try:
+        return _ANSWER_DECODER.decode(line)
+    except msgspec.DecodeError as problem:
+        raise ControlError(f"the trader's answer cannot be read, it may be of another version: {problem}") from problem
 
 
 async def watch_views(path: Path) -> AsyncIterator[View]:
@@ -151,14 +237,14 @@ async def watch_views(path: Path) -> AsyncIterator[View]:
         writer.close()
 
 
-def _ask(path: Path, timeout_s: float) -> bytes:
-    """The answer to `view`, cut short when there is no whole one in time."""
+def _asked(path: Path, request: bytes, timeout_s: float) -> bytes:
+    """The line that answers a request, cut short when there is no whole one in time."""
     answer, deadline = b"", time.monotonic() + timeout_s
     with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
         client.settimeout(timeout_s)
         with _address(path) as address:
             client.connect(address)
-        client.sendall(b"view\n")
+        client.sendall(request)
         while not answer.endswith(b"\n"):
             client.settimeout(max(deadline - time.monotonic(), 0.001))
             part = client.recv(1 << 16)
@@ -166,6 +252,18 @@ def _ask(path: Path, timeout_s: float) -> bytes:
                 break
             answer += part
     return answer
+
+
+def _peer_name(writer: asyncio.StreamWriter) -> str:
+    """The user at the other end; our own where the system does not tell, since nobody else may open the socket."""
+    user = os.getuid()
+    if hasattr(socket, "SO_PEERCRED"):
+        told = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        user = _PEER.unpack(told)[1]
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
 
 
 def _listener(path: Path) -> socket.socket:

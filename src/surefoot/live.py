@@ -17,6 +17,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from surefoot import __version__
@@ -34,7 +35,7 @@ from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, P
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
-from surefoot.control import ControlError, ControlServer, socket_path
+from surefoot.control import KINDS, Answer, ControlError, ControlServer, Wish, socket_path
 from surefoot.core.engine import Engine
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import View, view_of
@@ -79,19 +80,30 @@ class MarketClock:
         self._heard_s = time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an operator asks for. `answered` is told when the engine has taken it."""
+
+    wish: Wish
+    who: str
+    answered: asyncio.Future[Answer]
+
+
 class Inbox:
     """Bounded, in order of arrival. Too many best prices merge to the newest; nothing else is ever dropped singly:
-    when even that is too much, the link counts as lost and is read anew."""
+    when even that is too much, the link counts as lost and is read anew. An operator comes before everything."""
 
     def __init__(self) -> None:
-        self._items: deque[Arrival | Pinged | ClockTold] = deque()
+        self._items: deque[Arrival | Pinged | ClockTold | Asked] = deque()
         self._prices: dict[bytes, Frame] = {}
         self._filled = asyncio.Event()
         self.merged = 0
 
-    def put(self, arrival: Arrival | Pinged | ClockTold) -> None:
+    def put(self, arrival: Arrival | Pinged | ClockTold | Asked) -> None:
         self._filled.set()
-        if len(self._items) < INBOX_MERGES_AT or not isinstance(arrival, Frame):
+        if isinstance(arrival, Asked):
+            self._items.appendleft(arrival)
+        elif len(self._items) < INBOX_MERGES_AT or not isinstance(arrival, Frame):
             self._items.append(arrival)
         elif (key := _price_key(arrival)) is not None:
             self.merged += key in self._prices
@@ -105,7 +117,7 @@ class Inbox:
         self._items = deque(item for item in self._items if not (isinstance(item, Frame) and item.link == link))
         self._items.append(LinkDown(link, "more came than could be taken"))
 
-    def take(self) -> Arrival | Pinged | ClockTold | None:
+    def take(self) -> Arrival | Pinged | ClockTold | Asked | None:
         """The next arrival, or None."""
         if self._items:
             return self._items.popleft()
@@ -150,6 +162,12 @@ class Trader:
     def view(self) -> View:
         return view_of(self.engine, self.clock.now_ms())
 
+    async def ask(self, wish: Wish, who: str) -> Answer:
+        """Let the engine hear of an operator's wish, before everything that waits; back when it is on disk."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.inbox.put(Asked(wish, who, answered))
+        return await answered
+
     def stop(self) -> None:
         self.stopping.set()
         self.inbox.nudge()
@@ -170,7 +188,10 @@ class Trader:
             self._take(arrival)
             self._send(gateway)
 
-    def _take(self, arrival: Arrival | Pinged | ClockTold) -> None:
+    def _take(self, arrival: Arrival | Pinged | ClockTold | Asked) -> None:
+        if isinstance(arrival, Asked):
+            self._take_wish(arrival)
+            return
         if isinstance(arrival, Pinged):
             self._pings.append(arrival)
             self._follow(_market_ms(arrival.payload))
@@ -185,6 +206,12 @@ class Trader:
                 self._react(event)
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
+
+    def _take_wish(self, asked: Asked) -> None:
+        self._react(KINDS[asked.wish.kind](self.clock.now_ms(), asked.who, asked.wish.reason))
+        kept = "" if self._flush() else "; the journal cannot be written now, so that a restart may not know of it"
+        if not asked.answered.done():  # whoever asked may be gone
+            asked.answered.set_result(Answer(True, f"{asked.wish.kind} taken from {asked.who}{kept}"))
 
     def _follow(self, market_ms: int) -> None:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""
@@ -293,7 +320,7 @@ async def _trade_with(
     session = build_session(settings, keys, random.random, watch_always=True)
     trader = Trader(engine, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
-    control = ControlServer(socket_path(path), trader.view)
+    control = ControlServer(socket_path(path), trader.view, trader.ask)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)

@@ -81,11 +81,16 @@ class TurnView:
 
 @dataclass(frozen=True, slots=True)
 class BreakerView:
-    """`off` says why there are no entries, whether by a trip, a pause or a cool-down; `history` is oldest first."""
+    """`off` says why there are no entries, whether by a trip, a pause or a cool-down; `history` is oldest first.
+
+    `paused` is who paused and why, `cooldown_until_ms` when a cool-down ends; both None where there is none.
+    """
 
     off: str | None
     limits: tuple[LimitView, ...]
     history: tuple[TurnView, ...]
+    paused: str | None = None
+    cooldown_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ def _breaker_view(engine: Engine, now_ms: int) -> BreakerView:
         off=breaker.off_text() or engine.paused or _cooldown_text(engine, now_ms),
         limits=tuple(limits),
         history=tuple(_turn_view(turn, breaker.trips) for turn in breaker.history),
+        paused=engine.paused,
+        cooldown_until_ms=engine.cooldown_until_ms if engine.cooldown_until_ms > now_ms else None,
     )
 
 
