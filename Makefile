@@ -19,7 +19,7 @@ DEV_READY := .venv/.ready-dev
 REFEREE_READY := .referee/.ready
 ARGS ?=
 
-.PHONY: help run test check format bench swarm trace referee-metrics lock clean
+.PHONY: help run test check format bench swarm equality trace referee-metrics lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -46,6 +46,10 @@ bench: $(DEV_READY) ## Measure speed on this machine
 swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tries many
 	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) $(if $(SEEDS),SUREFOOT_SWARM_SEEDS=$(SEEDS)) \
 	  $(BIN)/python -m pytest tests/swarm -n auto --dist worksteal $(ARGS)
+
+equality: $(DEV_READY) ## Compare the two backtest engines on 500 random configurations: SEED=7 repeats one
+	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) SUREFOOT_FULL=1 $(BIN)/python -m pytest \
+	  tests/research/test_fast_equals_exact.py -k random -n 0 $(ARGS)
 
 trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
 	@$(BIN)/python -m tests.trace

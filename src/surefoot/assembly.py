@@ -25,7 +25,7 @@ EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTE
 
 def build_engine(settings: Settings) -> Engine:
     """An engine with empty books and cold signals."""
-    return Engine(engine_settings(settings), _signals(settings))
+    return Engine(engine_settings(settings), build_signals(settings))
 
 
 def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
@@ -35,7 +35,7 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
         SessionSettings(
             symbols=market.symbols,
             interval=market.interval,
-            warmup_candles=max(market.warmup_candles, _signals(settings).history_candles),
+            warmup_candles=max(market.warmup_candles, build_signals(settings).history_candles),
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
             context_intervals=filters_of(settings).context_of(market.interval),
@@ -45,7 +45,7 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
     )
 
 
-def _signals(settings: Settings) -> SignalSource:
+def build_signals(settings: Settings) -> SignalSource:
     market = settings.market
     return SignalSource(
         decider_of(settings), market.symbols, market.interval, market.confirm_interval, filters_of(settings)

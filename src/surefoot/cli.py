@@ -42,7 +42,6 @@ from surefoot.commands.options import (
     loaded,
     overrides_of,
 )
-from surefoot.commands.progress import Progress
 from surefoot.commands.strategy import strategy_app
 
 if TYPE_CHECKING:
@@ -252,6 +251,9 @@ def backtest(
     config: ConfigFile = None,
     sets: Sets = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report.")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="exact|fast|both", help="exact judges; fast is a compiled loop that must agree.")
+    ] = "exact",
     band: Annotated[
         bool | None, typer.Option("--band/--no-band", help="Run twice, for what the path in a candle changes.")
     ] = None,
@@ -260,30 +262,27 @@ def backtest(
 ) -> int:
     """Trade the past.
 
-    The same engine on candle files, in virtual time. A report has the band between the worst and the best path inside
-    the candles, unless --no-band says otherwise.
+    The same engine on candle files, in virtual time. `--engine fast` is a compiled loop that makes the same round
+    trips; `--engine both` runs the two and compares them (exit code 1 when they differ). A report has the band between
+    the worst and the best path inside the candles, unless --no-band says otherwise.
 
     \b
     examples:
       surefoot backtest --candles data/BTCUSDT-15m.parquet --strategy rsi
       surefoot backtest --candles data/*.parquet --report report.html
       surefoot backtest --candles data/*-15m.parquet --detail data/*-1m.parquet
+      surefoot backtest --candles data/*-1m.parquet --engine fast
       surefoot backtest --candles BTCUSDT=prices.csv --set exits.stop_pct_of_price=1.5 --json
     """
-    from surefoot.research.backtest import run_backtest
-    from surefoot.research.band import run_with_band
+    from surefoot.commands.engines import Runs
     from surefoot.terminal import backtest_lines
 
     overrides = overrides_of(sets) | {"mode": "backtest"} | ({} if strategy is None else {"strategy.name": strategy})
     settings = loaded(config, overrides).settings
     check_writable("--report", report)
 
-    def run(settings: Settings, show: Callable[[int, int], None] | None) -> dict[str, Any]:
-        return run_backtest(settings, candles, detail=detail or (), gaps=gaps_of(gaps), progress=show)
-
-    wants_band = report is not None if band is None else band
-    with Progress("candles") as progress:
-        result = run_with_band(settings, run, progress.show) if wants_band else run(settings, progress.show)
+    run = Runs(engine, candles, detail or (), gaps_of(gaps))
+    result = run(settings, with_band=report is not None if band is None else band)
     if report is not None or as_json:
         from surefoot.research.statistics import alternatives
 

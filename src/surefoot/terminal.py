@@ -295,6 +295,7 @@ def backtest_lines(result: Mapping[str, Any], report: Path | None) -> list[str]:
         f"refusals     {_counts(result['refusals'])}",
         f"digest       {result['digest']}",
         *([f"report       {report}"] if report else []),
+        *(f"note         {note}" for note in result.get("notes", ())),
     ]
     if shown:
         lines.append(f"\nlast {len(shown)} round trips")

@@ -19,9 +19,9 @@ import pytest
 
 from surefoot.cli import main
 from surefoot.config import ConfigError, Settings, load
-from surefoot.research.backtest import load_files
 from surefoot.research.data import CandleFile, DataError, EvaluationError
 from surefoot.research.evaluation import Measured, Period, cut, look, source_of
+from surefoot.research.inputs import load_files
 from surefoot.research.looks import Quest
 from surefoot.research.optimize import optimize
 from surefoot.research.report_optimization import optimization_html
@@ -225,7 +225,7 @@ KILLED = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from surefoot.research.backtest import load_files
+from surefoot.research.inputs import load_files
 from surefoot.research.workers import local_pool
 from tests.research import test_optimize as t
 from surefoot.research.optimize import optimize

@@ -10,7 +10,8 @@ import pytest
 from simex.market import GeneratedMarket
 from surefoot.config import load
 from surefoot.core.messages import Command, Event, PriceMarked, RecordTrip, ReplaceOrder
-from surefoot.research.backtest import load_files, run_loaded
+from surefoot.research.backtest import run_loaded
+from surefoot.research.inputs import load_files
 
 START_MS = 1_790_000_100_000 // 3_600_000 * 3_600_000
 DAYS = 4

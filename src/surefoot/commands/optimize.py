@@ -77,7 +77,7 @@ def optimize(
       surefoot optimize --candles BTCUSDT.parquet --method grid --space rsi.period=10,14,20 --no-walk-forward
       surefoot optimize --candles data/*.parquet --space space.toml --trials 1000 --report study.html --json
     """
-    from surefoot.research.backtest import load_files, settings_for
+    from surefoot.research.inputs import load_files, settings_for
     from surefoot.research.looks import SCORES, Quest
     from surefoot.research.optimize import ENGINES, identity
     from surefoot.research.optimize import optimize as search

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from surefoot.config import ConfigError, Settings, changed
-from surefoot.research.backtest import settings_for
 from surefoot.research.data import CandleFile
 from surefoot.research.evaluation import Measured, Outcome, Period, Refused, Source, live_through, look
+from surefoot.research.inputs import settings_for
 from surefoot.research.samplers import Score
 from surefoot.research.space import Point
 from surefoot.research.study import Study, text_of

@@ -43,7 +43,6 @@ import numpy as np
 from surefoot import __version__
 from surefoot.config import Settings, changed, settings_digest
 from surefoot.core.model import INTERVAL_MS
-from surefoot.research.backtest import settings_for
 from surefoot.research.confirm import disagreement
 from surefoot.research.data import CandleFile, EvaluationError
 from surefoot.research.evaluation import (
@@ -54,6 +53,7 @@ from surefoot.research.evaluation import (
     Source,
     source_of,
 )
+from surefoot.research.inputs import settings_for
 from surefoot.research.looks import Looks, Progress, Quest, Trial
 from surefoot.research.metrics import SHARPE_BASIS, Trips, measure
 from surefoot.research.plateau import neighbours, plateau_map
@@ -65,7 +65,10 @@ from surefoot.research.verdict import deflated, overfit, verdict
 from surefoot.research.walkforward import Fold, folds_of, refuse_look_ahead, stitched
 from surefoot.research.workers import Executor
 
-ENGINES: Mapping[str, str] = {"exact": "surefoot.research.evaluation:ExactEvaluator"}
+ENGINES: Mapping[str, str] = {
+    "exact": "surefoot.research.evaluation:ExactEvaluator",
+    "fast": "surefoot.research.fastevaluation:FastEvaluator",
+}
 
 CONFIRMED = 5
 

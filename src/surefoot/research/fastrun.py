@@ -1,0 +1,321 @@
+"""The fast backtest: candles prepared once, then any number of runs over them, and a result like the exact engine's.
+
+`prepare` turns tapes into arrays; `Prepared.run` compiles the loop at its first call on a machine and takes it from the
+cache on disk afterwards. Runs share nothing that they write to, and the loop holds no interpreter lock, so that threads
+may run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from surefoot.assembly import QUOTE, build_signals, engine_settings
+from surefoot.config import ConfigError, Settings
+from surefoot.core.breaker import BreakerSettings
+from surefoot.core.facts import EngineSettings
+from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, Tier
+from surefoot.core.risk import Sizing
+from surefoot.research import faststate as state
+from surefoot.research.exact import InstrumentRules
+from surefoot.research.fastdata import Market, Opinions, alike_of, market_of, opinions_of
+from surefoot.research.tape import Tape
+from surefoot.signals.window import FloatArray, IntArray
+
+LATENCY_MAX_MS = 5_000
+DECIMALS_OF_BPS = 4
+ROOM_FIRST = 1_024  # round trips; when it is too small, the run is made again with more
+UNIT = Decimal(1) / state.UNIT
+UNSEEN_BY_SIGNALS = {"exits", "risk", "breaker", "costs", "paper", "orders", "store"}
+TIERS = {Tier.WARN: state.WARN, Tier.NO_ENTRIES: state.NO_ENTRIES, Tier.SHRINK: state.SHRINK_TIER}
+SIZINGS = {Sizing.FIXED: 0, Sizing.HALF_KELLY: 1, Sizing.ATR: 2}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a run came to, as arrays; prices in ticks, quantities in lots, money and base in units of 1e-8.
+
+    `trips` are round trips in the order in which they ended (`faststate.TRIP`), `alarms` what the breaker did, `levels`
+    where stops and targets were to rest. `curve` is the equity in quote at `curve_ms`: the start, each primary close,
+    the end of the tape and the very end. `quote` and `base` are the wallets at the end.
+    """
+
+    market: Market
+    trips: Any
+    alarms: Any
+    levels: Any
+    curve_ms: IntArray
+    curve: FloatArray
+    refusals: dict[str, int]
+    quote: int
+    base: tuple[int, ...]
+    fees: dict[str, Decimal]
+    fees_in_quote: float
+    taken: float
+    orders: int
+    fills: int
+    flagged: int
+    open_since_ms: dict[str, int]
+
+    @property
+    def final_equity(self) -> Decimal:
+        """In quote, exact."""
+        total = self.quote * UNIT
+        for rules, (_, end), base in zip(self.market.rules, self.market.spans, self.base, strict=True):
+            total += base * UNIT * int(self.market.ticks.close[end - 1]) * rules.tick_size
+        return total
+
+    def symbols(self) -> list[str]:
+        """The symbol of each round trip."""
+        return [self.market.symbols[at] for at in self.trips["symbol"].tolist()]
+
+    def pnl(self) -> FloatArray:
+        """What each round trip earned, in quote after fees."""
+        return np.asarray(self.trips["pnl"] / state.UNIT)
+
+    def prices(self) -> tuple[FloatArray, FloatArray]:
+        """Average entry and exit price of each round trip, in quote per base."""
+        ticks = np.array([float(rules.tick_size) for rules in self.market.rules])[self.trips["symbol"]]
+        return self.trips["entry"] * ticks, self.trips["received"] / state.UNIT / self.quantities(sold_only=True)
+
+    def quantities(self, *, sold_only: bool = False) -> FloatArray:
+        """Base quantity of each round trip: what was sold, or bought where nothing was."""
+        lots = np.array([float(rules.lot_size) for rules in self.market.rules])[self.trips["symbol"]]
+        sold = self.trips["sold"]
+        return np.asarray((sold if sold_only else np.where(sold, sold, self.trips["bought"])) * lots)
+
+    def reasons(self) -> list[str]:
+        """What ended each round trip."""
+        return [state.REASONS[reason] for reason in self.trips["reason"].tolist()]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A market in arrays, ready to be run with any settings of the same symbols and interval, by several threads."""
+
+    market: Market
+    _opinions: dict[str, Opinions] = field(default_factory=dict)
+    _alike: dict[str, FloatArray] = field(default_factory=dict)
+
+    def opinions_for(self, settings: Settings) -> Opinions:
+        """What the strategy says, remembered by all settings that it could depend on."""
+        key = repr(settings.model_dump(exclude=UNSEEN_BY_SIGNALS))
+        if key not in self._opinions:
+            source = build_signals(settings)
+            self._opinions[key] = opinions_of(self.market, source.strategy, source.confirm_interval, source.filters)
+        return self._opinions[key]
+
+    def alike_for(self, settings: Settings) -> FloatArray:
+        """The correlations of all symbols; an empty array where nothing asks for them."""
+        interval = settings.market.confirm_interval
+        if settings.risk.correlation_max >= 1 or len(self.market.symbols) == 1:
+            return np.zeros((0, len(self.market.symbols)))
+        if interval not in self._alike:
+            self._alike[interval] = alike_of(self.market, interval)
+        return self._alike[interval]
+
+    def run(self, settings: Settings) -> Outcome:
+        """One backtest. Raises ConfigError for settings that only the exact engine can run."""
+        from surefoot.research.fastloop import run_loop
+
+        check(settings, self.market)
+        market, opinions, alike = self.market, self.opinions_for(settings), self.alike_for(settings)
+        curve_ms = curve_times(market, INTERVAL_MS[settings.market.interval])
+        room = ROOM_FIRST
+        while True:
+            arrays = _Arrays(settings, market, curve_ms, room)
+            why = run_loop()(*arrays.of(market, opinions, alike, curve_ms))
+            if why == state.DONE:
+                return arrays.outcome(market, curve_ms)
+            if why == state.QUEUE_FULL:
+                raise RuntimeError("too many messages were on their way at once")
+            room *= 4
+
+
+def prepare(tapes: Sequence[Tape], settings: Settings) -> Prepared:
+    """Arrays of these tapes for the interval of the settings; the tapes in the order of the settings' symbols."""
+    return Prepared(market_of(tapes, settings.market.interval))
+
+
+def check(settings: Settings, market: Market) -> None:
+    """What only the exact engine can run is refused by name."""
+    costs = settings.costs
+    most_ms = min(LATENCY_MAX_MS, (INTERVAL_MS[settings.market.interval] - 1) // 3)
+    if costs.latency_ms > most_ms:
+        raise ConfigError(f"costs.latency_ms = {costs.latency_ms}: the fast engine takes at most {most_ms}; use exact")
+    for name, value in (
+        ("costs.half_spread_bps", costs.half_spread_bps),
+        ("costs.slippage_bps", costs.slippage_bps),
+        ("paper.fee_bps", settings.paper.fee_bps),
+    ):
+        if value != round(value, DECIMALS_OF_BPS):
+            raise ConfigError(f"{name} = {value}: the fast engine takes {DECIMALS_OF_BPS} decimals; use exact")
+    if settings.market.symbols != market.symbols or settings.market.interval != market.interval:
+        raise ConfigError("market: other symbols or another interval than what was prepared")
+
+
+def curve_times(market: Market, step_ms: int) -> IntArray:
+    """When the equity is looked at, the start left out."""
+    times = np.arange(market.start_ms + step_ms, market.end_ms, step_ms, dtype=np.int64)
+    return np.append(times, market.end_ms)
+
+
+class _Arrays:
+    """The records of one run."""
+
+    def __init__(self, settings: Settings, market: Market, curve_ms: IntArray, room: int) -> None:
+        self.symbols = np.zeros(len(market.symbols), state.SYMBOL)
+        for record, rules, (begin, end) in zip(self.symbols, market.rules, market.spans, strict=True):
+            _fill_symbol(record, rules)
+            record["first"] = record["v_at"] = record["v_hint"] = begin
+            record["last"] = end
+            record["v_due"] = market.ticks.open_ms[begin]
+        self.world = np.zeros(1, state.WORLD)
+        _fill_world(self.world[0], settings)
+        self.rules = np.zeros(1, state.RULES)
+        _fill_rules(self.rules[0], settings, engine_settings(settings), market)
+        self.limits = _limits(engine_settings(settings).breaker)
+        self.hours = np.full(state.TRIP_HOURS, -1, dtype=np.int64)
+        self.anchors = np.full(state.TRIP_HOURS, np.nan)
+        self.bounds = np.zeros(2)
+        self.queue = np.zeros((state.QUEUE, 9), dtype=np.int64)
+        self.trips = np.empty(room, state.TRIP)
+        self.alarms = np.empty(room, state.ALARM)
+        self.levels = np.empty(4 * room, state.LEVEL)
+        self.counts = np.zeros(len(state.OUTCOMES), dtype=np.int64)
+        self.curve = np.zeros(curve_ms.size + 1)
+        self.initial = float(settings.paper.balance_usdt)
+
+    def of(self, market: Market, opinions: Opinions, alike: FloatArray, curve_ms: IntArray) -> tuple[Any, ...]:
+        """Everything that the loop takes, in its order."""
+        events, rolls, closes = market.events, market.rolls, market.closes
+        return (
+            self.symbols, self.world, self.rules, self.limits, self.hours, self.anchors, self.bounds, self.queue,
+            self.trips, self.alarms, self.levels, self.counts, self.curve, curve_ms, *market.ticks, *events,
+            rolls.symbol, rolls.candle, rolls.late, closes.close, closes.high, closes.close_ms, opinions.kind,
+            opinions.score, opinions.atr, opinions.readiness, opinions.filtered, opinions.gap, alike,
+        )  # fmt: skip
+
+    def outcome(self, market: Market, curve_ms: IntArray) -> Outcome:
+        world, named = self.world[0], list(zip(market.symbols, market.rules, self.symbols, strict=True))
+        counts = zip(state.OUTCOMES, self.counts.tolist(), strict=True)
+        fees = {rules.base: int(one["e_fees"]) * UNIT for _, rules, one in named if one["e_order"]}
+        if world["fills"] > world["opened"]:  # something was sold
+            fees[QUOTE] = int(world["fees"]) * UNIT
+        return Outcome(
+            market=market,
+            trips=self.trips[: int(world["round_trips"])].copy(),
+            alarms=self.alarms[: int(world["alarms"])].copy(),
+            levels=self.levels[: int(world["levels"])].copy(),
+            curve_ms=np.concatenate(([market.start_ms], curve_ms, [max(market.end_ms, int(world["now"]))])),
+            curve=np.concatenate(([self.initial], self.curve)),
+            refusals={name: count for name, count in counts if count and name != "approved"},
+            quote=int(world["quote"]),
+            base=tuple(self.symbols["e_base"].tolist()),
+            fees=fees,
+            fees_in_quote=float(world["fees_in_quote"]),
+            taken=float(world["taken"]),
+            orders=int(world["orders"]),
+            fills=int(world["fills"]),
+            flagged=int(world["flagged"]),
+            open_since_ms={name: int(one["e_opened_ms"]) for name, _, one in named if one["e_held"]},
+        )
+
+
+def _fill_symbol(record: Any, rules: InstrumentRules) -> None:
+    unit = Decimal(state.UNIT)
+    lot = rules.lot_size * unit
+    record["lot"], record["lot_size"], record["tick"] = int(lot), float(rules.lot_size), float(rules.tick_size)
+    record["value"] = int(rules.tick_size * lot)
+    largest = min(rules.quantity_max, rules.market_quantity_max or rules.quantity_max)
+    record["lots_min"] = int(rules.quantity_min / rules.lot_size)
+    record["lots_max"] = int(largest / rules.lot_size) if largest else state.NEVER
+    record["notional_min"] = int(rules.notional_min * unit)
+    record["notional_max"] = int(rules.notional_max * unit) if rules.notional_max else state.NEVER // 4
+    record["price_min"] = int(rules.price_min / rules.tick_size)
+    record["price_max"] = int(rules.price_max / rules.tick_size) if rules.price_max else state.NEVER
+    record["band_low"], record["band_high"] = float(rules.band_low), float(rules.band_high)
+    record["e_bare_ms"] = record["e_crossed_ms"] = record["e_last_entry_ms"] = record["e_known"] = -1
+    record["e_deadline"] = state.NEVER
+
+
+def _fill_world(world: Any, settings: Settings) -> None:
+    world["deadline"] = world["reset_ms"] = state.NEVER
+    world["hour"] = -1
+    world["quote"] = int(settings.paper.balance_usdt * state.UNIT)
+    world["peak"] = world["day_start"] = world["week_start"] = np.nan
+
+
+def _fill_rules(rules: Any, settings: Settings, engine: EngineSettings, market: Market) -> None:
+    costs, risk, exits = settings.costs, engine.risk, engine.exits
+    scale = 10**DECIMALS_OF_BPS
+    whole: dict[str, Any] = {
+        "latency_ms": costs.latency_ms,
+        "end_ms": market.end_ms,
+        "half_spread": costs.half_spread_bps * scale,
+        "slippage": costs.slippage_bps * scale,
+        "fee": settings.paper.fee_bps * scale,
+        "worst": costs.path == "worst",
+        "entry_timeout_ms": engine.entry_timeout_ms,
+        "unprotected_max_ms": engine.unprotected_max_ms,
+        "expiry_ms": risk.signal_expiry_ms,
+        "price_age_max_ms": risk.price_age_max_ms,
+        "entry_gap_min_ms": risk.entry_gap_min_ms,
+        "positions_max": risk.positions_max,
+        "loss_streak_max": risk.loss_streak_max,
+        "cooldown_ms": risk.cooldown_ms,
+        "sizing": SIZINGS[risk.sizing],
+        "by_atr": exits.by_atr,
+        "only_rests": exits.only_rests,
+        "reversal_closes": exits.reversal_closes,
+        "hold_max_ms": exits.hold_max_ms,
+        "takes": len(exits.takes),
+        "reset_after_ms": settings.breaker.backtest_reset_after_h * MS_PER_HOUR,
+        "spread_matters": risk.spread_max_pct is not None,
+    }
+    real: dict[str, Any] = {
+        "volume_share": costs.volume_share_pct / 100,
+        "taker_fee": settings.paper.fee_bps / 10_000,
+        "risk_pct": risk.risk_pct_of_equity,
+        "notional_max_pct": risk.notional_max_pct_of_equity,
+        "notional_max": risk.notional_max_quote,
+        "reserve_pct": risk.reserve_pct_of_balance,
+        "score_min": risk.score_min,
+        "limit_offset_pct": risk.entry_limit_offset_pct,
+        "capital_max": risk.capital_max_quote,
+        "portfolio_risk_max_pct": risk.portfolio_risk_max_pct,
+        "correlation_max": risk.correlation_max if len(market.symbols) > 1 else 1.0,
+        "spread_max_pct": risk.spread_max_pct or 0,
+        "spread_assumed_pct": risk.spread_assumed_pct or 0,
+        "stop_pct": exits.stop_pct_of_price,
+        "target_pct": exits.target_pct_of_price,
+        "atr_stop": exits.atr_stop_multiple,
+        "atr_target": exits.atr_target_multiple,
+        "trail_activate": exits.trail_activate_pct,
+        "trail_distance": exits.trail_distance_pct,
+        "trail_step": exits.trail_step_pct,
+        "break_even_after_r": exits.break_even_after_r,
+        "reversal_fall": exits.reversal_fall_pct,
+        "reversal_profit_min": exits.reversal_profit_min_pct,
+        "hold_keep": exits.hold_keep_pct,
+        "opposite_score_min": exits.opposite_score_min,
+    }
+    for number, take in enumerate(exits.takes, start=1):
+        real |= {f"take_{number}_at": take.at_pct, f"take_{number}_share": take.share_pct}
+    for name, value in whole.items():
+        rules[name] = int(value)
+    for name, value in real.items():
+        rules[name] = float(value)
+
+
+def _limits(breaker: BreakerSettings) -> Any:
+    limits = np.zeros(4, state.LIMIT)
+    for record, (_, limit) in zip(limits, breaker.losses(), strict=True):
+        record["value_pct"] = float(limit.value_pct)
+        record["tier"] = TIERS.get(limit.tier, state.FLATTEN_TIER)
+        record["warned_day"] = -1
+    return limits

@@ -1,0 +1,138 @@
+"""What a backtest answers, in either engine: one dict that a report or a program can read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from surefoot.config import Settings, settings_digest
+from surefoot.core.model import RoundTrip
+from surefoot.research.data import CandleFile
+from surefoot.research.metrics import Metrics
+from surefoot.research.tape import Tape, told_of
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run leaves: its curve of (at_ms, equity), round trips as rows, counts, costs and figures.
+
+    `fees` are by asset; `open_since_ms` says since when each position that is still open is held.
+    """
+
+    engine: str
+    curve: Sequence[tuple[int, float]]
+    trips: list[dict[str, Any]]
+    final_equity: Decimal
+    open_since_ms: Mapping[str, int]
+    orders: int
+    fills: int
+    refusals: Mapping[str, int]
+    fees: Mapping[str, Decimal]
+    fees_in_quote: float
+    costs: Mapping[str, str | None]
+    breaker_trips: list[dict[str, Any]]
+    metrics: Metrics
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+def result_of(
+    settings: Settings, files: Sequence[CandleFile], tapes: Sequence[Tape], ran: Ran, seconds: float
+) -> dict[str, Any]:
+    """The result; `files` are all that were given, finer ones too."""
+    candles = sum(map(len, tapes))
+    return {
+        "candles": candles,
+        "seconds": round(seconds, 3),
+        "candles_per_second": round(candles / seconds) if seconds > 0 else None,
+        "symbols": list(settings.market.symbols),
+        "interval": settings.market.interval,
+        "period": [ran.curve[0][0], ran.curve[-1][0]],
+        "initial_equity": f"{settings.paper.balance_usdt:f}",
+        "final_equity": money(ran.final_equity),
+        "return_pct": ran.metrics.return_pct,
+        "engine": ran.engine,
+        "round_trips": ran.trips,
+        "open_positions": sorted(ran.open_since_ms),
+        "orders": ran.orders,
+        "fills": ran.fills,
+        "equity_curve": [[at_ms, equity] for at_ms, equity in _thinned(ran.curve)],
+        "refusals": dict(sorted(ran.refusals.items())),
+        "exits": dict(sorted(Counter(trip["reason"] for trip in ran.trips).items())),
+        "fees": {asset: f"{fee:f}" for asset, fee in sorted(ran.fees.items())},
+        "costs": dict(ran.costs),
+        "trips": ran.breaker_trips,
+        "metrics": ran.metrics.as_dict(),
+        "settings": settings.model_dump(mode="json", exclude={"api_key", "api_secret", "live_confirmed"}),
+        "settings_digest": settings_digest(settings),
+        "data": [
+            {
+                "file": file.path.name,
+                "symbol": file.symbol,
+                "interval": file.interval,
+                "sha256": file.sha256,
+                "rows": len(file),
+                "gaps": [[gap.from_ms, gap.to_ms, gap.candles, gap.halt] for gap in file.gaps],
+            }
+            for file in sorted(files, key=lambda file: settings.market.symbols.index(file.symbol))
+        ],
+        "detail": told_of(tapes),
+        "digest": ran.digest,
+        "fill_model": _fill_model_text(settings),
+        **({"notes": list(ran.notes)} if ran.notes else {}),
+    }
+
+
+def trip_row(trip: RoundTrip) -> dict[str, Any]:
+    return {
+        "symbol": trip.symbol,
+        "side": trip.side,
+        "entry_ms": trip.entry_ms,
+        "exit_ms": trip.exit_ms,
+        "entry_price": money(trip.entry_price),
+        "exit_price": money(trip.exit_price),
+        "quantity": money(trip.quantity),
+        "reason": trip.reason,
+        "pnl": money(trip.pnl),
+        "dust_loss": money(trip.dust_loss),
+    }
+
+
+def money(value: Decimal) -> str:
+    """To the eighth decimal, without zeros at the end."""
+    return f"{round(value, 8).normalize():f}"
+
+
+def _thinned(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Only the points where something changed, and their neighbours."""
+    if len(curve) < 3:
+        return list(curve)
+    kept = [curve[0]]
+    for (before, middle), (_, after) in pairwise(pairwise(curve)):
+        if not before[1] == middle[1] == after[1]:
+            kept.append(middle)
+    return [*kept, curve[-1]]
+
+
+def _fill_model_text(settings: Settings) -> list[str]:
+    costs = settings.costs
+    return [
+        "A candle is four ticks: open, one extreme, the other, close; finer candles take its place where they are given"
+        " and agree with it. "
+        + (
+            "Worst case: with a position open the extreme on the side of its stop comes first."
+            if costs.path == "worst"
+            else "Best case: with a position open the extreme on the side of its target comes first."
+        ),
+        f"A decision is made when its candle closes; its order reaches the exchange {costs.latency_ms} ms later.",
+        f"Takers pay {costs.half_spread_bps} bps half spread and {costs.slippage_bps} bps slippage, never more than"
+        " their limit.",
+        "A stop that the market jumps over fills at the tick that jumped it; a target fills only when the price goes"
+        " through it by a tick.",
+        f"A fill takes at most {costs.volume_share_pct} % of the candle's volume at each tick; the rest waits.",
+        f"Fees are {settings.paper.fee_bps} bps of what is received.",
+    ]
