@@ -177,7 +177,7 @@ class Session:
         for command in commands:
             match command:
                 case SubmitOrder():
-                    lane = Lane.EXIT if command.order.purpose is Purpose.EXIT else Lane.ENTRY
+                    lane = Lane.ENTRY if command.order.purpose is Purpose.ENTRY else Lane.EXIT
                     params = signing.order_params(command.order)
                     self._write("POST", "/api/v3/order", params, lane, command)
                 case SubmitList():

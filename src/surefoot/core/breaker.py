@@ -175,7 +175,7 @@ class Breaker:
     def note(self, record: RecordEquity | RecordTrip | RecordTransfer | RecordReset) -> None:
         match record:
             case RecordTransfer():
-                self._moved(record.value)
+                self._moved(record)
             case RecordEquity():
                 self._note_equity(record)
             case RecordTrip():
@@ -213,13 +213,21 @@ class Breaker:
         if equity is None:  # the next judged equity is an anchor again
             self._hour = None
 
-    def _moved(self, value: Decimal) -> None:
-        """Money came or went without a trade: it is neither profit nor loss, so every anchor moves along."""
-        self.peak = None if self.peak is None else self.peak + value
-        self._day_start = None if self._day_start is None else self._day_start + value
-        self._week_start = None if self._week_start is None else self._week_start + value
-        self._hours = {hour: equity + value for hour, equity in self._hours.items()}
-        self._recorded_peak, self._marks = self._recorded_peak + value, None
+    def _moved(self, transfer: RecordTransfer) -> None:
+        """Money came or went without a trade. Every anchor moves along, so that a loss stays what it was in per cent:
+        else a withdrawal would make a small loss a great one, and a deposit would hide it."""
+        before = None if transfer.equity is None else transfer.equity - transfer.value
+
+        def moved(anchor: Decimal) -> Decimal:
+            if transfer.equity is None or before is None or not (before > 0 and transfer.equity > 0):
+                return anchor + transfer.value
+            return anchor * transfer.equity / before
+
+        self.peak = None if self.peak is None else moved(self.peak)
+        self._day_start = None if self._day_start is None else moved(self._day_start)
+        self._week_start = None if self._week_start is None else moved(self._week_start)
+        self._hours = {hour: moved(equity) for hour, equity in self._hours.items()}
+        self._recorded_peak, self._marks = moved(self._recorded_peak), None
 
     # -- answering --------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ does not call: so the journal holds everything that a decision rests on, and not
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol, assert_never
 
@@ -30,7 +31,7 @@ from surefoot.core.exits import (
     stop_order,
     target_order,
 )
-from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, Books, EngineSettings, Facts
+from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings, Facts
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -95,6 +96,7 @@ from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, r
 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
+HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
 ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
@@ -267,17 +269,26 @@ class Engine(Facts):
 
     def _at_risk(self, symbol: str) -> Decimal:
         """What would be lost from entry to stop; a stop above the entry risks nothing."""
-        plan, position = self.plans.get(symbol), self.portfolio.positions.get(symbol)
+        position, instrument = self.portfolio.positions.get(symbol), self.instruments[symbol]
+        held = position is not None and position.entry_price is not None
+        plan = self._plan(symbol, instrument) if held else self.plans.get(symbol)
         if plan is None:
             return ZERO
         risk = ZERO
         if position is not None and position.entry_price is not None:
-            risk = position.quantity * (position.entry_price - plan.stop_price)
+            risk = position.quantity * (position.entry_price - self._stop_price(symbol, plan))
         for order in self.orders.open_orders(symbol):
             request = order.request
             if request.purpose is Purpose.ENTRY and request.quantity is not None and request.price is not None:
                 risk += (request.quantity - order.filled) * (request.price - plan.stop_price)
         return max(risk, ZERO)
+
+    def _stop_price(self, symbol: str, plan: Plan) -> Decimal:
+        """Where the position's stop rests, which need not be where we wanted it; the plan's while none rests."""
+        for order in self.orders.open_orders(symbol):
+            if order.request.purpose is Purpose.STOP and order.resting and order.request.stop_price is not None:
+                return order.request.stop_price
+        return plan.stop_price
 
     def _record(self) -> Record | None:
         results = [trip.pnl for trip in self.portfolio.round_trips]
@@ -345,8 +356,8 @@ class Engine(Facts):
                 self._trip(rule, value, limit, now_ms)
 
     def _held_heard_ms(self) -> Iterable[int]:
-        """When the newest price of each symbol was told that is held; one never heard says nothing here."""
-        return (self.marked_ms[symbol] for symbol in self.portfolio.positions if symbol in self.marked_ms)
+        """When the newest price of each symbol was told that is held; before this process began nothing could be."""
+        return (max(self.marked_ms.get(symbol, 0), self._begun_ms) for symbol in self.portfolio.positions)
 
     def _trip(self, rule: str, value: int, limit: int, now_ms: int) -> None:
         text = f"{rule}: {value} reached {limit}"
@@ -357,7 +368,7 @@ class Engine(Facts):
     def _on_transfer(self, event: BalanceMoved) -> None:
         price = ONE if event.asset == self.settings.quote else self._by_asset(self.marks).get(event.asset)
         if price is not None and self.portfolio.opened:
-            self._do(RecordTransfer(event.at_ms, event.delta * price))
+            self._do(RecordTransfer(event.at_ms, event.delta * price, self.equity()))
         self._judge_equity(event.at_ms)
 
     def _reset(self, event: BreakerResetRequested) -> None:
@@ -370,7 +381,7 @@ class Engine(Facts):
         if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
             return
         known, price = self._known_levels(symbol), self.marks.get(symbol)
-        if known is None or price is None:
+        if known is None or price is None or now_ms < self._retry_ms.get(symbol, 0):
             return
         held, levels = known
         exits, instrument = self.settings.exits, self.instruments[symbol]
@@ -436,12 +447,13 @@ class Engine(Facts):
     def _held(self, symbol: str) -> Held:
         position, instrument = self.portfolio.positions[symbol], self.instruments[symbol]
         assert position.entry_price is not None, f"{symbol} is held and was never bought"
+        plan = self._plan(symbol, instrument)
         return Held(
             entry_price=position.entry_price,
             opened_ms=position.opened_ms,
             bought=position.bought,
             sellable=self.portfolio.sellable(symbol),
-            plan=self._plan(symbol, instrument),
+            plan=replace(plan, stop_price=self._stop_price(symbol, plan)),
             taken=self.taken.get(symbol, 0),
             target_rests=any(order.request.purpose is Purpose.TARGET for order in self.orders.open_orders(symbol)),
         )
@@ -454,7 +466,7 @@ class Engine(Facts):
             return None
         stop = None
         for order in self.orders.open_orders(symbol):
-            if order.state is not State.NEW or not order.resting or order.reported:
+            if order.state is not State.NEW or not order.resting or order.reported or order.id in self._to_ask:
                 return None
             if order.request.purpose is Purpose.STOP:
                 stop = order
@@ -480,28 +492,47 @@ class Engine(Facts):
 
     def _free_part(self, stop: Order, quantity: Decimal, part: str, stage: int, now_ms: int) -> None:
         """First step of selling a part: a smaller stop in place of the old one. The sale follows when it rests."""
-        instrument, plan = self.instruments[stop.symbol], self._plan(stop.symbol, self.instruments[stop.symbol])
+        instrument = self.instruments[stop.symbol]
         rest = instrument.lots_down(self.portfolio.sellable(stop.symbol)) - quantity
-        order = stop_order(self._next_id(1, "s"), instrument, plan.stop_price, rest, stop.request.reason)
-        self._do(ReplaceOrder(now_ms, stop.id, order, part, stage))
+        self._do(ReplaceOrder(now_ms, stop.id, self._same_stop(stop, rest), part, stage))
+
+    def _same_stop(self, stop: Order, quantity: Decimal) -> OrderRequest:
+        """A stop like the resting one, for another quantity."""
+        assert stop.request.stop_price is not None, f"{stop.id} is a stop"
+        instrument, request = self.instruments[stop.symbol], stop.request
+        return stop_order(self._next_id(1, "s"), instrument, stop.request.stop_price, quantity, request.reason)
 
     def _tend_parts(self, symbol: str, now_ms: int) -> None:
-        """Second step: what the resting stop does not cover is sold. Without a resting stop that is everything."""
-        if symbol not in self._parts_due or any(o.unanswered or o.owed for o in self.orders.open_orders(symbol)):
+        """Second step: what the resting stop does not cover is sold; when the venue will not have it, it is covered
+        again. Without a resting stop there is no part any more: protection comes first."""
+        if symbol not in self._parts_due or self._part_moves(symbol):
             return
-        instrument, open_orders = self.instruments[symbol], list(self.orders.open_orders(symbol))
-        covered = sum(((o.quantity or ZERO) - o.filled for o in open_orders), ZERO)
-        quantity = instrument.lots_down(self.portfolio.sellable(symbol)) - covered
-        if all(o.request.purpose is Purpose.STOP for o in open_orders) and quantity > 0:
-            reason = self._parts_due[symbol]
-            self._do(SubmitOrder(now_ms, sale_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, reason)))
+        open_orders, instrument = list(self.orders.open_orders(symbol)), self.instruments[symbol]
+        whole = instrument.lots_down(self.portfolio.sellable(symbol))
+        quantity = whole - sum(((o.quantity or ZERO) - o.filled for o in open_orders), ZERO)
+        stop = open_orders[0] if len(open_orders) == 1 and open_orders[0].request.purpose is Purpose.STOP else None
+        if stop is None or quantity <= 0 or not instrument.can_sell(quantity, stop.request.stop_price or ZERO):
+            self._parts_due.pop(symbol)  # done, or the stop was not replaced and nothing was freed
+        elif now_ms < self._retry_ms.get(symbol, 0):
+            return
+        elif self._refusals.get(symbol, 0) >= HOPELESS:
+            self._parts_due.pop(symbol)
+            self._do(ReplaceOrder(now_ms, stop.id, self._same_stop(stop, whole)))
         else:
-            self._parts_due.pop(symbol)  # the stop was not replaced: nothing was freed
+            why, _ = self._parts_due[symbol]
+            self._do(SubmitOrder(now_ms, sale_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, why)))
+
+    def _part_moves(self, symbol: str) -> bool:
+        """Whether a part's smaller stop, or its sale, is on its way."""
+        orders = self.orders.open_orders(symbol)
+        return any(order.unanswered or order.owed or order.request.purpose is Purpose.PART for order in orders)
 
     def _tend_wishes(self, symbol: str, now_ms: int) -> None:
         """What breaker or operator want of a position, as soon as nothing of it is on its way."""
+        if symbol not in self._to_leave and symbol not in self._to_shrink:
+            return
         stop = self._quiet_stop(symbol)
-        if stop is None:
+        if stop is None or now_ms < self._retry_ms.get(symbol, 0) or self._is_hopeless(symbol):
             return
         if symbol in self._to_leave:
             self._act(symbol, Leave(self._to_leave[symbol]), now_ms)
@@ -512,7 +543,7 @@ class Engine(Facts):
             if quantity is None:
                 self._to_shrink.discard(symbol)  # too small to be halved
             else:
-                self._free_part(stop, quantity, "shrink", held.taken, now_ms)
+                self._free_part(stop, quantity, SHRINK, held.taken, now_ms)
 
     # -- orders -----------------------------------------------------------------------------------------------
 
@@ -560,10 +591,11 @@ class Engine(Facts):
         if "account" in self.links:
             for symbol in list(self.portfolio.positions):  # first: what is overdue decides over its orders
                 self._tend_position(symbol, now_ms)
-                self._tend_parts(symbol, now_ms)
-                self._tend_wishes(symbol, now_ms)
             for order in list(self.orders.open_orders()):
                 self._tend_order(order, now_ms)
+            for symbol in list(self.portfolio.positions):
+                self._tend_parts(symbol, now_ms)
+                self._tend_wishes(symbol, now_ms)
             self._tend_books(now_ms)
         self._tend_watches(now_ms)
 
@@ -598,7 +630,7 @@ class Engine(Facts):
         """When an entry that does not get (wholly) filled is given up, or an order stands in the way of a sale."""
         if order.state not in (State.NEW, State.PARTIALLY_FILLED) or order.reported == order.quantity:
             return None  # what is said to be filled has nothing left to cancel
-        if order.symbol in self._overdue and order.request.purpose is not Purpose.EXIT:
+        if order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:
             due = 0 if order.symbol in self._to_leave else order.submitted_ms + self.settings.entry_timeout_ms
@@ -609,6 +641,19 @@ class Engine(Facts):
         if order.cancels and order.asked_ms is not None:
             due = max(due, order.asked_ms + CANCEL_ANSWER_MS)
         return due
+
+    def _stands_in_the_way(self, order: Order) -> bool:
+        """Whether an order keeps a position from being sold: the sale cannot take its place in one request."""
+        if order.symbol in self._overdue:
+            return True
+        if order.symbol not in self._to_leave or order.symbol not in self.portfolio.positions:
+            return False
+        waits_for_its_price = order.state is State.PARTIALLY_FILLED and order.request.price is not None
+        return waits_for_its_price or self._is_hopeless(order.symbol)
+
+    def _is_hopeless(self, symbol: str) -> bool:
+        """Whether the venue refused a sale in the stop's place so often that the stop is to be cancelled first."""
+        return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
         resting = any(order.resting and not order.finished for order in self._exits(symbol))
@@ -650,7 +695,7 @@ class Engine(Facts):
         plan = self._plan(symbol, instrument)
         mark = self.marks.get(symbol)
         passed = mark is not None and not plan.stop_price < mark < plan.target_price
-        hopeless = self._refusals.get(symbol, 0) >= 2  # both legs of one list refused
+        hopeless = self._refusals.get(symbol, 0) >= HOPELESS
         if passed or hopeless or self._must_leave(symbol) or not instrument.oco_allowed:
             reason = self._to_leave.get(symbol, "")
             order = sale_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
@@ -724,6 +769,9 @@ class Engine(Facts):
     # -- deadlines --------------------------------------------------------------------------------------------
 
     def _deadlines(self) -> Iterable[int]:
+        if self.breaker.settings.stale_data_max_ms and "stale data" not in self.breaker.trips:
+            for heard_ms in self._held_heard_ms():
+                yield heard_ms + self.breaker.settings.stale_data_max_ms
         if "account" not in self.links:
             return
         for order in self.orders.open_orders():
@@ -736,11 +784,20 @@ class Engine(Facts):
                 yield since + self.settings.unprotected_max_ms
             if self._may_act(symbol):
                 yield self._retry_ms.get(symbol, since)
+        for symbol in self.portfolio.positions:
+            if self._waits_to_retry(symbol):
+                yield self._retry_ms[symbol]
         if self._compare_ms is not None and self._may_compare():
             yield self._compare_ms
-        if self.breaker.settings.stale_data_max_ms and "stale data" not in self.breaker.trips:
-            for heard_ms in self._held_heard_ms():
-                yield heard_ms + self.breaker.settings.stale_data_max_ms
+
+    def _waits_to_retry(self, symbol: str) -> bool:
+        """Whether something that the venue refused is to be tried again, see `_tend_parts` and `_tend_wishes`."""
+        if symbol not in self._retry_ms:
+            return False
+        if symbol in self._parts_due:
+            return not self._part_moves(symbol)
+        wished = symbol in self._to_leave or symbol in self._to_shrink
+        return wished and not self._is_hopeless(symbol) and self._quiet_stop(symbol) is not None
 
 
 def _due(due_ms: int | None, now_ms: int) -> bool:

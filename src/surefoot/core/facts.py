@@ -65,7 +65,7 @@ from surefoot.core.model import (
     Purpose,
     Tier,
 )
-from surefoot.core.orders import Applied, Note, OrderBook, OrderCount, State
+from surefoot.core.orders import Applied, Note, Order, OrderBook, OrderCount, State
 from surefoot.core.portfolio import Portfolio
 from surefoot.core.risk import RiskSettings
 
@@ -78,6 +78,7 @@ RETRY_CAP_MS = 30_000
 BOOKS_QUIET_MS = 2_000
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
+SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +140,13 @@ class Facts:
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
         self._to_leave: dict[str, str] = {}  # to be sold whatever the rules say, and why
         self._to_shrink: set[str] = set()  # half of it is to be sold
-        self._parts_due: dict[str, str] = {}  # what the stop no longer covers is to be sold, and why
+        # What the stop no longer covers is to be sold: why, and how many stages are behind the position then.
+        self._parts_due: dict[str, tuple[str, int]] = {}
         self._losses_in_row = 0
         self._errors_ms: deque[int] = deque(maxlen=ERRORS_REMEMBERED)
         self._same_refusals: dict[tuple[str, str], tuple[int, int]] = {}  # (symbol, purpose): code, times in a row
         self._compare_ms: int | None = None
+        self._begun_ms = 0  # when this process began: it has heard no price before
         self._reading_account = False
         self._store_failed = False  # intents cannot be made durable
 
@@ -214,7 +217,7 @@ class Facts:
         self.books = Books.UNKNOWN
         self.links.clear()
         self._watched.clear()
-        self._compare_ms = event.at_ms
+        self._compare_ms = self._begun_ms = event.at_ms
         self._reading_account = False  # its answer went to the process that asked
         self.orders.doubt_unanswered(event.at_ms)
 
@@ -250,8 +253,12 @@ class Facts:
             self._to_leave.setdefault(symbol, reason)
 
     def _hear(self, event: OrderEvent) -> Iterable[RecordAlarm]:
-        self._count_errors(event)
+        client_order_id = event.fill.client_order_id if isinstance(event, OrderFilled) else event.client_order_id
+        known = self.orders.get(client_order_id)
+        awaited = known is not None and known.state in (State.SUBMITTED, State.IN_DOUBT)
+        rested = known is not None and known.resting
         applied = self.orders.apply(event)
+        self._count_errors(event, known, awaited)
         if applied is None:
             if isinstance(event, OrderFilled):  # somebody else traded on this account: our ledger no longer tells all
                 self._doubt_books(event.at_ms)
@@ -263,7 +270,7 @@ class Facts:
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event.at_ms)
-        if order.request.purpose is Purpose.STOP and order.resting:
+        if order.request.purpose is Purpose.STOP and order.resting and not rested:
             self._refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
             self.books, self._compare_ms = Books.UNKNOWN, event.at_ms
@@ -282,21 +289,20 @@ class Facts:
         if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
             self._to_ask[applied.order.id] = event.at_ms + ASK_FIRST_MS
 
-    def _count_errors(self, event: OrderEvent) -> None:
+    def _count_errors(self, event: OrderEvent, order: Order | None, awaited: bool) -> None:
         """What the breaker looks at: errors of the venue by their time, one request counted once, and refusals that
-        repeat."""
+        repeat until the venue takes such an order. `awaited` says that the order's first answer was still to come."""
         code = event.code if isinstance(event, OrderRejected) else None
         failed = code is not None or isinstance(event, OutcomeUnknown)
         if failed and not (self._errors_ms and self._errors_ms[-1] == event.at_ms):
             self._errors_ms.append(event.at_ms)
-        order = None if isinstance(event, OrderFilled) else self.orders.get(event.client_order_id)
         if order is None:
             return
         key = order.symbol, order.request.purpose.value
         if code is not None:
             before, times = self._same_refusals.get(key, (0, 0))
             self._same_refusals[key] = code, times + 1 if code == before else 1
-        elif order.state is State.NEW:
+        elif awaited and order.state in (State.NEW, State.PARTIALLY_FILLED, State.FILLED):
             self._same_refusals.pop(key, None)
 
     def _count_refusal(self, symbol: str, now_ms: int) -> None:
@@ -387,11 +393,19 @@ class Facts:
                 case Purpose.EXIT:
                     self._retry_ms[request.symbol] = at_ms + CANCEL_ANSWER_MS
                 case Purpose.PART:
-                    self._parts_due.pop(request.symbol, None)
+                    self._part_noted(request)
                 case Purpose.STOP:
                     self._stop_noted(request)
                 case Purpose.TARGET | Purpose.ENTRY:
                     pass
+
+    def _part_noted(self, request: OrderRequest) -> None:
+        """A part is on its way to be sold; that it was sold is known when the stop covers all that is held."""
+        why, stage = self._parts_due.get(request.symbol, ("", 0))
+        if stage:
+            self.taken[request.symbol] = stage
+        if why == SHRINK:
+            self._to_shrink.discard(request.symbol)
 
     def _stop_noted(self, request: OrderRequest) -> None:
         """A stop that is sent is where the position is given up from now on."""
@@ -410,11 +424,10 @@ class Facts:
         request = command.order
         self._cancel_noted(command.cancel_id, command.at_ms)
         self._submitted((request,), None, command.at_ms)
-        if command.stage:
-            self.taken[request.symbol] = command.stage
         if command.part:
-            self._parts_due[request.symbol] = command.part
-            self._to_shrink.discard(request.symbol)
+            self._parts_due[request.symbol] = command.part, command.stage
+        if request.purpose is Purpose.EXIT:  # what is to be left is left, also when this request is refused or lost
+            self._to_leave.setdefault(request.symbol, request.reason)
 
     # -- what follows ------------------------------------------------------------------------------------------
 

@@ -412,10 +412,14 @@ class RecordTrip:
 
 @dataclass(frozen=True, slots=True)
 class RecordTransfer:
-    """What came or went without a trade was worth this much in quote: it is neither profit nor loss."""
+    """What came or went without a trade was worth this much in quote: it is neither profit nor loss.
+
+    `equity` is what everything is worth after it; None when a price was missing.
+    """
 
     at_ms: int
     value: Decimal
+    equity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
