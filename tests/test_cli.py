@@ -38,7 +38,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "export"),
     *("data download", "data import", "data check"),
-    *("breaker status", "breaker reset", "pause", "resume", "flatten"),
+    *("breaker status", "breaker reset", "breaker drill", "pause", "resume", "flatten"),
 )
 PATIENCE_S = 30
 
@@ -234,7 +234,7 @@ def test_a_replay_of_a_bad_file_is_refused_before_anything_trades(tmp_path: Path
 @pytest.mark.spec("CFG-1", "CFG-2")
 def test_config_show_tells_value_and_source_and_flags_win(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("[rsi]\nperiod = 21\n[risk]\nrisk_pct_of_equity = 1.5\n")
-    words = ("config", "show", "--config", "my.toml", "--set", "risk.day_loss_max_pct=3", "--json")
+    words = ("config", "show", "--config", "my.toml", "--set", "breaker.day_loss_max_pct=3", "--json")
     env = {"SUREFOOT_RISK__RISK_PCT_OF_EQUITY": "1"}
     shown = json.loads(surefoot(*words, cwd=tmp_path, **env).stdout)
     assert shown["rsi.period"] == {"value": 21, "source": "file my.toml"}
@@ -242,7 +242,7 @@ def test_config_show_tells_value_and_source_and_flags_win(tmp_path: Path) -> Non
         "value": "1",
         "source": "environment SUREFOOT_RISK__RISK_PCT_OF_EQUITY",
     }
-    assert shown["risk.day_loss_max_pct"] == {"value": "3", "source": "flag"}
+    assert shown["breaker.day_loss_max_pct"] == {"value": "3", "source": "flag"}
     assert shown["mode"] == {"value": "paper", "source": "default"}
 
 
@@ -465,6 +465,23 @@ def test_breaker_status_shows_limits_what_is_in_force_and_each_trip_with_the_equ
     assert [(turn["kind"], turn["in_force"]) for turn in answer["history"]] == [("trip", False), ("reset", False)]
     assert answer["history"][1]["who"] == "ada"
     assert answer["off"] == "paused by ada: to look at it"
+
+
+@pytest.mark.spec("BRK-6")
+def test_a_fire_drill_needs_no_trader_and_its_exit_code_says_whether_all_held(tmp_path: Path) -> None:
+    limits = [f"breaker.{rule}_max_pct=90" for rule in ("rolling_loss", "week_loss", "drawdown")]
+    one = ("breaker", "drill", "--set", "market.symbols=BTCUSDT", *limits)
+    done = surefoot(*one, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Today's book is made up, there is no journal yet: 10000.00 in all, BTCUSDT held.")
+    assert "tripped at a loss of 5.0" in done.stdout
+    assert done.stdout.endswith("1 of 4 rules drilled: all held\n")
+    done = surefoot(*one, "breaker.day_loss_max_pct=90", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1, "a drill that drilled nothing has shown nothing"
+    assert [scene["rule"] for scene in answer["scenes"]] == ["day loss", "rolling loss", "week loss", "drawdown"]
+    assert all("lies beyond" in scene["skipped"] for scene in answer["scenes"])
+    assert "there is no journal" in refused(2, "breaker", "drill", "--journal", "none.sqlite", cwd=tmp_path)
 
 
 # -- journals of paper mode -------------------------------------------------------------------------------------------

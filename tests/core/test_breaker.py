@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 
 from surefoot.core.breaker import Breaker, BreakerSettings, Limit, Near
-from surefoot.core.messages import RecordEquity, RecordReset, RecordTransfer, RecordTrip
-from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Tier
-from tests.core.desk import BREAKER, dec
+from surefoot.core.engine import Engine
+from surefoot.core.messages import (
+    AccountSnapshot,
+    Event,
+    InstrumentsLoaded,
+    PriceMarked,
+    RecordEquity,
+    RecordReset,
+    RecordTransfer,
+    RecordTrip,
+    RunStarted,
+)
+from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Balance, Tier
+from tests.core.desk import BREAKER, BTC, FEES, SETTINGS, Script, dec
 
 MONDAY_MS = 20_717 * MS_PER_DAY  # 2026-09-21 00:00 UTC
 FAR = Limit(dec(99), Tier.NO_ENTRIES)
@@ -205,3 +216,20 @@ def test_day_that_began_with_nothing_cannot_be_lost() -> None:
     life = Life()
     life.at(0, "0")
     assert life.at(1, "-1") == []
+
+
+@pytest.mark.spec("BRK-1", "BRK-2")
+def test_losses_are_not_measured_before_the_price_of_every_coin_that_is_owned_has_been_heard() -> None:
+    eth = replace(BTC, symbol="ETHUSDT", base="ETH")
+    engine = Engine(replace(SETTINGS, symbols=("BTCUSDT", "ETHUSDT")), Script())
+
+    def told_of(event: Event) -> list[RecordEquity]:
+        return [command for command in engine.step(event) if isinstance(command, RecordEquity)]
+
+    at = MONDAY_MS
+    told_of(RunStarted(at, "r1", "paper", ("BTCUSDT", "ETHUSDT"), "digest", "0.1.0"))
+    told_of(InstrumentsLoaded(at, (BTC, eth), (("BTCUSDT", FEES), ("ETHUSDT", FEES))))
+    told_of(AccountSnapshot(at, (Balance("ETH", dec(3), dec(0)), Balance("USDT", dec(1000), dec(0))), ()))
+    assert told_of(PriceMarked(at + 1, "BTCUSDT", dec(60_000), dec(60_000), at + 1)) == []
+    (first,) = told_of(PriceMarked(at + 2, "ETHUSDT", dec(3_000), dec(3_000), at + 2))
+    assert first.equity == 10_000

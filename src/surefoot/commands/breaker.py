@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from surefoot.commands.operator import Reason, ask
-from surefoot.commands.options import EXIT_OK, AsJson, ConfigFile, JournalFile, loaded
+from surefoot.commands.options import (
+    EXIT_FAILED,
+    EXIT_OK,
+    AsJson,
+    ConfigFile,
+    JournalFile,
+    Sets,
+    loaded,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from surefoot.config import Settings
     from surefoot.core.view import BreakerView, View
+    from surefoot.research.drill import Book, Scene
 
 HISTORY_SHOWN = 10
 CURVE_CELLS = 60
@@ -65,6 +78,92 @@ def reset(reason: Reason, config: ConfigFile = None, journal: JournalFile = None
       surefoot breaker reset --reason "looked at the fills, nothing odd"
     """
     return ask("breaker-reset", reason, config, journal, as_json)
+
+
+@breaker_app.command("drill")
+def drill(config: ConfigFile = None, sets: Sets = None, journal: JournalFile = None, as_json: AsJson = False) -> int:
+    """Fire drill: prove on the simulated exchange that the breaker would act.
+
+    With your settings and today's book: worth, prices and positions of the
+    running trader, else of its journal, else made ones. Prices fall until each
+    rule on equity trips; what it does to positions, that entries are refused,
+    that a restart keeps the trip and that a reset lets go is held against the
+    rule's tier. In memory, in seconds; nothing of yours is touched. Exit code 0
+    only if all held.
+
+    \b
+    examples:
+      surefoot breaker drill
+      surefoot breaker drill --config surefoot.toml --json
+      surefoot breaker drill --set breaker.day_loss_tier=flatten
+    """
+    from surefoot.research.drill import drill as scenes_of
+
+    settings = loaded(config, overrides_of(sets)).settings
+    book = _todays_book(settings, journal)
+    scenes = []
+    if not as_json:
+        held = ", ".join(book.held)
+        print(f"Today's book is {book.source}: {book.equity:.2f} in all, {held} held.")
+    for scene in scenes_of(settings, book):
+        scenes.append(scene)
+        if not as_json:
+            print("\n".join(_scene_lines(scene)), flush=True)
+    passed = all(scene.passed for scene in scenes)
+    drilled = sum(scene.skipped is None for scene in scenes)
+    if as_json:
+        book_json = {"source": book.source, "equity": f"{book.equity:f}", "held": list(book.held)}
+        print(
+            json.dumps(
+                {"passed": passed, "drilled": drilled, "book": book_json, "scenes": list(map(_scene_json, scenes))}
+            )
+        )
+    else:
+        print(f"\n{drilled} of {len(scenes)} rules drilled: " + ("all held" if passed else "NOT all held"))
+    return EXIT_OK if passed and drilled else EXIT_FAILED
+
+
+def _todays_book(settings: Settings, journal: Path | None) -> Book:
+    from surefoot.chronicle import AskError, journal_path, view_from_journal
+    from surefoot.control import read_view, socket_path
+    from surefoot.research.drill import book_of
+    from surefoot.store.journal import StoreError
+
+    source = "made up, there is no journal yet"
+    view = None
+    try:
+        path = journal_path(journal, settings)
+        view, source = read_view(socket_path(path)), "the running trader's"
+        if view is None:
+            view, source = view_from_journal(path, settings), f"as {path} left it"
+    except (AskError, StoreError):
+        if journal is not None:  # it was named: something else would be no answer
+            raise
+    if view is None:
+        return book_of(settings, None, {}, (), source)
+    prices = {each.symbol: each.price for each in view.prices if each.price is not None}
+    return book_of(settings, view.equity, prices, [position.symbol for position in view.positions], source)
+
+
+def _scene_lines(scene: Scene) -> list[str]:
+    lines = ["", f"{scene.rule} of {scene.limit_pct:f} %, {scene.tier}"]
+    if scene.skipped is not None:
+        return [*lines, f"  not drilled: {scene.skipped}"]
+    if scene.loss_pct is not None and scene.equity_before is not None and scene.equity_after is not None:
+        equities = f"{scene.equity_before:.2f} before, {scene.equity_after:.2f} after"
+        lines.append(f"  tripped at a loss of {scene.loss_pct:.2f} %; equity {equities}")
+    lines += [f"  {'held  ' if check.passed else 'FAILED'}  {check.what:<52}{check.seen}" for check in scene.checks]
+    return lines
+
+
+def _scene_json(scene: Scene) -> dict[str, Any]:
+    amounts = {
+        name: None if (value := getattr(scene, name)) is None else f"{value:f}"
+        for name in ("limit_pct", "loss_pct", "equity_before", "equity_after")
+    }
+    checks = [{"what": check.what, "passed": check.passed, "seen": check.seen} for check in scene.checks]
+    told = {"rule": scene.rule, "tier": str(scene.tier), "passed": scene.passed, "skipped": scene.skipped}
+    return told | amounts | {"held": list(scene.held), "checks": checks}
 
 
 def _as_json(view: View) -> dict[str, Any]:

@@ -448,6 +448,14 @@ class Facts:
 
     def equity(self) -> Decimal | None:
         """What the account is worth at the newest marks, in the quote asset; None when a price is missing."""
-        if not self.portfolio.opened:
+        if not self.portfolio.opened or self._owns_unheard():
             return None
         return self.portfolio.equity(self.settings.quote, self._by_asset(self.marks))
+
+    def _owns_unheard(self) -> bool:
+        """Whether we own coins of a symbol of ours whose first price is still to come.
+
+        Left out, they would make the account look poorer than it is, and losses would be measured from there.
+        """
+        unheard = (self.instruments.get(symbol) for symbol in self.settings.symbols if symbol not in self.marks)
+        return any(each is not None and each.trading and self.portfolio.wallet(each.base) for each in unheard)

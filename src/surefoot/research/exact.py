@@ -16,9 +16,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from simex.exchange import Exchange
-from simex.market import CandleTape, Market
+from simex.market import CandleTape, GeneratedMarket, Market
 from simex.strip import VOLUME_DECIMALS_MIN, Spool, Strip
-from simex.venue import AccountSpec, FillModel, InstrumentSpec, instrument_for
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec, instrument_for
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse as VenueResponse
 from surefoot.binance.dialogue import (
@@ -310,6 +310,23 @@ def candle_exchange(tapes: Iterable[Tape], costs: Costs, keys: Keys = DEMO_KEYS)
     exchange = Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS)
     spools = {tape.symbol: Spool(map(_strip, tape.blocks()), tape.end_ms) for tape in known}
     return exchange, CandleTape(spools, path=costs.path, always_tick=False, volume_share=costs.volume_share)
+
+
+def bare_exchange(prices: Mapping[str, Decimal], costs: Costs, keys: Keys = DEMO_KEYS) -> Exchange:
+    """An exchange in memory without a market: whoever has it makes every print. `prices` say how fine its ticks are."""
+    instruments = [instrument_for(symbol, [price]) for symbol, price in prices.items()]
+    account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
+    model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
+    return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS)
+
+
+def generated_prices(symbols: Sequence[str], seed: int) -> dict[str, Decimal]:
+    """Prices as the generated market has them at its start, of those symbols that it knows."""
+    known = [spec.symbol for spec in DEFAULT_INSTRUMENTS if spec.symbol in symbols]
+    if not known:
+        return {}
+    market = GeneratedMarket(seed, known, MS_PER_DAY, history_days=1)
+    return {symbol: candles[-1].close for symbol, candles in market.history.items()}
 
 
 def _instrument(tape: Tape) -> InstrumentSpec:
