@@ -65,6 +65,8 @@ def cancel_replace(ask: Ask) -> object:
         ask.account.order_count.placed(1, ask.now_ms)
         raise ReplaceRefusal(cancelled, None)
     placed = _attempt(lambda: _report(_placed(ask, ticket), kind, ask.now_ms))
+    if isinstance(placed, Refusal):
+        ask.account.order_count.placed(1, ask.now_ms)  # it counts whatever becomes of it
     if isinstance(cancelled, Refusal) or isinstance(placed, Refusal):
         raise ReplaceRefusal(cancelled, placed)
     return {

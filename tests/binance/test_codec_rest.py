@@ -27,15 +27,26 @@ from surefoot.binance.codec import (
     read_open_orders,
     read_order,
     read_rate_limits,
+    read_replace,
+    read_replace_failure,
     read_time,
     read_trades,
 )
-from surefoot.core.messages import OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
-from surefoot.core.model import Balance, FeeRates, Fill, Instrument, Side, VenueOrder
+from surefoot.core.messages import (
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    ReplaceOrder,
+)
+from surefoot.core.model import Balance, FeeRates, Fill, Instrument, OrderRequest, OrderType, Purpose, Side, VenueOrder
 from tests.payloads.reading import FOLDER, documented, payload, payload_bytes, shared_file
 
 NOW = 1790000005000
 D = Decimal
+SALE = OrderRequest("bot-2", "BTCUSDT", Side.SELL, OrderType.MARKET, Purpose.EXIT, D(1))
+REPLACE = ReplaceOrder(NOW, "bot-1", SALE)
 
 
 def example(path: str) -> bytes:
@@ -484,6 +495,8 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "rest_cancel_list": lambda body: read_cancel(body, NOW),
     "rest_list_otoco": lambda body: read_list(body, NOW),
     "rest_my_trades": lambda body: read_trades(body, "bot-1", NOW),
+    "rest_replace_list": lambda body: read_replace(body, NOW),
+    "rest_replace_in_part": lambda body: read_replace_failure(body, REPLACE, NOW),
 }
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["NaN", "1e999", "-1"])
