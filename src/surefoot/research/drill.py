@@ -177,7 +177,9 @@ class _Stage:
 
     def __post_init__(self) -> None:
         costs, paper, book = self.settings.costs, self.settings.paper, self.book
-        coins = next((symbol for symbol in reversed(book.prices) if symbol not in book.held), next(iter(book.prices)))
+        coins = next(
+            (symbol for symbol in reversed(tuple(book.prices)) if symbol not in book.held), next(iter(book.prices))
+        )
         worth = book.equity * COINS_PCT / 100
         amount = round(worth / book.prices[coins], 8)
         exchange = bare_exchange(
