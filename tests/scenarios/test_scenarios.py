@@ -12,8 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from surefoot.core.messages import QueryOrder, ReadAccount, ReadFills, RecordDecision, Request, WatchPrice
-from surefoot.core.model import Purpose
+from surefoot.core.messages import (
+    BreakerResetRequested,
+    FlattenRequested,
+    OperatorEvent,
+    PauseRequested,
+    QueryOrder,
+    ReadAccount,
+    ReadFills,
+    RecordDecision,
+    Request,
+    ResumeRequested,
+    WatchPrice,
+)
 from surefoot.core.orders import Order
 from surefoot.research.exact import Fate
 from tests.stage import PLENTY, Planned, Stage, instrument, stage_settings
@@ -24,11 +35,18 @@ REQUESTS = {
     "entry": ("POST", "/api/v3/orderList/o"),
     "protection": ("POST", "/api/v3/orderList/oco"),
     "order": ("POST", "/api/v3/order?"),
+    "replace": ("POST", "/api/v3/order/cancelReplace"),
     "cancel": ("DELETE", "/api/v3/order"),
     "query": ("GET", "/api/v3/order?"),
     "account": ("GET", "/api/v3/account?"),
 }
-ROLES = {"entry": Purpose.ENTRY, "stop": Purpose.STOP, "target": Purpose.TARGET, "exit": Purpose.EXIT}
+
+WISHES: dict[str, Callable[[int, str, str], OperatorEvent]] = {
+    "flatten": FlattenRequested,
+    "reset": BreakerResetRequested,
+    "pause": PauseRequested,
+    "resume": ResumeRequested,
+}
 
 
 def spec_of(table: Path) -> list[str]:
@@ -39,6 +57,7 @@ def spec_of(table: Path) -> list[str]:
 @pytest.mark.spec(
     "SAFE-1", "SAFE-2", "SAFE-4", "SAFE-6", "ORD-1", "ORD-2", "ORD-3", "ORD-4", "ORD-6", "ORD-7", "ORD-8", "ORD-9"
 )
+@pytest.mark.spec("EXIT-4", "EXIT-6", "EXIT-7", "BRK-1", "BRK-2", "BRK-3", "BRK-5", "SAFE-3")
 @pytest.mark.spec("EXIT-2", "PNL-1", "NET-3", "NET-5", "MODE-3", "SIG-8")
 @pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])
 def test_scenario_follows_its_table(table: Path) -> None:
@@ -146,9 +165,10 @@ class Table:
         self.planned.requests.append((method, path, Fate(arrives=words[3] == "executed", instead=int(words[0]))))
 
     def do_arrive(self, words: list[str]) -> None:
-        """arrive late 8s entry, answer lost: the request itself is held up on the way."""
+        """arrive late 8s entry[, answer lost]: the request itself is held up on the way."""
         method, path = REQUESTS[words[2].rstrip(",")]
-        self.planned.requests.append((method, path, Fate(extra_ms=int(words[1].rstrip("s")) * 1_000, instead=0)))
+        late_ms = int(words[1].rstrip("s")) * 1_000
+        self.planned.requests.append((method, path, Fate(extra_ms=late_ms, instead=0 if words[3:] else None)))
 
     def do_repeat(self, words: list[str]) -> None:
         """repeat account "x":"TRADE": that frame comes twice."""
@@ -168,6 +188,11 @@ class Table:
     def do_restart(self, words: list[str]) -> None:
         self.stage.start()
         self.stage.wait(5_000)
+
+    def do_operator(self, words: list[str]) -> None:
+        """operator flatten | operator reset | operator pause | operator resume"""
+        self.stage.driver.tell(WISHES[words[0]](self.stage.now_ms, "ada", "a table says so"))
+        self.stage.wait(1_000)
 
     def do_deposit(self, words: list[str]) -> None:
         self.stage.exchange.deposit("stage-key", words[1], Decimal(words[0]), self.stage.now_ms)
@@ -230,6 +255,19 @@ class Table:
         assert resting, "no stop rests at the venue"
         assert sum(resting, Decimal(0)) > held - lot, f"stops for {sum(resting, Decimal(0))}, held {held}"
 
+    def see_stop(self, words: list[str]) -> None:
+        """stop at 30294: there, and nowhere else, a stop rests at the venue."""
+        prices = [
+            Decimal(str(order["stopPrice"]))
+            for order in self.stage.venue_orders(SYMBOL)
+            if order["status"] == "NEW" and str(order["type"]).startswith("STOP_LOSS")
+        ]
+        assert prices == [Decimal(words[1])], f"stops rest at {prices}"
+
+    def see_trip(self, words: list[str]) -> None:
+        """trip day loss: in force"""
+        assert " ".join(words) in self.stage.engine.breaker.trips, f"trips: {list(self.stage.engine.breaker.trips)}"
+
     def see_unprotected(self, words: list[str]) -> None:
         assert SYMBOL in self.stage.engine.unprotected_since, "counts as protected"
 
@@ -273,7 +311,10 @@ class Table:
         assert self.stage.counts[f"alarm {words[0]}"], f"alarms: {[a.code for a in self.stage.engine.alarms]}"
 
     def see_no(self, words: list[str]) -> None:
-        """no alarm"""
+        """no alarm | no trip"""
+        if words == ["trip"]:
+            assert not self.stage.engine.breaker.trips, f"trips: {list(self.stage.engine.breaker.trips)}"
+            return
         assert words == ["alarm"]
         assert not self.stage.engine.alarms, f"alarms: {list(self.stage.engine.alarms)}"
 
