@@ -38,7 +38,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "export"),
     *("data download", "data import", "data check"),
-    *("breaker status", "breaker reset", "breaker drill", "pause", "resume", "flatten"),
+    *("breaker status", "breaker reset", "breaker drill", "pause", "resume", "flatten", "promote"),
 )
 PATIENCE_S = 30
 

@@ -15,7 +15,8 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.binance.gateway import Pinged
-from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Inbox, MarketClock, _market_ms
+from surefoot.control import Wish
+from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Asked, Inbox, MarketClock, _market_ms
 
 
 def price_of(symbol: str, bid: int) -> Frame:
@@ -101,3 +102,14 @@ def test_the_market_clock_never_goes_back() -> None:
 
 def test_a_ping_of_the_replaying_exchange_tells_the_market_time() -> None:
     assert _market_ms(Pinged(MARKET, b"digest 17 1790000000123").payload) == 1_790_000_000_123
+
+
+@pytest.mark.spec("OPS-1")
+async def test_an_operator_comes_before_everything_that_waits() -> None:
+    inbox = Inbox()
+    for number in range(INBOX_MAX):
+        inbox.put(candle_frame(number))
+    asked = Asked(Wish("flatten", "now"), "ada", asyncio.get_running_loop().create_future())
+    inbox.put(asked)
+    assert inbox.take() is asked
+    assert inbox.take() == candle_frame(0)

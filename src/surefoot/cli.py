@@ -42,6 +42,7 @@ from surefoot.commands.options import (
     loaded,
     overrides_of,
 )
+from surefoot.commands.promote import promote
 from surefoot.commands.strategy import strategy_app
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--
 
 COMMANDS_WITH_HELP = frozenset(
     {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
-    | {"breaker", "reset", "drill", "pause", "resume", "flatten"}
+    | {"breaker", "reset", "drill", "pause", "resume", "flatten", "promote"}
 )
 
 EPILOG = """\b
@@ -104,7 +105,7 @@ app.add_typer(data_app, name="data")
 app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
-for asking in (pause, resume, flatten):
+for asking in (pause, resume, flatten, promote):
     app.command()(asking)
 
 

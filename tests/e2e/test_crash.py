@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TypeVar
 
 import pytest
 
+from surefoot.control import Wish, ask_trader, socket_path
 from surefoot.core.messages import (
     BreakerResetRequested,
     CandleClosed,
@@ -89,8 +91,8 @@ def after(record: Sequence[Event | Command], moment: Event | Command) -> list[Ev
     return list(record[record.index(moment) + 1 :])
 
 
-def refused_by_breaker(record: Sequence[Event | Command]) -> list[RecordDecision]:
-    return [message for message in record if isinstance(message, RecordDecision) and message.outcome == "breaker"]
+def outcomes(record: Sequence[Event | Command], outcome: str) -> list[RecordDecision]:
+    return [message for message in record if isinstance(message, RecordDecision) and message.outcome == outcome]
 
 
 def entries_of(record: Sequence[Event | Command]) -> list[str]:
@@ -117,7 +119,7 @@ def test_a_flash_crash_trips_between_two_candles_and_only_a_reset_with_a_reason_
         bot.start()
         view = bot.wait_for_agreement()
         assert view.breaker.off is not None, "a restart lets go"
-        eventually("an entry is refused again", lambda: refused_by_breaker(bot.record()[len(before) :]))
+        eventually("an entry is refused again", lambda: outcomes(bot.record()[len(before) :], "breaker"))
 
         for words in ((), ("--reason", ""), ("--reason", "  ")):
             done = surefoot(bot, "breaker", "reset", *words)
@@ -128,7 +130,28 @@ def test_a_flash_crash_trips_between_two_candles_and_only_a_reset_with_a_reason_
         assert (done.returncode, done.stdout) == (0, f"breaker-reset taken from {getpass.getuser()}\n"), done.stderr
         bot.wait_until("something is held again", is_held)
         check_story(bot)
+        check_hand(bot)
         bot.stop()
+
+
+def check_hand(bot: Trader) -> None:
+    """What an operator asks for besides: each is heard within a second, and entries stay off for as long as asked."""
+    seconds = {}
+    for kind in ("pause", "flatten"):
+        asked_s = time.monotonic()
+        assert ask_trader(socket_path(bot.journal), Wish(kind, "the end of a test")).taken
+        seconds[kind] = time.monotonic() - asked_s
+    assert max(seconds.values()) < 1
+    bot.wait_until("everything is sold", lambda view: not view.positions and not view.orders)
+    sold_s = time.monotonic() - asked_s
+    record = bot.record()
+    assert bot.folded().portfolio.round_trips[-1].reason == "flatten"
+    eventually("an entry is refused by the pause", lambda: outcomes(bot.record()[len(record) :], "paused"))
+    assert entries_of(bot.record()[len(record) :]) == []
+    done = surefoot(bot, "resume", "--reason", "the end of a test")
+    assert done.returncode == 0, done.stderr
+    bot.wait_until("something is held after the pause", is_held)
+    print(f"asked: {', '.join(f'{kind} {s * 1_000:.0f} ms' for kind, s in seconds.items())}; sold in {sold_s:.2f} s")
 
 
 def check_trip(bot: Trader) -> None:
@@ -160,9 +183,9 @@ def check_story(bot: Trader) -> None:
     held_off, resumed = tripped[: tripped.index(reset)], after(tripped, reset)
     assert entries_of(held_off) == []
     assert not [message for message in held_off if isinstance(message, ReplaceOrder)], "the stop was left alone"
-    refused = refused_by_breaker(held_off)
+    refused = outcomes(held_off, "breaker")
     restart = next(index for index, message in enumerate(held_off) if isinstance(message, RunStarted))
-    again = refused_by_breaker(held_off[restart:])
+    again = outcomes(held_off[restart:], "breaker")
     assert len(refused) > len(again) >= 1
     (stop,) = {
         message.fill.trade_id: message for message in held_off[:restart] if isinstance(message, OrderFilled)
