@@ -106,7 +106,7 @@ def _says_nothing(self: Breaker) -> None:
 def test_a_breaker_that_does_not_act_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Breaker, "judge", _never)
-        assert "the rule tripped" in failed(drilled(only("day_loss")))
+        assert "the rule tripped between two candles" in failed(drilled(only("day_loss")))
     with monkeypatch.context() as broken:
         broken.setattr(Breaker, "off_text", _says_nothing)
         assert failed(drilled(only("day_loss"))) == [

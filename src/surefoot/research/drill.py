@@ -167,7 +167,7 @@ class _Stage:
     wanted: _Wanted = field(default_factory=_Wanted)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     trips: list[RecordTrip] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
+    alarms: list[RecordAlarm] = field(default_factory=list)
     decisions: deque[RecordDecision] = field(default_factory=lambda: deque(maxlen=1))
     checks: list[Check] = field(default_factory=list)
     runs: int = 0
@@ -202,14 +202,24 @@ class _Stage:
         self._fall_near()
         held = self._buy()
         before, trip = self._fall_on()
-        self._check("prices near the limit gave an alarm", "breaker-near" in self.alarms, "alarm at four fifths of it")
-        self._check("the rule tripped", trip is not None, "between two candles" if trip else "it did not")
+        near = next((alarm.text for alarm in self.alarms if alarm.code == "breaker-near"), "no alarm")
+        self._check("prices near the limit gave an alarm", near != "no alarm", near)
+        self._check("the rule tripped between two candles", self._is_between(trip), self._when(trip))
         if trip is not None:
             self._follow(held)
         scene = Scene(self.rule, self.limit.tier, self.limit.value_pct, held=tuple(held), checks=tuple(self.checks))
         if trip is None:
             return scene
         return replace(scene, loss_pct=trip.value, equity_before=before, equity_after=trip.equity)
+
+    def _is_between(self, trip: RecordTrip | None) -> bool:
+        return trip is not None and self._after_candle_ms(trip) >= FALL_STEP_MS
+
+    def _when(self, trip: RecordTrip | None) -> str:
+        return "it did not" if trip is None else f"{self._after_candle_ms(trip) / 1_000:.1f} s after a candle's end"
+
+    def _after_candle_ms(self, trip: RecordTrip) -> int:
+        return trip.at_ms % INTERVAL_MS[self.settings.market.interval]
 
     # -- acts -------------------------------------------------------------------------------------------------
 
@@ -341,7 +351,7 @@ class _Stage:
             case RecordTrip():
                 self.trips += [message] if message.rule == self.rule else []
             case RecordAlarm():
-                self.alarms.append(message.code)
+                self.alarms.append(message)
             case RecordDecision() if message.outcome != "none":
                 self.decisions.append(message)
             case _:
