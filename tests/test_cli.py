@@ -7,11 +7,11 @@ import getpass
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -102,12 +102,14 @@ def test_the_exchange_shows_its_own_help(tmp_path: Path) -> None:
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:
-    def seconds() -> float:
-        began_s = time.monotonic()
+    def cpu_seconds() -> float:
+        """Of the processor, not of the clock on the wall: a busy machine is not our fault."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         surefoot("--help", cwd=tmp_path)
-        return time.monotonic() - began_s
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < 0.5
+    assert min(cpu_seconds() for _ in range(5)) < 0.5
 
 
 def test_help_loads_no_part_of_the_trader() -> None:
