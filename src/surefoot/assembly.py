@@ -18,6 +18,7 @@ from surefoot.signals.source import SignalSource
 from surefoot.strategies import decider_of, filters_of
 
 QUOTE = "USDT"
+SPREAD_OFF_PCT = 10
 SPREAD_MATTERS_MS = INTERVAL_MS["5m"]  # on longer intervals a wide spread is soon forgotten
 # Up to this length of candles, a signal enters no more after this time.
 EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTERVAL_MS["1d"], 1_800_000))
@@ -71,6 +72,12 @@ def _signal_expiry_ms(settings: Settings) -> int:
     if chosen_s != "auto":
         return chosen_s * 1_000
     return next(expiry_ms for longest_ms, expiry_ms in EXPIRIES_MS if _interval_ms(settings) <= longest_ms)
+
+
+def _spread_max_pct(settings: Settings) -> Decimal | None:
+    spread_max_pct = settings.risk.spread_max_pct
+    matters = _interval_ms(settings) <= SPREAD_MATTERS_MS and spread_max_pct < SPREAD_OFF_PCT
+    return spread_max_pct if matters else None
 
 
 def _spread_assumed_pct(settings: Settings) -> Decimal | None:
@@ -140,7 +147,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             cooldown_ms=risk.cooldown_s * 1_000,
             entry_gap_min_ms=risk.entry_gap_min_s * 1_000,
             price_age_max_ms=risk.price_age_max_ms,
-            spread_max_pct=risk.spread_max_pct if _interval_ms(settings) <= SPREAD_MATTERS_MS else None,
+            spread_max_pct=_spread_max_pct(settings),
             spread_assumed_pct=_spread_assumed_pct(settings),
         ),
         exits=_exit_settings(settings),

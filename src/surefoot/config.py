@@ -374,7 +374,7 @@ class RiskSettings(Section):
         default=Decimal("0.05"),
         ge=0,
         le=10,
-        description="percent from bid to ask, at most, where the interval is 5m or less",
+        description="percent from bid to ask, at most, where the interval is 5m or less; 10 is off",
     )
 
 

@@ -38,12 +38,16 @@ from surefoot.config import Settings
 from surefoot.core.engine import Engine
 from surefoot.core.facts import Books
 from surefoot.core.messages import (
+    BreakerResetRequested,
     CandleClosed,
     Command,
     Event,
+    FlattenRequested,
     HistoryLoaded,
     OrderFilled,
+    PauseRequested,
     ReplaceOrder,
+    ResumeRequested,
     SubmitList,
     SubmitOrder,
 )
@@ -402,6 +406,13 @@ class Swarm(Stage):
                 self._die_before_sending, self._lost_tail = True, mishap.lost_tail
             case "deposit":
                 self._deposit()
+            case "reset":
+                self.rough.tell(BreakerResetRequested(self.now_ms, "swarm", "goes on"))
+            case "flatten":
+                self.rough.tell(FlattenRequested(self.now_ms, "swarm", "had enough"))
+            case "pause":
+                self.rough.tell(PauseRequested(self.now_ms, "swarm", "looks at it"))
+                self.rough.tell(ResumeRequested(self.now_ms + 120_000, "swarm", "has seen it"))
             case "manual-order":
                 self._trade_by_hand()
             case "manual-cancel":
@@ -778,11 +789,11 @@ def _settings(rng: random.Random, symbols: Sequence[str]) -> Settings:
         exits__hold_max_s=rng.choice(("0", "0", "240")),
         exits__hold_keep_pct=rng.choice(("100", "0.2")),
         exits__opposite_score_min=rng.choice(("0", "0.8")),
-        breaker__day_loss_max_pct=rng.choice(("50", "50", "0.5", "1")),
+        breaker__day_loss_max_pct=rng.choice(("50", "50", "50", "0.5", "1")),
         breaker__day_loss_tier=rng.choice(("no_entries", "shrink", "flatten")),
         breaker__rolling_loss_max_pct="50",
         breaker__week_loss_max_pct="50",
-        breaker__drawdown_max_pct=rng.choice(("50", "50", "0.7")),
+        breaker__drawdown_max_pct=rng.choice(("50", "50", "50", "0.7")),
         breaker__drawdown_tier=rng.choice(("warn", "shrink", "flatten")),
         breaker__venue_errors_max=rng.choice(("0", "0", "0", "5")),
         risk__loss_streak_max=rng.choice(("0", "0", "3")),
@@ -812,6 +823,8 @@ def _mishaps(rng: random.Random, end_ms: int, severity: float, manual: bool) -> 
             found.append(Mishap(at_ms, "kill", records=rng.randint(1, 30), lost_tail=lost_tail))
         else:
             found.append(Mishap(at_ms, "kill-before-send", lost_tail=lost_tail))
+    found += [Mishap(at_ms, "reset") for at_ms in times(20)]
+    found += [Mishap(at_ms, rng.choice(("flatten", "pause"))) for at_ms in times(1)]
     if rng.random() < 0.3:
         found += [Mishap(at_ms, "deposit") for at_ms in times(3)]
     if manual:
