@@ -51,9 +51,9 @@ def optimize(
     walk_forward: Annotated[
         bool, typer.Option("--walk-forward/--no-walk-forward", help="Judge on candles not searched on.")
     ] = True,
-    engine: Annotated[str, typer.Option(help="The engine of the search; the best are confirmed by the exact one.")] = (
-        "exact"
-    ),
+    engine: Annotated[
+        str, typer.Option(metavar="fast|exact", help="The engine of the search; the exact one confirms the best.")
+    ] = "fast",
     seed: Annotated[int, typer.Option(min=0, help="The same seed asks for the same trials.")] = 1,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Trials asked for at once.")] = 16,
     workers: Annotated[int | None, typer.Option(min=1, max=WORKERS_MAX, help="Processes; default: all cores.")] = None,

@@ -52,4 +52,4 @@ def outcome_of(found: Found) -> Outcome:
         pnl=found.pnl(),
         reason=tuple(found.reasons()),
     )
-    return Outcome(Curve(found.curve_ms, found.curve), ledger)
+    return Outcome(Curve(found.curve_ms, found.curve), ledger, found.flagged)

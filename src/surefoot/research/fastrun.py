@@ -28,6 +28,7 @@ from surefoot.signals.window import FloatArray, IntArray
 
 LATENCY_MAX_MS = 5_000
 DECIMALS_OF_BPS = 4
+OPINIONS_KEPT = 16
 ROOM_FIRST = 1_024  # round trips; when it is too small, the run is made again with more
 UNIT = Decimal(1) / state.UNIT
 UNSEEN_BY_SIGNALS = {"exits", "risk", "breaker", "costs", "paper", "orders", "store"}
@@ -105,6 +106,8 @@ class Prepared:
         """What the strategy says, remembered by all settings that it could depend on."""
         key = repr(settings.model_dump(exclude=UNSEEN_BY_SIGNALS))
         if key not in self._opinions:
+            while len(self._opinions) >= OPINIONS_KEPT:  # a search has thousands of them, some megabytes each
+                self._opinions.pop(next(iter(self._opinions)))
             source = build_signals(settings)
             self._opinions[key] = opinions_of(self.market, source.strategy, source.confirm_interval, source.filters)
         return self._opinions[key]
