@@ -23,6 +23,7 @@ from surefoot.core.messages import (
     ClockRead,
     Command,
     FlattenRequested,
+    HistoryLoaded,
     InstrumentsLoaded,
     LinkLost,
     OrderExpired,
@@ -42,7 +43,7 @@ from surefoot.core.messages import (
     SubmitOrder,
     WatchPrice,
 )
-from surefoot.core.model import ListType, OrderLimit, OrderRequest, OrderType, Purpose, Tier
+from surefoot.core.model import Candle, ListType, OrderLimit, OrderRequest, OrderType, Purpose, Tier
 from surefoot.core.orders import State
 from tests.core.desk import (
     BREAKER,
@@ -578,6 +579,77 @@ def test_restart_in_the_middle_of_a_sale_sells_once() -> None:
     sold(at, leave.order, "30100")
     assert reasons(at) == ["opposite"]
     assert quiet(at.wait(20_000))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# A stop that no longer protects
+
+
+def with_stop_limits() -> Desk:
+    """Held on a symbol that offers no plain stops: the stop sells down to 29106."""
+    types = tuple(each for each in BTC.order_types if each != "STOP_LOSS")
+    at = Desk(SETTINGS, instrument=replace(BTC, order_types=types))
+    at.start()
+    at.hold()
+    return at
+
+
+@pytest.mark.spec("SAFE-2")
+def test_stop_limit_that_the_price_fell_through_protects_no_more_and_the_position_is_sold() -> None:
+    at = with_stop_limits()
+    assert quiet(at.mark("29106"))
+    assert not at.engine.unprotected_since
+    at.mark("24000")
+    fallen_ms = at.now_ms
+    assert at.engine.unprotected_since == {"BTCUSDT": fallen_ms}
+    assert quiet(at.wait(9_999)), "it may still come back"
+    commands = at.wait(1)
+    assert codes(commands) == ["unprotected"]
+    for cancel in of(CancelOrder, commands):
+        for member in list(at.engine.orders.list_members(at.order(cancel.client_order_id).list_id or "")):
+            commands += at.cancel(member.id)
+    sale = only(SubmitOrder, commands).order
+    assert (sale.type, sale.quantity) == (OrderType.MARKET, held(at))
+
+
+@pytest.mark.spec("SAFE-2")
+def test_stop_limit_that_the_price_comes_back_to_protects_again() -> None:
+    at = with_stop_limits()
+    at.mark("29000")
+    at.wait(5_000)
+    at.mark("29200")
+    assert quiet(at.wait(60_000))
+    assert not at.engine.unprotected_since
+
+
+@pytest.mark.spec("SAFE-2", "EXIT-4")
+def test_position_of_a_symbol_that_is_no_longer_traded_is_watched_and_its_stop_follows() -> None:
+    dead = holding(TRAILING)
+    at = Desk(replace(dead.settings, symbols=("ETHUSDT",)), run="r2", journal=list(dead.journal), now_ms=dead.now_ms)
+    for message in at.journal:
+        at.engine.fold(message)
+    commands = at.begin() + at.link("market") + at.link("account")
+    assert [watch for watch in of(WatchPrice, commands) if watch.wanted] == [WatchPrice(at.now_ms, "BTCUSDT", True)]
+    for order in list(at.engine.orders.open_orders()):
+        at.accept(order.id)
+    leave_at_stop = only(ReplaceOrder, at.mark("30600"))
+    replaced(at, leave_at_stop)
+    commands = at.fill(leave_at_stop.order.client_order_id, str(leave_at_stop.order.quantity), "30290")
+    assert of(WatchPrice, commands) == [WatchPrice(at.now_ms, "BTCUSDT", False)]
+
+
+@pytest.mark.spec("SAFE-5")
+def test_history_that_is_read_again_does_not_take_a_newer_price_back() -> None:
+    at = holding()
+    at.mark("30100")
+    price = dec(29_000)
+    at.tell(
+        HistoryLoaded(
+            at.now_ms,
+            (Candle("BTCUSDT", "15m", at.now_ms - INTERVAL_MS, at.now_ms - 1, price, price, price, price, dec(1)),),
+        )
+    )
+    assert at.engine.marks["BTCUSDT"] == dec(30_100)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -147,9 +147,22 @@ class Engine(Facts):
 
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
-        if not isinstance(event, PriceMarked | CandleClosed):
+        if not isinstance(event, PriceMarked | CandleClosed) or self._fell_through(event):
             return False
         return not any(isinstance(command, Request | RecordTrip) for command in self._out)
+
+    def _fell_through(self, event: PriceMarked | CandleClosed) -> bool:
+        """Whether the price has just gone past the limit of a stop that sells no lower: then it protects no more."""
+        symbol = event.symbol if isinstance(event, PriceMarked) else event.candle.symbol
+        if symbol not in self.portfolio.positions or symbol in self.unprotected_since:
+            return False
+        plain = OrderType.STOP_LOSS in self.instruments[symbol].order_types
+        return not plain and any(self._is_left_behind(order) for order in self._exits(symbol))
+
+    def _is_left_behind(self, order: Order) -> bool:
+        """Whether an exit waits for a price above the market: a stop-limit that the price fell through."""
+        mark, request = self.marks.get(order.symbol), order.request
+        return request.type is OrderType.STOP_LOSS_LIMIT and mark is not None and mark < (request.price or ZERO)
 
     def _forget_what_was_known(self) -> None:
         self._deadline = None
@@ -656,7 +669,8 @@ class Engine(Facts):
         return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
-        resting = any(order.resting and not order.finished for order in self._exits(symbol))
+        exits = self._exits(symbol)
+        resting = any(o.resting and not o.finished and not self._is_left_behind(o) for o in exits)
         if resting or not self._worth_selling(symbol):
             self.unprotected_since.pop(symbol, None)
             return
@@ -717,7 +731,8 @@ class Engine(Facts):
         return symbol in self._overdue or symbol in self._to_leave
 
     def _tend_watches(self, now_ms: int) -> None:
-        for symbol in self.settings.symbols:
+        # What is held is watched also when its symbol is no longer among those that are traded.
+        for symbol in dict.fromkeys((*self.settings.symbols, *self.portfolio.positions, *sorted(self._watched))):
             wanted = symbol in self.portfolio.positions or self.orders.busy(symbol)
             if wanted != (symbol in self._watched):
                 self._do(WatchPrice(now_ms, symbol, wanted))

@@ -170,7 +170,9 @@ class Facts:
                 self.order_count.limits = event.order_limits or self.order_count.limits
             case HistoryLoaded():
                 for candle in event.candles[-1:]:
-                    self._see_close(candle)
+                    self.closes[candle.symbol] = candle.close
+                    if candle.close_ms >= self.marked_ms.get(candle.symbol, 0):  # read anew, it may be behind a price
+                        self._see_close(candle)
             case CandleClosed():
                 self._see_close(event.candle)
                 self._follow_course(event.candle)
