@@ -40,8 +40,8 @@ format: $(DEV_READY) ## Put the source in its format and mend what the linter ca
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(DEV_READY) ## Measure speed on this machine
-	@$(BIN)/python bench/run.py $(ARGS)
+bench: $(DEV_READY) ## Measure speed, also against other programs; ARGS="--only fast", ARGS=--json
+	@$(BIN)/python -m bench.run $(ARGS)
 
 swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tries many
 	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) $(if $(SEEDS),SUREFOOT_SWARM_SEEDS=$(SEEDS)) \
@@ -67,7 +67,7 @@ lock: ## Resolve the lock files anew from pyproject.toml (needs uv)
 	  --python-version 3.11 - -o requirements-referee.lock
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf .venv .referee .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
+	rm -rf .venv .bench .referee .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for the locked set with hashes first, and only then for the project itself, both without dependencies: the
