@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from surefoot.binance.dialogue import Keys
-from surefoot.binance.session import Session, SessionSettings
 from surefoot.config import Mode, Settings
 from surefoot.core.breaker import BreakerSettings, Limit
-from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
 from surefoot.core.model import INTERVAL_MS, Tier
 from surefoot.core.risk import RiskSettings, Sizing
 from surefoot.signals.source import SignalSource
 from surefoot.strategies import decider_of, filters_of
+
+if TYPE_CHECKING:
+    from surefoot.binance.dialogue import Keys
+    from surefoot.binance.session import Session
+    from surefoot.core.engine import Engine
 
 QUOTE = "USDT"
 SPREAD_OFF_PCT = 10
@@ -26,11 +29,16 @@ EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTE
 
 def build_engine(settings: Settings) -> Engine:
     """An engine with empty books and cold signals."""
+    # Imported here: the fast backtest takes only settings and signals from this module, and is soon over.
+    from surefoot.core.engine import Engine
+
     return Engine(engine_settings(settings), build_signals(settings))
 
 
 def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
     """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past."""
+    from surefoot.binance.session import Session, SessionSettings
+
     market = settings.market
     return Session(
         SessionSettings(

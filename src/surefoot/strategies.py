@@ -26,8 +26,6 @@ from surefoot.signals.strategy import STRATEGIES, Strategy, strategy_named
 ENSEMBLE = "ensemble"
 ENTRY_POINTS = "surefoot.strategies"
 
-_passed: set[tuple[str, tuple[tuple[str, float], ...]]] = set()  # checked in this process
-
 
 def decider_of(settings: Settings) -> Decider:
     """The strategy or ensemble that the settings name. Raises ConfigError."""
@@ -77,13 +75,9 @@ def _strategy(settings: Settings, name: str, parameters: Mapping[str, float]) ->
         except ValueError as error:
             raise ConfigError(str(error)) from None
     strategy = own_strategy(name, parameters)
-    # A changed file is another module, so what passed here is these bytes with these parameters.
-    looked_at = strategy.rule.__module__, tuple(sorted(parameters.items()))
-    if looked_at not in _passed:
-        failed = [finding for finding in check(strategy) if not finding.passed]
-        if failed:
-            raise ConfigError(f"{name} must not run: {failed[0].test}: {failed[0].detail}; see surefoot strategy check")
-        _passed.add(looked_at)
+    failed = [finding for finding in check(strategy) if not finding.passed]
+    if failed:
+        raise ConfigError(f"{name} must not run: {failed[0].test}: {failed[0].detail}; see surefoot strategy check")
     return strategy
 
 

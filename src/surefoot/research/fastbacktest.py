@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
-from importlib import import_module
 from typing import Any
 
 from surefoot.config import Settings
@@ -26,7 +24,6 @@ from surefoot.research.traces import Traces
 
 UNIT = Decimal(1) / state.UNIT
 EQUITY_WITHIN = Decimal("1e-6")
-COMPILING = "compiling the fast engine for this machine: once, and again when its source or Numba changes"
 WHY_FLAGGED = {
     state.THIN: "took more than their tick offered, where the exact engine takes the rest at later ticks",
     state.OVERDUE: "stayed without protection for longer than allowed while an answer was out",
@@ -59,38 +56,9 @@ def run_fast_loaded(
     settings = settings_for(settings, loaded)
     began_s = time.perf_counter()
     tapes = tapes_of(settings, loaded, finer)
-    with _telling(say):
-        outcome = prepare(tapes, settings).run(settings)
+    outcome = prepare(tapes, settings).run(settings, say)
     seconds = time.perf_counter() - began_s
     return result_of(settings, [*loaded, *finer], tapes, _ran(settings, outcome), seconds)
-
-
-@contextmanager
-def _telling(say: Say | None) -> Iterator[None]:
-    """Say so when Numba begins to compile; what is in its cache is not compiled."""
-    if say is None:
-        yield
-        return
-    tell = say
-    event: Any = import_module("numba.core.event")  # its functions have no types
-
-    class Compiling(event.Listener):  # type: ignore[misc]
-        told = False
-
-        def on_start(self, event: object) -> None:
-            if not self.told:
-                self.told = True
-                tell(COMPILING)
-
-        def on_end(self, event: object) -> None:
-            pass
-
-    listener = Compiling()
-    event.register("numba:compile", listener)
-    try:
-        yield
-    finally:
-        event.unregister("numba:compile", listener)
 
 
 # -- the result --------------------------------------------------------------------------------------------------------

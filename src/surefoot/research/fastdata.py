@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS
 from surefoot.research.data import DataError
-from surefoot.research.exact import InstrumentRules, instrument_rules
+from surefoot.research.instruments import InstrumentRules, instrument_rules
 from surefoot.research.tape import Tape, TapeColumns, resample_tape
 from surefoot.signals.correlation import correlations_for
 from surefoot.signals.decision import Decider

@@ -86,6 +86,7 @@ FIRST_MONDAY_HOUR = 96
 CANCEL_ANSWER_MS = 5_000
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
+HOPELESS = 2  # refusals in a row
 KELLY_ROUND_TRIPS_MIN = 200
 FIXED, HALF_KELLY, BY_ATR = range(3)
 STOP_PCT_MIN, STOP_PCT_MAX = core_rules.STOP_PCT_MIN, core_rules.STOP_PCT_MAX
@@ -353,10 +354,10 @@ def wake_price2(symbol: Any, rules: Any) -> int:
         wake2 = 2 * (symbol.e_target + 1)
     if rules.trail_activate > 0:
         level2 = 2 * ceiled(profit_price_long(entry, rules.trail_activate))
-        wanted = max(symbol.e_stop + 1, ceiled(profit_price_long(float(symbol.e_stop), rules.trail_step)))
+        wanted = max(symbol.e_rests + 1, ceiled(profit_price_long(float(symbol.e_rests), rules.trail_step)))
         step2 = int(wanted * 200.0 / (100.0 - rules.trail_distance)) - 2
         wake2 = min(wake2, max(level2, step2))
-    if rules.break_even_after_r > 0 and break_even_stop(symbol, rules) > symbol.e_stop:
+    if rules.break_even_after_r > 0 and break_even_stop(symbol, rules) > symbol.e_rests:
         level = ceiled(r_price_long(entry, float(symbol.e_first_stop), rules.break_even_after_r))
         wake2 = min(wake2, 2 * level)
     for stage in range(symbol.e_taken, rules.takes):
@@ -382,7 +383,7 @@ def manage(at: int, symbol: Any, queue: Any, world: Any, rules: Any, candle: int
     if rules.only_rests == 1 or symbol.e_held == 0:
         return
     look_up(symbol, world, rules)
-    if symbol.e_quiet == 0:
+    if symbol.e_quiet == 0 or world.now < symbol.e_retry_ms:
         return
     if symbol.e_mark2 >= symbol.e_wake2 and on_price(at, symbol, queue, world, rules):
         return
@@ -407,12 +408,12 @@ def on_price(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> bool:
     if symbol.e_target_open == 0 and price2 >= 2 * (symbol.e_target + 1):
         leave(at, symbol, queue, world, rules, TARGET)
         return True
-    best, why = symbol.e_stop, STOP
+    best, why = symbol.e_rests, STOP
     if rules.trail_activate > 0 and price2 >= 2 * ceiled(profit_price_long(entry, rules.trail_activate)):
         wanted = floored(stop_price_long(price2 * 0.5, rules.trail_distance))
         if wanted > best and wanted >= ceiled(profit_price_long(float(best), rules.trail_step)):
             best, why = wanted, TRAIL
-    if rules.break_even_after_r > 0 and break_even_stop(symbol, rules) > symbol.e_stop:
+    if rules.break_even_after_r > 0 and break_even_stop(symbol, rules) > symbol.e_rests:
         level = ceiled(r_price_long(entry, float(symbol.e_first_stop), rules.break_even_after_r))
         wanted = break_even_stop(symbol, rules)
         if price2 >= 2 * level and wanted > best:
@@ -424,8 +425,7 @@ def on_price(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> bool:
         if price2 >= 2 * ceiled(profit_price_long(entry, take_at(stage, rules))):
             part = floored(symbol.e_bought * take_share(stage, rules) / 100)
             if is_sellable_part(symbol, part, price2):
-                symbol.e_taken = stage + 1
-                symbol.e_part_due = PART
+                symbol.e_part_due, symbol.e_part_stage = PART, stage + 1
                 free_part(at, symbol, queue, world, rules, part)
                 return True
     return False
@@ -434,14 +434,14 @@ def on_price(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> bool:
 @compiled
 def is_sellable_part(symbol: Any, part: int, price2: int) -> bool:
     rest = sellable(symbol) // symbol.lot - part
-    return part > 0 and rest > 0 and can_sell(symbol, part, price2) and can_sell(symbol, rest, 2 * symbol.e_stop)
+    return part > 0 and rest > 0 and can_sell(symbol, part, price2) and can_sell(symbol, rest, 2 * symbol.e_rests)
 
 
 @compiled
 def free_part(at: int, symbol: Any, queue: Any, world: Any, rules: Any, part: int) -> None:
     """First step of selling a part: a smaller stop in place of the old one. The sale follows when it rests."""
     rest = sellable(symbol) // symbol.lot - part
-    replace_stop(at, symbol, queue, world, rules, rest, symbol.e_stop, symbol.e_reason_of_stop)
+    replace_stop(at, symbol, queue, world, rules, rest, symbol.e_rests, symbol.e_reason_of_stop)
 
 
 @compiled
@@ -459,6 +459,8 @@ def leave(at: int, symbol: Any, queue: Any, world: Any, rules: Any, reason: int)
     """Sell everything at the market in place of the stop."""
     symbol.e_wait = REPLACEMENT
     symbol.e_retry_ms = world.now + CANCEL_ANSWER_MS
+    if symbol.e_to_leave == 0:
+        symbol.e_to_leave = reason  # also when this request should be refused
     world.acted = 1
     world.orders += 1
     push(queue, world, rules, TO_LEAVE, at, sellable(symbol) // symbol.lot, reason, NONE, NONE, NONE)
@@ -487,7 +489,7 @@ def tend(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> None:
         symbol.e_watched = wanted
         world.acted = 1
         push(queue, world, rules, TO_WATCH, at, wanted, NONE, NONE, NONE, NONE)
-    set_deadline(symbol, rules)
+    set_deadline(symbol, world, rules)
 
 
 @compiled
@@ -496,7 +498,7 @@ def cancel_ms(symbol: Any, rules: Any) -> int:
 
 
 @compiled
-def set_deadline(symbol: Any, rules: Any) -> None:
+def set_deadline(symbol: Any, world: Any, rules: Any) -> None:
     due = NEVER
     if symbol.e_entry_open == 1 and symbol.e_wait == NOTHING:
         due = cancel_ms(symbol, rules)
@@ -507,6 +509,9 @@ def set_deadline(symbol: Any, rules: Any) -> None:
             due = min(due, symbol.e_retry_ms)
     if symbol.e_crossed_ms >= 0 and symbol.e_wait == NOTHING:
         due = min(due, symbol.e_crossed_ms)
+    wished = symbol.e_part_due or symbol.e_to_leave or symbol.e_to_shrink
+    if wished and symbol.e_held == 1 and symbol.e_wait == NOTHING and symbol.e_retry_ms > world.now:
+        due = min(due, symbol.e_retry_ms)
     symbol.e_deadline = due
 
 
@@ -545,16 +550,28 @@ def protect(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> None:
 
 @compiled
 def tend_part(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> None:
-    """Second step of selling a part: what the resting stop does not cover."""
+    """Second step of selling a part: what the resting stop does not cover; it is due until the stop covers all."""
     if symbol.e_part_due == 0 or symbol.e_wait != NOTHING:
         return
-    lots = sellable(symbol) // symbol.lot - symbol.e_stop_lots
-    if symbol.e_target_open == 0 and symbol.e_entry_open == 0 and lots > 0:
+    whole = sellable(symbol) // symbol.lot
+    lots = whole - symbol.e_stop_lots
+    alone = symbol.e_stop_lots > 0 and symbol.e_target_open == 0 and symbol.e_entry_open == 0
+    if not alone or not can_sell(symbol, lots, 2 * symbol.e_rests):
+        symbol.e_part_due = 0
+    elif world.now < symbol.e_retry_ms:
+        return
+    elif symbol.e_refusals >= HOPELESS:
+        symbol.e_part_due = 0
+        replace_stop(at, symbol, queue, world, rules, whole, symbol.e_rests, symbol.e_reason_of_stop)
+    else:
+        if symbol.e_part_stage > 0:
+            symbol.e_taken = symbol.e_part_stage
+        if symbol.e_part_due == SHRINK:
+            symbol.e_to_shrink = 0
         symbol.e_wait = SALE
         world.acted = 1
         world.orders += 1
         push(queue, world, rules, TO_SELL, at, lots, symbol.e_part_due, NONE, NONE, NONE)
-    symbol.e_part_due = 0
 
 
 @compiled
@@ -562,14 +579,18 @@ def tend_wishes(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> Non
     """What the breaker wants of a position, as soon as nothing of it is on its way."""
     if (symbol.e_to_leave == 0 and symbol.e_to_shrink == 0) or not is_quiet(symbol):
         return
+    hopeless = symbol.e_to_leave > 0 and symbol.e_refusals >= HOPELESS
+    if world.now < symbol.e_retry_ms or hopeless:
+        return
     if symbol.e_to_leave:
         leave(at, symbol, queue, world, rules, symbol.e_to_leave)
         return
-    symbol.e_to_shrink = 0
     half = symbol.e_quantity // (2 * symbol.lot)
     if is_sellable_part(symbol, half, symbol.e_mark2):
-        symbol.e_part_due = SHRINK
+        symbol.e_part_due, symbol.e_part_stage = SHRINK, symbol.e_taken
         free_part(at, symbol, queue, world, rules, half)
+    else:
+        symbol.e_to_shrink = 0  # too small to be halved
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------
@@ -634,11 +655,17 @@ def is_in(symbol: Any) -> bool:
 
 
 @compiled
+def stop_of(symbol: Any) -> int:
+    """Where the stop rests, which need not be where we wanted it; the plan's while none rests."""
+    return symbol.e_rests if symbol.e_stop_lots > 0 else symbol.e_stop
+
+
+@compiled
 def at_risk(symbol: Any) -> float:
     """What would be lost from entry to stop, in quote; a stop above the entry risks nothing."""
     risk = 0.0
     if symbol.e_held == 1:
-        risk = symbol.e_quantity / UNIT * ((symbol.e_entry - symbol.e_stop) * symbol.tick)
+        risk = symbol.e_quantity / UNIT * ((symbol.e_entry - stop_of(symbol)) * symbol.tick)
     if symbol.e_entry_open == 1:
         risk += symbol.e_entry_lots * symbol.lot_size * ((symbol.e_limit - symbol.e_stop) * symbol.tick)
     return max(risk, 0.0)
@@ -781,6 +808,7 @@ def hear_buy(at: int, symbol: Any, world: Any, rules: Any, row: Any) -> None:
     symbol.e_retry_ms = symbol.e_refusals = symbol.e_part_due = symbol.e_to_shrink = 0
     symbol.e_entry_open = 0
     symbol.e_stop_lots = leg_lots
+    symbol.e_rests = symbol.e_stop
     symbol.e_target_open = 1 if leg_lots > 0 else 0
     if answers:
         symbol.e_wait = NOTHING

@@ -8,14 +8,8 @@ act, a stop fill or the breaker trip, the ticks up to then are passed over.
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from surefoot.core import rules as core_rules
-from surefoot.research import fastengine, faststate, fastvenue
 from surefoot.research.fastengine import (
     MS_PER_HOUR,
     close_if_flat,
@@ -67,7 +61,6 @@ from surefoot.research.faststate import (
     TO_SELL,
     TO_WATCH,
     TWO,
-    cached,
     compiled,
     inlined,
     whole,
@@ -232,7 +225,7 @@ def hear_report(
         symbol.e_wait = NOTHING
     elif kind in (HEARD_PROTECTED, HEARD_MOVED):
         symbol.e_wait = symbol.e_refusals = NOTHING
-        symbol.e_stop_lots = row[3]
+        symbol.e_stop_lots, symbol.e_rests = row[3], row[4]
         symbol.e_target_open = 1 if kind == HEARD_PROTECTED else 0
     elif kind == HEARD_UNPROTECTED:
         symbol.e_wait = NOTHING
@@ -284,14 +277,14 @@ def high_trigger(symbol: Any, rules: Any) -> int:
 
 
 @inlined
-def can_skip(symbols: Any, rules: Any) -> bool:
+def can_skip(symbols: Any, world: Any) -> bool:
     """Whether all that is engaged is held in peace, at the beginning of a candle."""
     for at in range(symbols.size):
         symbol = symbols[at]
         if symbol.v_engaged == 1:
             if not is_quiet(symbol) or symbol.e_to_leave or symbol.e_to_shrink or symbol.v_stage > 1:
                 return False
-            if symbol.v_stop_lots != symbol.e_stop_lots or symbol.v_at >= symbol.last:
+            if symbol.v_stop_lots != symbol.e_stop_lots or symbol.v_at >= symbol.last or world.now < symbol.e_retry_ms:
                 return False
     return True
 
@@ -380,7 +373,7 @@ def skip(
 
 
 @compiled
-def _run(
+def run(
     symbols: Any, worlds: Any, ruleses: Any, limits: Any, hours: Any, anchors: Any, bounds: Any, queue: Any, trips: Any,
     alarms: Any, levels: Any, counts: Any, curve: Any, curve_ms: Any, opens_ms: Any, lengths_ms: Any, opens: Any,
     highs: Any, lows: Any, closes: Any, volumes: Any, events_ms: Any, events_symbol: Any, events_candle: Any,
@@ -394,7 +387,7 @@ def _run(
     draining = False
     while True:
         message_ms = queue[world.head & (QUEUE - 1), 0] if world.head < world.tail else NEVER
-        if message_ms == NEVER and world.engaged > 0 and world.deadline == NEVER and can_skip(symbols, rules):
+        if message_ms == NEVER and world.engaged > 0 and world.deadline == NEVER and can_skip(symbols, world):
             point_ms = curve_ms[world.curve_at] if world.curve_at < curve_ms.size else NEVER
             skip(
                 symbols, world, rules, limits, hours, anchors, bounds, events_ms, point_ms, opens_ms, lengths_ms, opens,
@@ -499,23 +492,3 @@ def _run(
         hear_mark(at, symbols, queue, world, rules, limits, hours, anchors, alarms, price, price, kinds, scores)
     curve[curve_ms.size] = equity_at_marks(symbols, world)
     return DONE
-
-
-# -- the cache on disk -------------------------------------------------------------------------------------------------
-
-
-def _stamp() -> int:
-    """A number for all source that is compiled into the loop: the cache on disk itself looks at this file only."""
-    files = (core_rules, fastengine, faststate, fastvenue)
-    return zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in files)) | 1
-
-
-@cache
-def run_loop() -> Callable[..., int]:
-    """The loop as machine code: from the cache on disk, or compiled now and put there."""
-    stamp = _stamp()
-
-    def run(*arguments: Any) -> int:
-        return _run(*arguments) if stamp else DONE
-
-    return cached(run)

@@ -7,7 +7,7 @@ may run side by side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -21,8 +21,8 @@ from surefoot.core.facts import EngineSettings
 from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, Tier
 from surefoot.core.risk import Sizing
 from surefoot.research import faststate as state
-from surefoot.research.exact import InstrumentRules
 from surefoot.research.fastdata import Market, Opinions, alike_of, market_of, opinions_of
+from surefoot.research.instruments import InstrumentRules
 from surefoot.research.tape import Tape
 from surefoot.signals.window import FloatArray, IntArray
 
@@ -121,9 +121,12 @@ class Prepared:
             self._alike[interval] = alike_of(self.market, interval)
         return self._alike[interval]
 
-    def run(self, settings: Settings) -> Outcome:
-        """One backtest. Raises ConfigError for settings that only the exact engine can run."""
-        from surefoot.research.fastloop import run_loop
+    def run(self, settings: Settings, say: Callable[[str], None] | None = None) -> Outcome:
+        """One backtest; `say` hears when the loop has to be compiled first.
+
+        Raises ConfigError for settings that only the exact engine can run.
+        """
+        from surefoot.research.fastcode import run_loop
 
         check(settings, self.market)
         market, opinions, alike = self.market, self.opinions_for(settings), self.alike_for(settings)
@@ -131,7 +134,7 @@ class Prepared:
         room = ROOM_FIRST
         while True:
             arrays = _Arrays(settings, market, curve_ms, room)
-            why = run_loop()(*arrays.of(market, opinions, alike, curve_ms))
+            why = run_loop(arrays.of(market, opinions, alike, curve_ms), say)
             if why == state.DONE:
                 return arrays.outcome(market, curve_ms)
             if why == state.QUEUE_FULL:

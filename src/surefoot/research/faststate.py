@@ -21,27 +21,20 @@ QUEUE: Final = 4_096  # messages on their way, at most; a power of two
 TRIP_HOURS: Final = 25
 
 
+# Helpers of the loop that are to be compiled, with the options of each.
+HELPERS: Final[dict[Any, dict[str, bool]]] = {}
+
+
 def compiled(function: Function) -> Function:
-    """Machine code for a helper of the loop. Only the loop itself is cached on disk, with all helpers in it."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    """Mark a helper of the loop. The loop on disk holds all helpers: they are compiled only when there is none."""
+    HELPERS[function] = {}
+    return function
 
 
 def inlined(function: Function) -> Function:
-    """The same, copied into its caller: for helpers that take many arrays and are called from one place."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
-
-
-def cached(function: Function) -> Function:
-    """The loop itself: from the cache on disk, or compiled at its first call and put there."""
-    return _compiled(function, cache=True)
-
-
-def _compiled(function: Function, **more: bool) -> Function:
-    from numba import njit
-
-    # Nothing is allocated in the loop, so that arrays need no counting of references: that alone makes it fivefold.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, **more}
-    return cast(Function, njit(**options)(function))
+    """The same for helpers that take many arrays and are called from one place: they are copied into their caller."""
+    HELPERS[function] = {"forceinline": True}
+    return function
 
 
 def whole(number: int) -> int:
@@ -146,7 +139,8 @@ _SYMBOL_WHOLE = (
     "e_last_close", "e_falls",
     # the engine: its orders
     "e_wait", "e_entry_open", "e_entry_lots", "e_limit", "e_submitted_ms", "e_stop_lots", "e_target_open",
-    "e_crossed_ms", "e_last_entry_ms", "e_to_leave", "e_to_shrink", "e_part_due", "e_refusals", "e_retry_ms",
+    "e_crossed_ms", "e_last_entry_ms", "e_to_leave", "e_to_shrink", "e_part_due", "e_part_stage", "e_rests",
+    "e_refusals", "e_retry_ms",
     "e_bare_ms", "e_overdue", "e_watched", "e_deadline", "e_order", "e_known", "e_quiet", "e_wake2",
 )  # fmt: skip
 _SYMBOL_REAL = ("tick", "v_volume", "e_cost", "band_low", "band_high", "lot_size")
@@ -203,3 +197,16 @@ TRIP: Final = np.dtype(
     + [("dust_loss", np.float64)],
     align=True,
 )  # fmt: skip
+
+# What the loop takes, in its order: the kind of each array, and its dimensions.
+I8, F8, I1, B1 = np.int64, np.float64, np.int8, np.bool_
+TABLE: Final[dict[str, tuple[Any, int]]] = {
+    "symbols": (SYMBOL, 1), "worlds": (WORLD, 1), "ruleses": (RULES, 1), "limits": (LIMIT, 1), "hours": (I8, 1),
+    "anchors": (F8, 1), "bounds": (F8, 1), "queue": (I8, 2), "trips": (TRIP, 1), "alarms": (ALARM, 1),
+    "levels": (LEVEL, 1), "counts": (I8, 1), "curve": (F8, 1), "curve_ms": (I8, 1), "opens_ms": (I8, 1),
+    "lengths_ms": (I8, 1), "opens": (I8, 1), "highs": (I8, 1), "lows": (I8, 1), "closes": (I8, 1), "volumes": (F8, 1),
+    "events_ms": (I8, 1), "events_symbol": (I8, 1), "events_candle": (I8, 1), "events_late": (B1, 1),
+    "events_at": (I8, 1), "rolls_symbol": (I8, 1), "rolls_candle": (I8, 1), "rolls_late": (B1, 1), "p_closes": (I8, 1),
+    "p_highs": (I8, 1), "p_closes_ms": (I8, 1), "kinds": (I1, 1), "scores": (F8, 1), "atrs": (F8, 1), "ready": (I1, 1),
+    "filtered": (B1, 1), "gaps": (B1, 1), "alike": (F8, 2),
+}  # fmt: skip

@@ -153,7 +153,7 @@ def take_protection(at: int, symbol: Any, queue: Any, world: Any, rules: Any, ro
     if stop < symbol.v_price < target and lots * symbol.v_price * symbol.value >= symbol.notional_min:
         symbol.v_stop, symbol.v_target, symbol.v_reason = stop, target, 1
         symbol.v_stop_lots = symbol.v_target_lots = lots
-        push(queue, world, rules, HEARD_PROTECTED, at, lots, NONE, NONE, NONE, NONE)
+        push(queue, world, rules, HEARD_PROTECTED, at, lots, stop, NONE, NONE, NONE)
     else:
         push(queue, world, rules, HEARD_UNPROTECTED, at, NONE, NONE, NONE, NONE, NONE)
 
@@ -170,7 +170,7 @@ def take_move(at: int, symbol: Any, queue: Any, world: Any, rules: Any, row: Any
         push(queue, world, rules, HEARD_HALF, at, NONE, NONE, NONE, NONE, NONE)
         return
     symbol.v_stop, symbol.v_stop_lots, symbol.v_reason = stop, lots, reason
-    push(queue, world, rules, HEARD_MOVED, at, lots, NONE, NONE, NONE, NONE)
+    push(queue, world, rules, HEARD_MOVED, at, lots, stop, NONE, NONE, NONE)
 
 
 @inlined

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS, Signal
-from surefoot.signals.compiled import over_arrays, why_not_compiled
+from surefoot.signals.compiled import over_arrays, pays, why_not_compiled
 from surefoot.signals.decision import NO_VALUE, Decider, Moment, decided, members_of, range_of
 from surefoot.signals.ensemble import Ensemble
 from surefoot.signals.filters import Filters, Trend, filtered_columns, flips_at_each, trailing_average
@@ -153,8 +153,8 @@ def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths) -> I
     known = ready.copy()
     for array in seen:
         known &= array == array
-    none = len(strategy.rules)
-    if why_not_compiled(strategy.rule, len(seen) + len(strategy.thresholds)) is None:
+    none, asks = len(strategy.rules), len(seen) + len(strategy.thresholds)
+    if pays(strategy.rule, ready.size) and why_not_compiled(strategy.rule, asks) is None:
         with np.errstate(all="ignore"):  # a comparison with no value is neither true nor worth a warning
             return np.where(known, over_arrays(strategy.rule)(*seen, *strategy.thresholds), none)
     places, at = np.full(ready.size, none, dtype=np.int64), np.flatnonzero(known)

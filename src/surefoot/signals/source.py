@@ -33,7 +33,6 @@ class SignalSource:
         self.confirm_interval = confirm_interval
         self.filters = filters
         self.context_intervals = filters.context_of(interval)
-        self._alike: dict[tuple[str, str], tuple[tuple[int, int, int], float | None]] = {}
         self._charts = {
             symbol: _Chart(strategy, symbol, interval, confirm_interval, filters) for symbol in self.symbols
         }
@@ -79,13 +78,7 @@ class SignalSource:
         if ours.series.last_open_ms is None or theirs.series.last_open_ms is None:
             return None
         until_ms = max(ours.series.last_open_ms, theirs.series.last_open_ms)
-        # It changes with the confirming candles only, and is asked for at every primary one.
-        seen = until_ms // INTERVAL_MS[self.confirm_interval], ours.confirmed, theirs.confirmed
-        known = self._alike.get((a, b))
-        if known is None or known[0] != seen:
-            columns = ours.confirm.columns(), theirs.confirm.columns()
-            known = self._alike[a, b] = seen, correlation_at(*columns, self.confirm_interval, until_ms)
-        return known[1]
+        return correlation_at(ours.confirm.columns(), theirs.confirm.columns(), self.confirm_interval, until_ms)
 
     def _chart(self, candle: Candle) -> _Chart:
         if candle.interval != self.interval or candle.symbol not in self._charts:
@@ -108,7 +101,6 @@ class _Chart:
         self.series = Series(interval, max(capacity, filters.choppy_candles + 1))
         # A return needs two candles, and thirty days are counted back from the newest candle that may be looked at.
         self.confirm = Series(confirm_interval, max(capacity, CORRELATION_MS // INTERVAL_MS[confirm_interval] + 3))
-        self.confirmed = 0  # confirming candles that were taken, replaced ones counted again
         self._resampler = Resampler(interval, confirm_interval)
         self._contexts = {one: _Context(interval, one, filters) for one in filters.context_of(interval)}
         self._confirm_values: tuple[tuple[float, ...], ...] = ((),) * len(self._members)
@@ -119,7 +111,6 @@ class _Chart:
         if placement is not Placement.IGNORED:
             for higher in self._resampler.append(candle):
                 self.confirm.append(higher)
-                self.confirmed += 1
                 self._stale = True
             for context in self._contexts.values():
                 context.take_lower(candle)
