@@ -3,7 +3,7 @@ most backtests take to run.
 
 A file is good for the source it was made from, the versions of Numba and LLVM, and this processor; its name is a digest
 of all of them, and it begins with a digest of itself. It lies beside the source where that can be written, else in
-NUMBA_CACHE_DIR or the user's own cache.
+the user's own cache; NUMBA_CACHE_DIR names another place.
 """
 
 from __future__ import annotations
@@ -143,10 +143,11 @@ def _file_name() -> str:
 
 
 def _folders() -> Iterator[Path]:
-    """Where the code may lie, best first."""
-    yield Path(__file__).parent / "__pycache__"
+    """Where the code may lie, best first; NUMBA_CACHE_DIR alone where it is set, as for Numba itself."""
     if "NUMBA_CACHE_DIR" in os.environ:
         yield Path(os.environ["NUMBA_CACHE_DIR"])
+        return
+    yield Path(__file__).parent / "__pycache__"
     yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surefoot"
 
 

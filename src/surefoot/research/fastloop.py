@@ -21,6 +21,7 @@ from surefoot.research.fastengine import (
     is_quiet,
     judge,
     manage,
+    note_hour,
     reset,
     review,
     set_near,
@@ -60,6 +61,7 @@ from surefoot.research.faststate import (
     TO_READ,
     TO_SELL,
     TO_WATCH,
+    TRIP_HOURS,
     TWO,
     compiled,
     inlined,
@@ -327,18 +329,13 @@ def pass_over(
     closes: Any, volumes: Any,
 ) -> None:  # fmt: skip
     """Let a symbol's ticks before a time go by; the engine has heard them by then."""
-    before = symbol.v_due
     while symbol.v_at + 1 < symbol.last and opens_ms[symbol.v_at + 1] < until_ms:
         next_candle(symbol, opens_ms)
-    if symbol.v_due == before and symbol.v_due >= until_ms:
-        return
-    if symbol.v_stage == 0 and symbol.v_due >= until_ms:
+    if symbol.v_due >= until_ms:
         return
     while symbol.v_due < until_ms:
         print_tick(symbol, rules, opens_ms, lengths_ms, opens, highs, lows, closes, volumes)
-    half = half_spread(symbol.v_price, rules)
-    symbol.e_mark2 = 2 * symbol.v_price
-    symbol.e_bid, symbol.e_ask, symbol.e_spread_known = symbol.v_price - half, symbol.v_price + half, 1
+    mark_price(symbol, rules)
 
 
 @inlined
@@ -360,13 +357,243 @@ def skip(
         free_ms = look_ahead(symbols, world, rules, until_ms, ONE, opens_ms, highs, lows, bounds)
         if bounds[0] <= world.near or bounds[1] > world.peak:
             return
-    free_ms -= rules.latency_ms
+    # The last candle before a close is left to `hold_on`, but for its opening print.
+    free_ms = min(free_ms - rules.latency_ms, next_close_ms(world, events_ms) - world.candle_ms + 1)
     if free_ms <= world.now:
         return
     for at in range(symbols.size):
         symbol = symbols[at]
         if symbol.v_engaged == 1:
             pass_over(symbol, rules, free_ms, opens_ms, lengths_ms, opens, highs, lows, closes, volumes)
+
+
+@inlined
+def hold_on(
+    symbols: Any, queue: Any, world: Any, rules: Any, limits: Any, hours: Any, anchors: Any, bounds: Any, curve: Any,
+    curve_ms: Any, events_ms: Any, events_symbol: Any, events_candle: Any, events_late: Any, events_at: Any,
+    counts: Any, opens_ms: Any, lengths_ms: Any, opens: Any, highs: Any, lows: Any, closes: Any, volumes: Any,
+    p_closes: Any, p_highs: Any, p_closes_ms: Any, kinds: Any, scores: Any, atrs: Any, ready: Any, filtered: Any,
+    gaps: Any, alike: Any,
+) -> None:  # fmt: skip
+    """Live through closes of primary candles while all that is engaged is held in peace and nothing comes of them.
+
+    It goes from the opening print of a candle that has been heard to that of the next one, as long as both candles stay
+    between the triggers, at the same times for all that is engaged, and no close can make anything happen.
+    """
+    first = NO_CANDLE
+    stop_ms = min(world.reset_ms, rules.end_ms) - rules.latency_ms
+    for at in range(symbols.size):
+        symbol = symbols[at]
+        if symbol.v_engaged == 0:
+            continue
+        if symbol.v_stage != 1:
+            return
+        first = at if first < 0 else first
+        if opens_ms[symbol.v_at] != opens_ms[symbols[first].v_at]:
+            return
+        symbol.v_low_trip, symbol.v_high_trip = low_trigger(symbol, world, rules), high_trigger(symbol, rules)
+        left_ms = symbol.e_opened_ms + rules.hold_max_ms
+        if rules.hold_max_ms > 0 and left_ms > world.now:
+            stop_ms = min(stop_ms, left_ms - rules.latency_ms)
+    place, length_ms = symbols[first].v_at, lengths_ms[symbols[first].v_at]
+    if rules.latency_ms * 4 + 4 >= length_ms:
+        return
+    while place + 1 < symbols[first].last:
+        next_ms = opens_ms[place + 1]
+        hour_ms = (world.now // MS_PER_HOUR + 1) * MS_PER_HOUR
+        if next_ms != next_close_ms(world, events_ms) or next_ms >= stop_ms or next_ms > hour_ms:
+            return
+        if world.curve_at < curve_ms.size and curve_ms[world.curve_at] < next_ms:
+            return
+        if not stays_calm(symbols, world, next_ms, opens_ms, highs, lows, bounds):
+            return
+        if not closes_calmly(
+            symbols, world, rules, next_ms, events_ms, events_symbol, events_candle, events_late, p_closes, kinds,
+            scores,
+        ):  # fmt: skip
+            return
+        for at in range(symbols.size):
+            symbol = symbols[at]
+            if symbol.v_engaged == 1:
+                symbol.e_mark2 = 2 * heard_by_the_end(symbol.v_at, rules, highs, lows, closes)
+        equity = equity_at_marks(symbols, world)
+        turns = next_ms == hour_ms
+        if turns and rules.latency_ms == 0 and symbols[events_symbol[world.event]].v_engaged == 0:
+            return  # the hour begins with a close that is not ours
+        if turns and not turns_calmly(symbols, first, hour_ms, world, limits, hours, anchors, bounds, closes):
+            return
+        if rules.latency_ms > 0:
+            note_point(world, curve, curve_ms, next_ms, equity)
+        for at in range(symbols.size):  # the last print before the close, which a decision on it looks at
+            symbol = symbols[at]
+            if symbol.v_engaged == 1 and rules.spread_matters == 1:
+                hear_quote(symbol, closes[symbol.v_at], rules)
+        world.now = next_ms + rules.latency_ms
+        while next_close_ms(world, events_ms) == next_ms:
+            at, candle = events_symbol[world.event], events_candle[world.event]
+            symbols[at].v_hint = events_at[world.event]
+            world.event += 1
+            hear_close_of(at, symbols[at], candle, p_closes, p_highs, p_closes_ms)
+            if kinds[candle] < 0:
+                counts[LONG_ONLY] += 1
+            elif kinds[candle] > 0:
+                outcome = review(
+                    at, symbols, queue, world, rules, candle, p_closes_ms, scores, atrs, ready, filtered, gaps, alike
+                )
+                counts[outcome] += 1
+        for at in range(symbols.size):
+            symbol = symbols[at]
+            if symbol.v_engaged == 1:
+                next_candle(symbol, opens_ms)
+                print_tick(symbol, rules, opens_ms, lengths_ms, opens, highs, lows, closes, volumes)
+                mark_price(symbol, rules)
+        if rules.latency_ms == 0:
+            note_point(world, curve, curve_ms, next_ms, equity_at_marks(symbols, world))
+        place += 1
+
+
+@inlined
+def note_point(world: Any, curve: Any, curve_ms: Any, at_ms: int, equity: float) -> None:
+    """A point of the curve, if there is one at this time."""
+    if world.curve_at < curve_ms.size and curve_ms[world.curve_at] == at_ms:
+        curve[world.curve_at] = equity
+        world.curve_at += 1
+
+
+@inlined
+def heard_by_the_end(place: int, rules: Any, highs: Any, lows: Any, closes: Any) -> int:
+    """The newest price of a candle with a stop below it that has been heard when the next one opens. Its close came a
+    millisecond before that."""
+    if rules.latency_ms <= 1:
+        return closes[place]
+    return highs[place] if rules.worst == 1 else lows[place]
+
+
+@inlined
+def hear_quote(symbol: Any, price: int, rules: Any) -> None:
+    """Bid and ask around a price, with no order of ours near it."""
+    half = half_spread(price, rules)
+    symbol.e_bid, symbol.e_ask, symbol.e_spread_known = price - half, price + half, 1
+
+
+@inlined
+def mark_price(symbol: Any, rules: Any) -> None:
+    """The engine hears the last price."""
+    symbol.e_mark2 = 2 * symbol.v_price
+    hear_quote(symbol, symbol.v_price, rules)
+
+
+@inlined
+def stays_calm(symbols: Any, world: Any, next_ms: int, opens_ms: Any, highs: Any, lows: Any, bounds: Any) -> bool:
+    """Whether this candle and the next one reach no trigger, no limit of the breaker and no new peak of equity."""
+    low_equity = high_equity = world.quote / 1e8
+    for at in range(symbols.size):
+        symbol = symbols[at]
+        if symbol.e_base == 0:
+            continue
+        share = symbol.e_base / 1e8 * symbol.tick
+        if symbol.v_engaged == 0:
+            low_equity += share * (symbol.e_mark2 * 0.5)
+            high_equity += share * (symbol.e_mark2 * 0.5)
+            continue
+        place = symbol.v_at
+        if place + 1 >= symbol.last or opens_ms[place + 1] != next_ms:
+            return False
+        low, high = min(lows[place], lows[place + 1]), max(highs[place], highs[place + 1])
+        if low <= symbol.v_low_trip or high >= symbol.v_high_trip:
+            return False
+        low_equity += share * low
+        high_equity += share * high
+    bounds[0] = low_equity
+    return low_equity > world.near and high_equity <= world.peak
+
+
+@inlined
+def turns_calmly(
+    symbols: Any, first: int, hour_ms: int, world: Any, limits: Any, hours: Any, anchors: Any, bounds: Any, closes: Any
+) -> bool:
+    """Begin an hour with the equity at the first price heard in it, the close of the first symbol. When a loss measured
+    from there could trip the breaker, nothing has happened, and the prices are lived through one by one."""
+    symbol, hour, before = symbols[first], hour_ms // MS_PER_HOUR, world.hour
+    place = hour % TRIP_HOURS
+    mark2, day_start, week_start = symbol.e_mark2, world.day_start, world.week_start
+    known, anchor = hours[place], anchors[place]
+    symbol.e_mark2 = 2 * closes[symbol.v_at]
+    note_hour(equity_at_marks(symbols, world), hour, world, hours, anchors)
+    set_near(world, limits, hours, anchors)
+    if bounds[0] > world.near:
+        return True
+    symbol.e_mark2, world.day_start, world.week_start = mark2, day_start, week_start
+    world.hour, hours[place], anchors[place] = before, known, anchor
+    set_near(world, limits, hours, anchors)
+    return False
+
+
+@inlined
+def closes_calmly(
+    symbols: Any, world: Any, rules: Any, next_ms: int, events_ms: Any, events_symbol: Any, events_candle: Any,
+    events_late: Any, p_closes: Any, kinds: Any, scores: Any,
+) -> bool:  # fmt: skip
+    """Whether nothing comes of the closes that are told at a time: no entry, no exit."""
+    place = world.event
+    while place < events_ms.size and events_ms[place] == next_ms:
+        symbol, candle = symbols[events_symbol[place]], events_candle[place]
+        if events_late[place]:
+            return False
+        if symbol.v_engaged == 0:
+            if kinds[candle] > 0:
+                return False
+        else:
+            falls = p_closes[candle] < symbol.e_last_close
+            if rules.reversal_closes > 0 and falls and symbol.e_falls + 1 >= rules.reversal_closes:
+                return False
+            opposes = rules.opposite_score_min > 0 and kinds[candle] == -1
+            if opposes and scores[candle] >= rules.opposite_score_min:
+                return False
+        place += 1
+    return True
+
+
+@inlined
+def wait(
+    symbols: Any, queue: Any, world: Any, rules: Any, limits: Any, hours: Any, anchors: Any, alarms: Any, curve: Any,
+    curve_ms: Any, events_ms: Any, events_symbol: Any, events_candle: Any, events_late: Any, events_at: Any,
+    counts: Any, p_closes: Any, p_highs: Any, p_closes_ms: Any, kinds: Any, scores: Any, atrs: Any, ready: Any,
+    filtered: Any, gaps: Any, alike: Any,
+) -> None:  # fmt: skip
+    """While nothing is engaged or on its way: one close after the other is heard, until something comes of one."""
+    while world.event < events_ms.size:
+        told_ms = events_ms[world.event]
+        now = told_ms + rules.latency_ms
+        if now > rules.end_ms or now >= world.reset_ms:
+            return
+        place = world.event
+        while place < events_ms.size and events_ms[place] == told_ms:
+            if events_late[place]:
+                return
+            place += 1
+        note_curve(symbols, world, curve, curve_ms, now)
+        world.now = now
+        while next_close_ms(world, events_ms) == told_ms:
+            at, candle = events_symbol[world.event], events_candle[world.event]
+            symbols[at].v_hint = events_at[world.event]
+            world.event += 1
+            hear_close(
+                at, symbols, queue, world, rules, limits, hours, anchors, alarms, candle, counts, p_closes, p_highs,
+                p_closes_ms, kinds, scores, atrs, ready, filtered, gaps, alike,
+            )  # fmt: skip
+        if world.head < world.tail:
+            return
+
+
+@inlined
+def note_curve(symbols: Any, world: Any, curve: Any, curve_ms: Any, before_ms: int) -> None:
+    """The equity at every point of the curve before a time: nothing is heard between them and then."""
+    if world.curve_at < curve_ms.size and curve_ms[world.curve_at] < before_ms:
+        equity = equity_at_marks(symbols, world)
+        while world.curve_at < curve_ms.size and curve_ms[world.curve_at] < before_ms:
+            curve[world.curve_at] = equity
+            world.curve_at += 1
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -387,7 +614,19 @@ def run(
     draining = False
     while True:
         message_ms = queue[world.head & (QUEUE - 1), 0] if world.head < world.tail else NEVER
-        if message_ms == NEVER and world.engaged > 0 and world.deadline == NEVER and can_skip(symbols, world):
+        if message_ms == NEVER and world.engaged == 0 and world.deadline == NEVER and not draining:
+            wait(
+                symbols, queue, world, rules, limits, hours, anchors, alarms, curve, curve_ms, events_ms, events_symbol,
+                events_candle, events_late, events_at, counts, p_closes, p_highs, p_closes_ms, kinds, scores, atrs,
+                ready, filtered, gaps, alike,
+            )  # fmt: skip
+            message_ms = queue[world.head & (QUEUE - 1), 0] if world.head < world.tail else NEVER
+        elif message_ms == NEVER and world.deadline == NEVER and not draining and can_skip(symbols, world):
+            hold_on(
+                symbols, queue, world, rules, limits, hours, anchors, bounds, curve, curve_ms, events_ms, events_symbol,
+                events_candle, events_late, events_at, counts, opens_ms, lengths_ms, opens, highs, lows, closes,
+                volumes, p_closes, p_highs, p_closes_ms, kinds, scores, atrs, ready, filtered, gaps, alike,
+            )  # fmt: skip
             point_ms = curve_ms[world.curve_at] if world.curve_at < curve_ms.size else NEVER
             skip(
                 symbols, world, rules, limits, hours, anchors, bounds, events_ms, point_ms, opens_ms, lengths_ms, opens,
@@ -414,11 +653,7 @@ def run(
             break
         if draining:
             now = message_ms
-        if world.curve_at < curve_ms.size and curve_ms[world.curve_at] < now:
-            equity = equity_at_marks(symbols, world)
-            while world.curve_at < curve_ms.size and curve_ms[world.curve_at] < now:
-                curve[world.curve_at] = equity
-                world.curve_at += 1
+        note_curve(symbols, world, curve, curve_ms, now)
         world.now = now
         if world.reset_ms == now:
             reset(symbols, world, limits, hours, anchors)

@@ -29,7 +29,7 @@ from surefoot.signals.window import FloatArray, IntArray
 LATENCY_MAX_MS = 5_000
 DECIMALS_OF_BPS = 4
 OPINIONS_KEPT = 16
-ROOM_FIRST = 1_024  # round trips; when it is too small, the run is made again with more
+ROOM_FIRST = 32_768  # round trips; when it is too small, the run is made again with more
 UNIT = Decimal(1) / state.UNIT
 UNSEEN_BY_SIGNALS = {"exits", "risk", "breaker", "costs", "paper", "orders", "store"}
 TIERS = {Tier.WARN: state.WARN, Tier.NO_ENTRIES: state.NO_ENTRIES, Tier.SHRINK: state.SHRINK_TIER}
@@ -182,6 +182,7 @@ class _Arrays:
             record["v_due"] = market.ticks.open_ms[begin]
         self.world = np.zeros(1, state.WORLD)
         _fill_world(self.world[0], settings)
+        self.world["candle_ms"] = market.ticks.length_ms.max()
         self.rules = np.zeros(1, state.RULES)
         _fill_rules(self.rules[0], settings, engine_settings(settings), market)
         self.limits = _limits(engine_settings(settings).breaker)

@@ -128,6 +128,7 @@ _SYMBOL_WHOLE = (
     "lot", "value", "lots_min", "lots_max", "notional_min", "notional_max", "price_min", "price_max", "lists",
     # the tape
     "first", "last", "v_at", "v_stage", "v_due", "v_low_first", "v_engaged", "v_played", "v_hint",
+    "v_low_trip", "v_high_trip",
     # the venue
     "v_watched", "v_price", "v_used", "v_entry_lots", "v_limit", "v_sells_received", "v_leg_lots", "v_leg_stop",
     "v_leg_target", "v_stop", "v_stop_lots", "v_reason", "v_target", "v_target_lots",
@@ -149,9 +150,9 @@ SYMBOL: Final = np.dtype(
 )
 
 _WORLD_WHOLE = (
-    "now", "head", "tail", "error", "acted", "tripped", "known", "event", "curve_at", "engaged", "deadline", "quote",
-    "losses_in_row", "cooldown_until_ms", "reset_ms", "latched", "hour", "round_trips", "orders", "fills", "wins",
-    "losses", "alarms", "levels", "flagged", "opened", "fees",
+    "now", "candle_ms", "head", "tail", "error", "acted", "tripped", "known", "event", "curve_at", "engaged",
+    "deadline", "quote", "losses_in_row", "cooldown_until_ms", "reset_ms", "latched", "hour", "round_trips", "orders",
+    "fills", "wins", "losses", "alarms", "levels", "flagged", "opened", "fees",
 )  # fmt: skip
 _WORLD_REAL = ("peak", "day_start", "week_start", "won", "lost", "near", "fees_in_quote", "taken")
 WORLD: Final = np.dtype(
