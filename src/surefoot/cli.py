@@ -283,7 +283,7 @@ def backtest(
     check_writable("--report", report)
 
     run = Runs(engine, candles, detail or (), gaps_of(gaps))
-    result = run(settings, with_band=report is not None if band is None else band)
+    result = run(settings, with_band=report is not None if band is None else band, with_curve=as_json or bool(report))
     if report is not None or as_json:
         from surefoot.research.statistics import alternatives
 

@@ -21,6 +21,9 @@ from surefoot.research.fastbacktest import differences, run_fast_loaded
 from surefoot.research.fastevaluation import FastEvaluator, outcome_of
 from surefoot.research.fastrun import Prepared, prepare
 from surefoot.research.inputs import settings_for, tapes_of
+from surefoot.signals.strategy import strategy_named
+from surefoot.strategies import own_strategy
+from tests.conftest import ROOT
 
 BUSY = {"mode": "backtest", "rsi.oversold": "45", "rsi.overbought": "55", "exits.target_pct_of_price": "0.8",
         "exits.stop_pct_of_price": "0.6", "market.interval": "5m", "market.confirm_interval": "15m"}  # fmt: skip
@@ -176,13 +179,32 @@ def test_machine_code_is_kept_in_the_first_folder_that_can_be_written_and_broken
 ) -> None:
     closed, mine = tmp_path / "file", tmp_path / "mine"
     closed.write_text("no folder")
-    monkeypatch.setattr(fastcode, "_folders", lambda: iter((closed / "cache", mine)))
-    assert fastcode._from_disk() is None
-    fastcode._to_disk(b"name and code")
-    assert fastcode._from_disk() == b"name and code"
+    monkeypatch.setattr(fastcode, "folders", lambda: iter((closed / "cache", mine)))
+    code = fastcode.Code("test", [], ("loop",))
+    assert code.from_disk() is None
+    code.to_disk(b"name and code")
+    assert code.from_disk() == b"name and code"
     (kept,) = mine.iterdir()
     kept.write_bytes(kept.read_bytes()[:-1] + b"?")
-    assert fastcode._from_disk() is None
+    assert code.from_disk() is None
+
+
+@pytest.mark.spec("SIG-7", "PERF-3")
+def test_a_rule_answers_by_machine_code_what_it_answers_in_python_and_one_that_cannot_be_compiled_is_asked_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastcode, "folders", lambda: iter((tmp_path,)))
+    chance = np.random.default_rng(7)
+    values = [chance.uniform(0, 100, fastcode.ASKED_FROM) for _ in range(3)]
+    rsi = strategy_named("rsi")
+    answers = fastcode.asked(rsi.rule, values, rsi.thresholds)
+    assert answers is not None
+    rows = zip(*(column.tolist() for column in values), strict=True)
+    assert answers.tolist() == [rsi.rule(*row, *rsi.thresholds) for row in rows]
+    assert fastcode.asked(rsi.rule, [column[:-1] for column in values], rsi.thresholds) is None
+    plain = own_strategy(str(ROOT / "bench/strategies/rsi_plain.py"), {})
+    assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None
+    assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None  # known by now
 
 
 def test_an_array_of_another_kind_is_refused_before_the_machine_code_could_read_it(files: list[CandleFile]) -> None:

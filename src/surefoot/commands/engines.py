@@ -29,9 +29,11 @@ class Runs:
         self._files = files
         self._detail = detail
         self._gaps = gaps
+        self._with_curve = True
 
-    def __call__(self, settings: Settings, *, with_band: bool) -> Result:
+    def __call__(self, settings: Settings, *, with_band: bool, with_curve: bool) -> Result:
         """The result; of both engines it is the exact one's. CommandError where they disagree."""
+        self._with_curve = with_curve or with_band
         if self._engine == "fast":
             return self._banded(settings, self._fast, None) if with_band else self._fast(settings, None)
         with Progress("candles") as progress:
@@ -55,7 +57,9 @@ class Runs:
     def _fast(self, settings: Settings, _: Show) -> Result:
         from surefoot.research.fastbacktest import run_fast_backtest
 
-        return run_fast_backtest(settings, self._files, detail=self._detail, gaps=self._gaps, say=_say)
+        return run_fast_backtest(
+            settings, self._files, detail=self._detail, gaps=self._gaps, say=_say, wants_curve=self._with_curve
+        )
 
     def _compared(self, settings: Settings, exact: Result) -> Result:
         from surefoot.research.fastbacktest import differences

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from surefoot import __version__
 from surefoot.assembly import QUOTE, build_engine, build_session
 from surefoot.config import Settings, settings_digest
@@ -31,8 +33,8 @@ from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, RoundTrip, Tier
 from surefoot.research.data import CandleFile, Gaps
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
-from surefoot.research.metrics import measure
-from surefoot.research.result import Ran, result_of, trip_row
+from surefoot.research.metrics import Floats, Times, measure
+from surefoot.research.result import Ran, result_of, thinned, trip_row
 from surefoot.research.tape import Tape
 from surefoot.research.traces import Traces
 from surefoot.store.records import RunDigest
@@ -197,7 +199,8 @@ def _ran(settings: Settings, engine: Engine, curve: list[tuple[int, float]], not
     assert final_equity is not None, "equity of a finished backtest"
     return Ran(
         engine="exact",
-        curve=curve,
+        period=(curve[0][0], curve[-1][0]),
+        points=thinned(*_columns(curve)),
         trips=[trip_row(trip) | notes.traces.of(trip) for trip in trips],
         final_equity=final_equity,
         open_since_ms=opened,
@@ -211,6 +214,11 @@ def _ran(settings: Settings, engine: Engine, curve: list[tuple[int, float]], not
         metrics=measure(curve, trips, float(notes.fees_in_quote), open_since_ms=opened.values()),
         digest=_digest(notes, trips, final_equity),
     )
+
+
+def _columns(curve: Sequence[tuple[int, float]]) -> tuple[Times, Floats]:
+    at_ms, equity = zip(*curve, strict=True)
+    return np.array(at_ms, dtype=np.int64), np.array(equity, dtype=np.float64)
 
 
 def _digest(notes: _Notes, trips: Sequence[RoundTrip], final_equity: Decimal | None) -> str:

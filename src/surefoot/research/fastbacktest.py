@@ -19,7 +19,7 @@ from surefoot.research.data import CandleFile, Gaps
 from surefoot.research.fastrun import Outcome, prepare
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
 from surefoot.research.metrics import Curve, Trips, measure
-from surefoot.research.result import Ran, result_of, trip_row
+from surefoot.research.result import Ran, result_of, thinned, trip_row
 from surefoot.research.traces import Traces
 
 UNIT = Decimal(1) / state.UNIT
@@ -40,17 +40,24 @@ def run_fast_backtest(
     detail: Sequence[str] = (),
     gaps: Gaps = "refuse",
     say: Say | None = None,
+    wants_curve: bool = True,
 ) -> dict[str, Any]:
     """Run the fast loop over candle files, one a symbol. `say` is told when something has to be compiled first.
 
-    Raises DataError or ConfigError for what cannot be run.
+    A year of minutes has half a million points of equity, which who looks at words only does not want; all figures are
+    made from them anyway. Raises DataError or ConfigError for what cannot be run.
     """
     loaded = load_files(files, gaps)
-    return run_fast_loaded(settings, loaded, load_detail(detail, loaded), say=say)
+    return run_fast_loaded(settings, loaded, load_detail(detail, loaded), say=say, wants_curve=wants_curve)
 
 
 def run_fast_loaded(
-    settings: Settings, loaded: Sequence[CandleFile], finer: Sequence[CandleFile] = (), *, say: Say | None = None
+    settings: Settings,
+    loaded: Sequence[CandleFile],
+    finer: Sequence[CandleFile] = (),
+    *,
+    say: Say | None = None,
+    wants_curve: bool = True,
 ) -> dict[str, Any]:
     """The same over candles that are in memory, one file a symbol and all of one interval."""
     settings = settings_for(settings, loaded)
@@ -58,13 +65,13 @@ def run_fast_loaded(
     tapes = tapes_of(settings, loaded, finer)
     outcome = prepare(tapes, settings).run(settings, say)
     seconds = time.perf_counter() - began_s
-    return result_of(settings, [*loaded, *finer], tapes, _ran(settings, outcome), seconds)
+    return result_of(settings, [*loaded, *finer], tapes, _ran(settings, outcome, wants_curve), seconds)
 
 
 # -- the result --------------------------------------------------------------------------------------------------------
 
 
-def _ran(settings: Settings, outcome: Outcome) -> Ran:
+def _ran(settings: Settings, outcome: Outcome, wants_curve: bool) -> Ran:
     trips, traces = list(round_trips(outcome)), _traces(settings, outcome)
     columns = Trips(outcome.trips["entry_ms"], outcome.trips["exit_ms"], outcome.pnl())
     fees = Decimal(repr(outcome.fees_in_quote))
@@ -72,7 +79,8 @@ def _ran(settings: Settings, outcome: Outcome) -> Ran:
     flags = outcome.trips["flags"].tolist()
     return Ran(
         engine="fast",
-        curve=list(zip(outcome.curve_ms.tolist(), outcome.curve.tolist(), strict=True)),
+        period=(int(outcome.curve_ms[0]), int(outcome.curve_ms[-1])),
+        points=thinned(outcome.curve_ms, outcome.curve) if wants_curve else [],
         trips=[row | {"flagged": True} if flag else row for row, flag in zip(rows, flags, strict=True)],
         final_equity=outcome.final_equity,
         open_since_ms=outcome.open_since_ms,

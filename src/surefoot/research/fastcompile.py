@@ -1,14 +1,19 @@
-"""Makes machine code of the fast loop: a program of its own, started once by `fastcode`, which runs the code.
+"""Makes machine code: a program of its own, started once by `fastcode`, which keeps and runs the code.
 
-The loop is compiled as a function of one number, the address of a table of addresses and lengths, so that whoever runs
-it needs nothing of Numba's. Numba optimises each of the hundred helpers before it puts them together; told not to
-(NUMBA_OPT=0, which only a process of its own may be), it leaves that to one pass of LLVM over the whole, which is
-quicker. See docs/decisions/0012.
+    python -m surefoot.research.fastcompile loop
+    python -m surefoot.research.fastcompile rule FILE NAME VALUES THRESHOLDS
+
+What is compiled is a function of one number, the address of a table, so that whoever runs it needs nothing of Numba's.
+Numba optimises each of the loop's hundred helpers before it puts them together; told not to (NUMBA_OPT=0, which only a
+process of its own may be), it leaves that to one pass of LLVM over the whole, which is quicker. See
+docs/decisions/0012.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -16,6 +21,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import types
+from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
@@ -29,27 +35,73 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Write the name of the function, a zero byte, and its machine code."""
-    text, name = compiled_loop()
+def main(words: Sequence[str]) -> int:
+    """Write the name of the function, a zero byte, and its machine code; an exit code."""
+    try:
+        text, name = compiled_loop() if words[0] == "loop" else compiled_rule(*words[1:])
+    except NumbaError as error:
+        print(error, file=sys.stderr)
+        return fastcode.CANNOT_BE_COMPILED if words[0] == "rule" else 1
     machine = fastcode.machine()
     module = llvm.parse_assembly(text)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(module, builder)
     sys.stdout.buffer.write(name.encode() + fastcode.NAME_END + machine.emit_object(module))
+    return 0
 
 
 def compiled_loop() -> tuple[str, str]:
-    """The loop in LLVM's language, with all its helpers, and the name of its function.
-
-    The function answers with a status that is 0, and takes where its answer goes, where an error would go (there is
-    none), and the table: Numba's own calling convention.
-    """
+    """The loop in LLVM's language, with all its helpers, and the name of its function."""
     link(fastvenue, fastengine, fastloop)
-    entry = numba.njit(**OPTIONS)(_entry_for(fastloop.run))
-    entry.compile((types.int64,))
-    (made,) = entry.overloads.values()
-    return entry.inspect_llvm((types.int64,)), made.fndesc.llvm_func_name
+    return _compiled(_entry_for(fastloop.run))
+
+
+def compiled_rule(file: str, name: str, values: str, thresholds: str) -> tuple[str, str]:
+    """A rule over rows. The table: how many rows, then where answers, thresholds and each column of values are."""
+    spec = spec_from_file_location("rule_of_a_strategy", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    rule = _with_callees(getattr(module, name))
+    columns = range(int(values))
+    asks = [*(f"column_{at}[row]" for at in columns), *(f"given[{at}]" for at in range(int(thresholds)))]
+    lines = [
+        "def entry(address):",
+        f"    table = whole_at(address, {3 + len(columns)}, 1)",
+        "    rows = table[0]",
+        "    answers = whole_at(table[1], rows, 1)",
+        f"    given = real_at(table[2], {1 + int(thresholds)}, 1)",
+        *(f"    column_{at} = real_at(table[{3 + at}], rows, 1)" for at in columns),
+        "    for row in range(rows):",
+        f"        answers[row] = rule({', '.join(asks)})",
+        "    return rows",
+    ]
+    scope = {"rule": rule, "whole_at": _array_at(np.int64, 1), "real_at": _array_at(np.float64, 1)}
+    return _compiled(_from_text(lines, scope))
+
+
+def _compiled(entry: Any) -> tuple[str, str]:
+    made = numba.njit(**OPTIONS)(entry)
+    made.compile((types.int64,))
+    (overload,) = made.overloads.values()
+    return made.inspect_llvm((types.int64,)), overload.fndesc.llvm_func_name
+
+
+def _with_callees(function: Any) -> Any:
+    """A function compiled with the plain functions of its own file that it calls."""
+    scope = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = scope.get(name)
+        if isinstance(value, FunctionType) and value.__globals__ is function.__globals__:
+            scope[name] = _with_callees(value)
+    return numba.njit(**OPTIONS)(FunctionType(function.__code__, scope, function.__name__, function.__defaults__))
+
+
+def _from_text(lines: Sequence[str], scope: dict[str, Any]) -> Any:
+    exec("\n".join(lines), scope)
+    return scope["entry"]
 
 
 def link(*modules: ModuleType) -> None:
@@ -87,10 +139,8 @@ def _entry_for(run: Any) -> Any:
         lines.append(f"    {name} = {name}_at(table[{3 * at}], table[{3 * at + 1}], table[{3 * at + 2}])")
     lines.append(f"    return run({', '.join(TABLE)})")
     scope = {f"{name}_at": _array_at(kind, dimensions) for name, (kind, dimensions) in TABLE.items()}
-    scope |= {"run": run, "table_at": _array_at(np.int64, 1), "table_length": 3 * len(TABLE)}
-    exec("\n".join(lines), scope)
-    return scope["entry"]
+    return _from_text(lines, scope | {"run": run, "table_at": _array_at(np.int64, 1), "table_length": 3 * len(TABLE)})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS
 from surefoot.research.data import DataError
+from surefoot.research.fastcode import asked
 from surefoot.research.instruments import InstrumentRules, instrument_rules
 from surefoot.research.tape import Tape, TapeColumns, resample_tape
 from surefoot.signals.correlation import correlations_for
@@ -27,6 +28,7 @@ from surefoot.signals.window import Columns, FloatArray, IntArray, resample
 Truths = npt.NDArray[np.bool_]
 
 DECIMALS_MAX = 10
+SAMPLE = 1_000  # candles that say how many decimals there are at least
 TICKS_MAX = 10_000_000_000  # so that products of prices with shares stay within 64 bits
 
 
@@ -109,7 +111,7 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
     for number, tape in enumerate(tapes):
         rule = _rules_of(tape)
         block = _ticks(tape.columns, rule)
-        primary, _ = resample_tape(tape.columns, interval)
+        primary = _primary(tape.columns, interval)
         groups = _closes(block, primary, interval)
         told, rest = _events(block, groups, number, begin, first, INTERVAL_MS[interval], end_ms)
         rules.append(rule)
@@ -125,9 +127,9 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         symbols=tuple(tape.symbol for tape in tapes),
         interval=interval,
         rules=tuple(rules),
-        ticks=Ticks(*map(np.concatenate, zip(*blocks, strict=True))),
+        ticks=Ticks(*_joined(blocks)),
         spans=tuple(spans),
-        closes=Closes(*map(np.concatenate, zip(*closes, strict=True))),
+        closes=Closes(*_joined(closes)),
         firsts=tuple(firsts),
         columns=tuple(columns),
         events=_in_order(events),
@@ -140,7 +142,7 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
 def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filters: Filters) -> Opinions:
     """What a strategy with its parameters says at each primary candle of a market."""
     parts = [
-        decisions_for(strategy, symbol, market.interval, confirm_interval, columns, filters)
+        decisions_for(strategy, symbol, market.interval, confirm_interval, columns, filters, asked)
         for symbol, columns in zip(market.symbols, market.columns, strict=True)
     ]
     target = np.concatenate([part.target for part in parts])
@@ -195,7 +197,9 @@ def _told_ms(market: Market, number: int) -> IntArray:
 def _rules_of(tape: Tape) -> InstrumentRules:
     """The venue's rules of a replayed symbol: they follow from its first price and from its finest one."""
     prices = tape.columns[2:6]
-    for decimals in range(DECIMALS_MAX + 1):
+    few = [column[:SAMPLE] for column in prices]
+    least = next((at for at in range(DECIMALS_MAX) if all(_is_on_grid(column, at) for column in few)), DECIMALS_MAX)
+    for decimals in range(least, DECIMALS_MAX + 1):
         if all(_is_on_grid(column, decimals) for column in prices):
             break
     else:
@@ -210,6 +214,14 @@ def _is_on_grid(prices: FloatArray, decimals: int) -> bool:
     return bool((np.rint(prices * scale) / scale == prices).all())
 
 
+def _primary(columns: TapeColumns, interval: str) -> Columns:
+    """The primary candles; the tape's own where it has no others."""
+    open_ms, length_ms, *values = columns
+    if (length_ms == INTERVAL_MS[interval]).all():
+        return Columns(open_ms, *values)
+    return resample_tape(columns, interval)[0]
+
+
 def _ticks(columns: TapeColumns, rules: InstrumentRules) -> Ticks:
     scale = float(1 / rules.tick_size)
     opens, highs, lows, closes = (np.rint(column * scale).astype(np.int64) for column in columns[2:6])
@@ -220,10 +232,13 @@ def _ticks(columns: TapeColumns, rules: InstrumentRules) -> Ticks:
 
 def _closes(block: Ticks, primary: Columns, interval: str) -> Closes:
     """The primary candles in ticks."""
+    close_ms = primary.open_ms + INTERVAL_MS[interval] - 1
+    if primary.open_ms is block.open_ms:
+        return Closes(primary.open_ms, close_ms, block.close, block.high)
     starts = np.searchsorted(block.open_ms, primary.open_ms)
     return Closes(
         open_ms=primary.open_ms,
-        close_ms=primary.open_ms + INTERVAL_MS[interval] - 1,
+        close_ms=close_ms,
         close=block.close[np.append(starts[1:], block.open_ms.size) - 1],
         high=np.maximum.reduceat(block.high, starts),
     )
@@ -246,8 +261,15 @@ def _events(
     return told, rest
 
 
+def _joined(parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The columns of all parts end to end; those of one part as they are, since a year of minutes is large."""
+    return [column[0] if len(parts) == 1 else np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
 def _in_order(parts: Sequence[Events]) -> Events:
-    joined = Events(*map(np.concatenate, zip(*parts, strict=True)))
+    joined = Events(*_joined(parts))
+    if len(parts) == 1:
+        return joined
     order = np.lexsort((joined.symbol, joined.at_ms))
     at_ms, symbol, candle, late, at = joined
     return Events(at_ms[order], symbol[order], candle[order], late[order], at[order])

@@ -6,25 +6,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from surefoot.config import Settings, settings_digest
 from surefoot.core.model import RoundTrip
 from surefoot.research.data import CandleFile
-from surefoot.research.metrics import Metrics
+from surefoot.research.metrics import Floats, Metrics, Times
 from surefoot.research.tape import Tape, told_of
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run leaves: its curve of (at_ms, equity), round trips as rows, counts, costs and figures.
+    """What a run leaves: the equity at some points of time, round trips as rows, counts, costs and figures.
 
     `fees` are by asset; `open_since_ms` says since when each position that is still open is held.
     """
 
     engine: str
-    curve: Sequence[tuple[int, float]]
+    period: tuple[int, int]
+    points: list[list[Any]]
     trips: list[dict[str, Any]]
     final_equity: Decimal
     open_since_ms: Mapping[str, int]
@@ -51,7 +53,7 @@ def result_of(
         "candles_per_second": round(candles / seconds) if seconds > 0 else None,
         "symbols": list(settings.market.symbols),
         "interval": settings.market.interval,
-        "period": [ran.curve[0][0], ran.curve[-1][0]],
+        "period": list(ran.period),
         "initial_equity": f"{settings.paper.balance_usdt:f}",
         "final_equity": money(ran.final_equity),
         "return_pct": ran.metrics.return_pct,
@@ -60,7 +62,7 @@ def result_of(
         "open_positions": sorted(ran.open_since_ms),
         "orders": ran.orders,
         "fills": ran.fills,
-        "equity_curve": [[at_ms, equity] for at_ms, equity in _thinned(ran.curve)],
+        "equity_curve": ran.points,
         "refusals": dict(sorted(ran.refusals.items())),
         "exits": dict(sorted(Counter(trip["reason"] for trip in ran.trips).items())),
         "fees": {asset: f"{fee:f}" for asset, fee in sorted(ran.fees.items())},
@@ -107,15 +109,13 @@ def money(value: Decimal) -> str:
     return f"{round(value, 8).normalize():f}"
 
 
-def _thinned(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Only the points where something changed, and their neighbours."""
-    if len(curve) < 3:
-        return list(curve)
-    kept = [curve[0]]
-    for (before, middle), (_, after) in pairwise(pairwise(curve)):
-        if not before[1] == middle[1] == after[1]:
-            kept.append(middle)
-    return [*kept, curve[-1]]
+def thinned(at_ms: Times, equity: Floats) -> list[list[Any]]:
+    """(at_ms, equity) only where something changed, and its neighbours."""
+    if at_ms.size < 3:
+        return [list(point) for point in zip(at_ms.tolist(), equity.tolist(), strict=True)]
+    moved = np.concatenate(([True], equity[1:] != equity[:-1], [True]))
+    kept = moved[:-1] | moved[1:]
+    return [list(point) for point in zip(at_ms[kept].tolist(), equity[kept].tolist(), strict=True)]
 
 
 def _fill_model_text(settings: Settings) -> list[str]:
