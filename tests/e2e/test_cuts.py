@@ -29,7 +29,7 @@ SPEED = 1_200
 SEED = 31
 CUTS = 20 if FULL else 3
 SECONDS_A_CUT = 4.5
-ORDERS_MIN = 150 if FULL else 25
+ORDERS_MIN = 150 if FULL else 20
 
 
 @pytest.mark.spec("SAFE-1", "NET-4", "NET-5")

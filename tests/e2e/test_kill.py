@@ -29,7 +29,7 @@ from tests.e2e.processes import (
 SPEED = 1_200  # market minutes for every three real seconds: sixty
 SEED = 20
 KILLS = 50 if FULL else 6
-SECONDS_A_KILL = 5  # of market; lives and starts take half of it, more on a slow machine, and the last life has the rest
+SECONDS_A_KILL = 5  # of market; lives and starts take half of it, on a slow machine more; the last life has the rest
 ORDERS_MIN = 200 if FULL else 25
 FILLS_MIN = 100 if FULL else 12
 REAL_TIME_KILLS = 4
