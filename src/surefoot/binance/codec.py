@@ -7,16 +7,15 @@ outside. A number that is missing stays missing (`None`); zero is never put in i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Literal, TypeVar
+from typing import Literal
 
 from msgspec import UNSET, Raw
-from msgspec.json import Decoder
 from msgspec.structs import astuple
 
 from surefoot.binance import wire
+from surefoot.binance.numbers import EXPONENT_MAX, amount_of, check_amounts, decode, price_of
 from surefoot.binance.signing import book_stream as book_stream
 from surefoot.binance.signing import decimal_text as decimal_text
 from surefoot.binance.signing import kline_stream as kline_stream
@@ -58,35 +57,24 @@ from surefoot.core.model import ZERO, Balance, Candle, FeeRates, Fill, Instrumen
 
 Outcome = Literal["refused", "unknown", "limited", "banned"]
 
-T = TypeVar("T")
-
-
-def _decode(decoder: Decoder[T], data: bytes | str, what: str) -> T:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise BadFrame(f"{what}: {error}") from error
-
 
 # ---------------------------------------------------------------------------------------------------------------
 # Market frames
 
-_plain_decimal = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?").fullmatch
-
 
 def read_stream(frame: bytes | str) -> KlineFrame | BookFrame | StreamReply | Shutdown | Ignored:
     """One frame of a combined market stream. BadFrame when it cannot be read, BadPrice when its price cannot be."""
-    envelope = _decode(wire.STREAM_ENVELOPE, frame, "stream frame")
+    envelope = decode(wire.STREAM_ENVELOPE, frame, "stream frame")
     if envelope.stream is None:
         return _read_unwrapped(envelope)
     content = envelope.stream.partition("@")[2]
     if content == "bookTicker":
-        return _book_frame(_decode(wire.BOOK, envelope.data, envelope.stream))
+        return _book_frame(decode(wire.BOOK, envelope.data, envelope.stream))
     # A second "@" is a kline with shifted days: nothing we subscribe.
     if content.startswith("kline_") and "@" not in content:
-        return _kline_frame(_decode(wire.KLINE_EVENT, envelope.data, envelope.stream))
+        return _kline_frame(decode(wire.KLINE_EVENT, envelope.data, envelope.stream))
     if envelope.stream == "!serverShutdown":
-        return _decode(wire.SHUTDOWN, envelope.data, envelope.stream)
+        return decode(wire.SHUTDOWN, envelope.data, envelope.stream)
     return Ignored(envelope.stream)
 
 
@@ -107,7 +95,7 @@ def _reply_id(envelope: wire.StreamEnvelope) -> int | str | None:
 
 
 def _book_frame(book: wire.Book) -> BookFrame:
-    bid, ask = _price(book.b, book.s, "bid"), _price(book.a, book.s, "ask")
+    bid, ask = price_of(book.b, book.s, "bid"), price_of(book.a, book.s, "ask")
     if bid > ask:
         raise BadPrice(f"{book.s}: bid {bid} is above ask {ask}")
     return BookFrame(book.s, bid, ask)
@@ -121,26 +109,12 @@ def _kline_frame(event: wire.KlineEvent) -> KlineFrame:
 def _candle(
     symbol: str, interval: str, times: tuple[int, int], prices: tuple[str, str, str, str], volume: str
 ) -> Candle:
-    open, high, low, close = (_price(text, symbol, "candle price") for text in prices)
+    open, high, low, close = (price_of(text, symbol, "candle price") for text in prices)
     if not low <= min(open, close) <= max(open, close) <= high:
         raise BadPrice(f"{symbol}: impossible candle, open {open} high {high} low {low} close {close}")
     if not 0 <= times[0] < times[1]:
         raise BadPrice(f"{symbol}: impossible candle, from {times[0]} to {times[1]}")
-    return Candle(symbol, interval, *times, open, high, low, close, _plain(volume, symbol, "volume"))
-
-
-def _price(text: str, symbol: str, what: str) -> Decimal:
-    value = _plain(text, symbol, what)
-    if not value:
-        raise BadPrice(f"{symbol}: {what} is zero")
-    return value
-
-
-def _plain(text: str, symbol: str, what: str) -> Decimal:
-    """Digits and at most one point: no sign, exponent, blank or underscore, though `Decimal` would take them."""
-    if _plain_decimal(text) is None:
-        raise BadPrice(f"{symbol}: {what} {text[:40]!r} is not a plain decimal")
-    return Decimal(text)
+    return Candle(symbol, interval, *times, open, high, low, close, amount_of(volume, symbol, "volume"))
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -149,7 +123,7 @@ def _plain(text: str, symbol: str, what: str) -> Decimal:
 
 def read_account_frame(frame: bytes | str) -> WsReply | AccountEvent:
     """One frame of a WebSocket API connection: the answer to a request, or an event of the account."""
-    envelope = _decode(wire.ACCOUNT_ENVELOPE, frame, "account frame")
+    envelope = decode(wire.ACCOUNT_ENVELOPE, frame, "account frame")
     if len(envelope.event):
         return _read_event(envelope.event)
     if envelope.status is None:
@@ -177,27 +151,27 @@ def _retry_at_ms(data: Raw) -> int | None:
 
 
 def _read_event(event: Raw) -> AccountEvent:
-    kind = _decode(wire.KIND, event, "account event").e
+    kind = decode(wire.KIND, event, "account event").e
     read = _event_readers.get(kind)
     return Ignored(kind) if read is None else read(event)
 
 
 def _read_execution_report(event: Raw) -> ExecutionReport:
-    report = _decode(wire.EXECUTION_REPORT, event, "executionReport")
-    _check_amounts(report.quantity, report.executed, report.last_quantity, report.last_price, report.fee)
+    report = decode(wire.EXECUTION_REPORT, event, "executionReport")
+    check_amounts(report.quantity, report.executed, report.last_quantity, report.last_price, report.fee)
     if report.execution == "TRADE":
         _sound(_reported_fill(report, report.client_order_id))
     return report
 
 
 def _read_position(event: Raw) -> AccountPosition:
-    position = _decode(wire.POSITION, event, "outboundAccountPosition")
+    position = decode(wire.POSITION, event, "outboundAccountPosition")
     return AccountPosition(tuple(_balance(held.a, held.f, held.l) for held in position.B), position.u)
 
 
 def _read_balance_update(event: Raw) -> BalanceUpdate:
-    update = _decode(wire.BALANCE_UPDATE, event, "balanceUpdate")
-    _check_amounts(update.delta)
+    update = decode(wire.BALANCE_UPDATE, event, "balanceUpdate")
+    check_amounts(update.delta)
     return update
 
 
@@ -205,9 +179,9 @@ _event_readers: dict[str, Callable[[Raw], AccountEvent]] = {
     "executionReport": _read_execution_report,
     "outboundAccountPosition": _read_position,
     "balanceUpdate": _read_balance_update,
-    "listStatus": lambda event: _decode(wire.LIST_STATUS, event, "listStatus"),
-    "eventStreamTerminated": lambda event: _decode(wire.STREAM_TERMINATED, event, "eventStreamTerminated"),
-    "serverShutdown": lambda event: _decode(wire.SHUTDOWN, event, "serverShutdown"),
+    "listStatus": lambda event: decode(wire.LIST_STATUS, event, "listStatus"),
+    "eventStreamTerminated": lambda event: decode(wire.STREAM_TERMINATED, event, "eventStreamTerminated"),
+    "serverShutdown": lambda event: decode(wire.SHUTDOWN, event, "serverShutdown"),
 }
 
 
@@ -248,7 +222,7 @@ def _reported_fill(report: ExecutionReport, client_order_id: str) -> Fill:
 
 def _sound(fill: Fill) -> Fill:
     """The fill itself, unless nobody could have traded so."""
-    _check_amounts(fill.price, fill.quantity, fill.fee)
+    check_amounts(fill.price, fill.quantity, fill.fee)
     if fill.price <= 0 or fill.quantity <= 0 or fill.trade_id < 0:
         raise BadFrame(f"fill {fill.trade_id} of {fill.symbol}: {fill.quantity} at {fill.price}")
     if fill.fee and not fill.fee_asset:
@@ -273,18 +247,8 @@ def _order_quantity(status: str | None, quantity: Decimal | None) -> Decimal | N
 
 
 def _balance(asset: str, free: Decimal, locked: Decimal) -> Balance:
-    _check_amounts(free, locked)
+    check_amounts(free, locked)
     return Balance(asset, free, locked)
-
-
-# No amount of any asset lies beyond 1e±30; what does would upset arithmetic later instead of failing here.
-_EXPONENT_MAX = 30
-
-
-def _check_amounts(*amounts: Decimal | None) -> None:
-    for amount in amounts:
-        if amount is not None and not (amount.is_finite() and abs(amount.adjusted()) <= _EXPONENT_MAX):
-            raise BadFrame(f"{amount} is not an amount")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -304,7 +268,7 @@ _OFF = wire.Filter("")
 def read_error(status: int, body: bytes) -> VenueError:
     """What a refused REST call says. Whatever the body is (a firewall answers in HTML), this reads something."""
     try:
-        refusal = _decode(wire.REFUSAL, body, "error answer")
+        refusal = decode(wire.REFUSAL, body, "error answer")
     except BadFrame:
         refusal = wire.Refusal()
     if refusal.code is None:
@@ -336,12 +300,12 @@ def _is_duplicate(error: VenueError) -> bool:
 
 def read_time(body: bytes) -> int:
     """The venue's clock in UTC ms."""
-    return _decode(wire.TIME, body, "time").server_time
+    return decode(wire.TIME, body, "time").server_time
 
 
 def read_rate_limits(body: bytes) -> tuple[RateLimit, ...]:
     """The limits in exchangeInfo; a kind that we do not know is left out."""
-    rows = _decode(wire.LIMITS, body, "exchangeInfo").rate_limits
+    rows = decode(wire.LIMITS, body, "exchangeInfo").rate_limits
     return tuple(
         RateLimit(_LIMIT_KINDS[row.rate_limit_type], row.interval_num * _UNIT_MS[row.interval], row.limit)
         for row in rows
@@ -351,13 +315,13 @@ def read_rate_limits(body: bytes) -> tuple[RateLimit, ...]:
 
 def read_instruments(body: bytes) -> tuple[Instrument, ...]:
     """Every symbol in exchangeInfo with its filters; a filter that is missing is off (0)."""
-    return tuple(_instrument(symbol) for symbol in _decode(wire.SYMBOLS, body, "exchangeInfo").symbols)
+    return tuple(_instrument(symbol) for symbol in decode(wire.SYMBOLS, body, "exchangeInfo").symbols)
 
 
 def _instrument(symbol: wire.Symbol) -> Instrument:
     filters = {each.filter_type: each for each in symbol.filters}
     for each in symbol.filters:
-        _check_amounts(*(value for value in astuple(each) if isinstance(value, Decimal)))
+        check_amounts(*(value for value in astuple(each) if isinstance(value, Decimal)))
     price = filters.get("PRICE_FILTER", _OFF)
     lot = filters.get("LOT_SIZE", _OFF)
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL", _OFF)
@@ -390,7 +354,7 @@ def _instrument(symbol: wire.Symbol) -> Instrument:
 
 def _step(step: Decimal, precision: int) -> Decimal:
     # Without a step of its own a symbol is still bound to the asset's decimals (-1111).
-    if not 0 <= precision <= _EXPONENT_MAX:
+    if not 0 <= precision <= EXPONENT_MAX:
         raise BadFrame(f"exchangeInfo: no asset has {precision} decimals")
     # Without zeros at its end, so that rounded prices and quantities read as a person would write them.
     return step.normalize() if step else Decimal(1).scaleb(-precision)
@@ -411,7 +375,7 @@ def read_fee_rates(body: bytes) -> tuple[str, FeeRates]:
     One rate must serve both sides, so it is the dearer one. The discount for paying in another asset is left out: its
     meaning is ambiguous in the documentation, and a fee that is too high plans a little too small, never too large.
     """
-    answer = _decode(wire.COMMISSIONS, body, "commission")
+    answer = decode(wire.COMMISSIONS, body, "commission")
     blocks = [each for each in (answer.standard_commission, answer.tax_commission, answer.special_commission) if each]
     _check_rates(rate for block in blocks for rate in astuple(block))
     side = max(sum((each.buyer for each in blocks), ZERO), sum((each.seller for each in blocks), ZERO))
@@ -429,22 +393,22 @@ def read_klines(body: bytes, symbol: str, interval: str) -> tuple[Candle, ...]:
     """Every row, oldest first, the last one usually still running. BadPrice when one of them cannot be."""
     return tuple(
         _candle(symbol, interval, (row.open_ms, row.close_ms), (row.open, row.high, row.low, row.close), row.volume)
-        for row in _decode(wire.KLINE_ROWS, body, "klines")
+        for row in decode(wire.KLINE_ROWS, body, "klines")
     )
 
 
 def read_account(body: bytes) -> tuple[tuple[Balance, ...], bool]:
     """All balances, and whether the account may trade."""
-    account = _decode(wire.ACCOUNT, body, "account")
+    account = decode(wire.ACCOUNT, body, "account")
     return tuple(_balance(row.asset, row.free, row.locked) for row in account.balances), account.can_trade
 
 
 def read_open_orders(body: bytes) -> tuple[VenueOrder, ...]:
-    return tuple(_venue_order(row) for row in _decode(wire.OPEN_ORDERS, body, "open orders"))
+    return tuple(_venue_order(row) for row in decode(wire.OPEN_ORDERS, body, "open orders"))
 
 
 def _venue_order(row: wire.OpenOrder) -> VenueOrder:
-    _check_amounts(row.orig_qty, row.executed_qty, row.price, row.stop_price)
+    check_amounts(row.orig_qty, row.executed_qty, row.price, row.stop_price)
     return VenueOrder(
         client_order_id=row.client_order_id,
         order_id=row.order_id,
@@ -461,12 +425,12 @@ def _venue_order(row: wire.OpenOrder) -> VenueOrder:
 
 def read_order(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
     """An order as placed or queried: accepted first (unless rejected), then its fills if told, then its end if any."""
-    return _order_report_events(_decode(wire.ORDER_REPORT, body, "order"), at_ms)
+    return _order_report_events(decode(wire.ORDER_REPORT, body, "order"), at_ms)
 
 
 def read_list(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
     """The orders of a placed list, each as `read_order` reads it."""
-    reports = _decode(wire.LIST_REPORT, body, "order list").order_reports
+    reports = decode(wire.LIST_REPORT, body, "order list").order_reports
     if reports is None:
         raise BadFrame("order list: no reports of its orders")
     return tuple(event for report in reports for event in _order_report_events(report, at_ms))
@@ -474,15 +438,15 @@ def read_list(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
 
 def read_cancel(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
     """How a cancelled order ended, or every order of the list that went with it."""
-    reports = _decode(wire.LIST_REPORT, body, "cancel").order_reports
+    reports = decode(wire.LIST_REPORT, body, "cancel").order_reports
     if reports is None:
-        reports = (_decode(wire.ORDER_REPORT, body, "cancel"),)
+        reports = (decode(wire.ORDER_REPORT, body, "cancel"),)
     return tuple(event for report in reports for event in _cancel_report_events(report, at_ms))
 
 
 def read_replace(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
     """A cancel-replace that succeeded: how the old order ended, its list with it, then the new one as placed."""
-    done = _decode(wire.REPLACED, body, "cancel-replace")
+    done = decode(wire.REPLACED, body, "cancel-replace")
     if wire.NULL in (done.cancel_response, done.new_order_response):
         raise BadFrame("cancel-replace: one of its answers is missing")
     return (*read_cancel(bytes(done.cancel_response), at_ms), *read_order(bytes(done.new_order_response), at_ms))
@@ -490,33 +454,33 @@ def read_replace(body: bytes, at_ms: int) -> tuple[OrderEvent, ...]:
 
 def read_replace_failure(body: bytes, command: ReplaceOrder, at_ms: int) -> tuple[OrderEvent, ...]:
     """A cancel-replace that failed, wholly or in part: what became of each half."""
-    done = _decode(wire.REPLACE_FAILURE, body, "cancel-replace").data
+    done = decode(wire.REPLACE_FAILURE, body, "cancel-replace").data
     if done.cancel_response == wire.NULL:
         raise BadFrame("cancel-replace: it does not say what became of the cancel")
     events: tuple[OrderEvent, ...]
     if done.cancel_result == "SUCCESS":
         events = read_cancel(bytes(done.cancel_response), at_ms)
     else:
-        refusal = _decode(wire.REFUSAL, bytes(done.cancel_response), "cancel-replace")
+        refusal = decode(wire.REFUSAL, bytes(done.cancel_response), "cancel-replace")
         events = (CancelRefused(at_ms, command.cancel_id, refusal.code, refusal.msg),)
     new_id = command.order.client_order_id
     if done.new_order_response == wire.NULL:
         return (*events, OrderRejected(at_ms, new_id, None, "not sent on: the order before it was not cancelled"))
     if done.new_order_result == "SUCCESS":
         return (*events, *read_order(bytes(done.new_order_response), at_ms))
-    refusal = _decode(wire.REFUSAL, bytes(done.new_order_response), "cancel-replace")
+    refusal = decode(wire.REFUSAL, bytes(done.new_order_response), "cancel-replace")
     return (*events, OrderRejected(at_ms, new_id, refusal.code, refusal.msg))
 
 
 def _cancel_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEvent, ...]:
-    _check_amounts(report.executed_qty)
+    check_amounts(report.executed_qty)
     ending = _ending(at_ms, _report_id(report), report.status, report.executed_qty, report.expiry_reason)
     # An order that did not end tells at least how much of it has filled.
     return ending or _order_report_events(report, at_ms)
 
 
 def _order_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEvent, ...]:
-    _check_amounts(report.orig_qty, report.executed_qty)
+    check_amounts(report.orig_qty, report.executed_qty)
     client_order_id = _report_id(report)
     if report.status == "REJECTED":
         return (OrderRejected(at_ms, client_order_id, None, report.expiry_reason or "REJECTED"),)
@@ -560,7 +524,7 @@ def read_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[OrderFil
     """The fills of one order, asked for by its `orderId`; the rows do not carry our id, so it is given."""
     return tuple(
         OrderFilled(at_ms, _row_fill(row, client_order_id), row.order_id, None)
-        for row in _decode(wire.TRADE_ROWS, body, "trades")
+        for row in decode(wire.TRADE_ROWS, body, "trades")
     )
 
 
