@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from itertools import groupby
-from typing import Final
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from simex.klines import Series
 from simex.orders import ZERO, Order, Side
@@ -19,20 +19,72 @@ _BPS: Final = Decimal(10_000)
 PRICE_MAX: Final = Decimal(10) ** 15
 
 
-class Book:
-    """One symbol's market."""
+class Listed(Protocol):
+    """What a book must know of its symbol."""
 
-    def __init__(self, spec: InstrumentSpec, model: FillModel, kept_ms: int) -> None:
+    @property
+    def symbol(self) -> str: ...
+
+    @property
+    def tick_size(self) -> Decimal: ...
+
+    @property
+    def lot_size(self) -> Decimal: ...
+
+
+class Wish(Protocol):
+    """What a book must know of what an order asks for."""
+
+    @property
+    def side(self) -> Side: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def price(self) -> Decimal: ...
+
+    @property
+    def stop_price(self) -> Decimal: ...
+
+    @property
+    def triggers_above(self) -> bool: ...
+
+
+class Resting(Protocol):
+    """What a book must know of an order."""
+
+    @property
+    def ticket(self) -> Wish: ...
+
+    @property
+    def remaining(self) -> Decimal: ...
+
+    @property
+    def is_taking(self) -> bool: ...
+
+    @property
+    def working_ms(self) -> int: ...
+
+
+AnyOrder = TypeVar("AnyOrder", bound=Resting)
+AnySpec = TypeVar("AnySpec", bound=Listed)
+
+
+class OrderBook(Generic[AnyOrder, AnySpec]):
+    """One symbol's market, on whichever of the venue's markets."""
+
+    def __init__(self, spec: AnySpec, model: FillModel, kept_ms: int) -> None:
         self.spec = spec
         self.series = Series(kept_ms)
         self.last: Decimal | None = None
         self.previous: Decimal | None = None
         self.liquidity = ZERO
         self.update_id = 0
-        self.bids: list[Order] = []
-        self.asks: list[Order] = []
-        self.stops: list[Order] = []
-        self.waiting: list[Order] = []
+        self.bids: list[AnyOrder] = []
+        self.asks: list[AnyOrder] = []
+        self.stops: list[AnyOrder] = []
+        self.waiting: list[AnyOrder] = []
         self.open_count = 0
         self._half_spread = model.half_spread_bps / _BPS
         self._slippage = model.slippage_bps / _BPS
@@ -76,7 +128,7 @@ class Book:
         slipped = (quote[0] * (1 - self._slippage) / tick).to_integral_value(ROUND_FLOOR) * tick
         return slipped if limit is None else max(slipped, limit)
 
-    def rival(self, side: Side, worst: Decimal | None) -> Order | None:
+    def rival(self, side: Side, worst: Decimal | None) -> AnyOrder | None:
         """The first resting client order that a taker may meet at this price or a better one."""
         resting = self.asks if side == "BUY" else self.bids
         if not resting or worst is None:
@@ -85,7 +137,7 @@ class Book:
         reaches = first.ticket.price <= worst if side == "BUY" else first.ticket.price >= worst
         return first if reaches else None
 
-    def available(self, order: Order) -> Decimal:
+    def available(self, order: AnyOrder) -> Decimal:
         """How much of an order the market can take now, in whole lots."""
         quantity = min(order.remaining, self.liquidity)
         return quantity - quantity % self.spec.lot_size
@@ -106,7 +158,7 @@ class Book:
             self._calm = max(below, default=ZERO), min(above, default=PRICE_MAX)
         return self._calm
 
-    def rest(self, order: Order) -> None:
+    def rest(self, order: AnyOrder) -> None:
         """Put a limit order into its queue: by price, then by the time it came to the book."""
         self._calm = None
         if order.ticket.side == "BUY":
@@ -114,15 +166,15 @@ class Book:
         else:
             insort(self.asks, order, key=_ask_rank)
 
-    def wait_for_trigger(self, order: Order) -> None:
+    def wait_for_trigger(self, order: AnyOrder) -> None:
         self._calm = None
         self.stops.append(order)
 
-    def wait_for_liquidity(self, order: Order) -> None:
+    def wait_for_liquidity(self, order: AnyOrder) -> None:
         self._calm = None
         self.waiting.append(order)
 
-    def remove(self, order: Order) -> None:
+    def remove(self, order: AnyOrder) -> None:
         """Take an order out of whichever queue it is in."""
         self._calm = None
         for queue in (self.bids, self.asks, self.stops, self.waiting):
@@ -175,9 +227,12 @@ class Book:
         return max(self.liquidity - self.liquidity % self.spec.lot_size, self.spec.lot_size)
 
 
-def _bid_rank(order: Order) -> tuple[Decimal, int]:
+Book: TypeAlias = OrderBook[Order, InstrumentSpec]
+
+
+def _bid_rank(order: Resting) -> tuple[Decimal, int]:
     return -order.ticket.price, order.working_ms
 
 
-def _ask_rank(order: Order) -> tuple[Decimal, int]:
+def _ask_rank(order: Resting) -> tuple[Decimal, int]:
     return order.ticket.price, order.working_ms

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from simex import refusal, signing
 from simex.accounts import Account
@@ -15,6 +15,7 @@ from simex.engine import Engine
 from simex.limits import WeightBudget
 from simex.params import Params
 from simex.refusal import Refusal
+from simex.venue import AccountSpec
 
 RECV_WINDOW_DEFAULT_MS: Final = Decimal(5000)
 RECV_WINDOW_MAX_MS: Final = Decimal(60_000)
@@ -30,6 +31,16 @@ class Credentials:
 
     api_key: str | None
     payload: bytes
+
+
+class Owner(Protocol):
+    """Whoever has a key."""
+
+    @property
+    def spec(self) -> AccountSpec: ...
+
+
+AnyOwner = TypeVar("AnyOwner", bound=Owner)
 
 
 class Gate:
@@ -52,18 +63,29 @@ class Gate:
 
     def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
         """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
-        key = credentials.api_key
-        if key is None or not _KEY.fullmatch(key):
-            raise Refusal(-2014, "API-key format invalid.", status=401)
-        account = self._accounts.get(key)
-        if account is None:
-            raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
-        signature = params.text("signature")
-        _check_timing(params, now_ms)
-        spec = account.spec
-        if not signing.verify(spec.key_type, spec.secret, credentials.payload, signature):
-            raise Refusal(-1022, "Signature for this request is not valid.")
-        return account
+        return authenticate(self._accounts, params, credentials, now_ms)
+
+
+def identify(accounts: Mapping[str, AnyOwner], credentials: Credentials) -> AnyOwner:
+    """The account whose key this is; Refusal -2014 or -2015."""
+    key = credentials.api_key
+    if key is None or not _KEY.fullmatch(key):
+        raise Refusal(-2014, "API-key format invalid.", status=401)
+    account = accounts.get(key)
+    if account is None:
+        raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+    return account
+
+
+def authenticate(accounts: Mapping[str, AnyOwner], params: Params, credentials: Credentials, now_ms: int) -> AnyOwner:
+    """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
+    account = identify(accounts, credentials)
+    signature = params.text("signature")
+    _check_timing(params, now_ms)
+    spec = account.spec
+    if not signing.verify(spec.key_type, spec.secret, credentials.payload, signature):
+        raise Refusal(-1022, "Signature for this request is not valid.")
+    return account
 
 
 def _weight(call: Call, params: Params) -> int:

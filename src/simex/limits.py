@@ -48,7 +48,8 @@ class Window:
 class WeightBudget:
     """The request weight of one address, and whether it is banned."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = WEIGHT_PER_MINUTE) -> None:
+        self._limit = limit
         self._used = Window(MINUTE_MS)
         self._refused = Window(MINUTE_MS)
         self._banned_until_ms = 0
@@ -58,13 +59,13 @@ class WeightBudget:
         return self._used.count(now_ms)
 
     def as_limit(self, now_ms: int) -> dict[str, object]:
-        return _limit("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE) | {"count": self.used(now_ms)}
+        return described("REQUEST_WEIGHT", "MINUTE", 1, self._limit) | {"count": self.used(now_ms)}
 
     def charge(self, weight: int, now_ms: int) -> None:
         """Count a request before it is served; Refusal 429, or 418 while banned."""
         if now_ms < self._banned_until_ms:
             raise self._ban()
-        if self._used.count(now_ms) + weight > WEIGHT_PER_MINUTE:
+        if self._used.count(now_ms) + weight > self._limit:
             raise self._refuse(now_ms)
         self._used.add(weight, now_ms)
 
@@ -79,7 +80,7 @@ class WeightBudget:
             self._next_ban_ms = min(2 * self._next_ban_ms, LONGEST_BAN_MS)
             return self._ban()
         text = (
-            f"Too much request weight used; current limit is {WEIGHT_PER_MINUTE} request weight per 1 MINUTE. "
+            f"Too much request weight used; current limit is {self._limit} request weight per 1 MINUTE. "
             "Please use WebSocket Streams for live updates to avoid polling the API."
         )
         return Refusal(-1003, text, status=429, retry_at_ms=self._used.ends_ms(now_ms))
@@ -106,9 +107,9 @@ class OrderCount:
     def admit(self, orders: int, now_ms: int) -> None:
         """Refusal -1015 when that many more orders would go over a limit."""
         if self._short.count(now_ms) + orders > ORDERS_PER_10S:
-            raise _too_many(ORDERS_PER_10S, "10 SECOND", self._short.ends_ms(now_ms))
+            raise too_many_orders(ORDERS_PER_10S, "10 SECOND", self._short.ends_ms(now_ms))
         if self._day.count(now_ms) + orders > ORDERS_PER_DAY:
-            raise _too_many(ORDERS_PER_DAY, "1 DAY", self._day.ends_ms(now_ms))
+            raise too_many_orders(ORDERS_PER_DAY, "1 DAY", self._day.ends_ms(now_ms))
 
     def placed(self, orders: int, now_ms: int) -> None:
         self._short.add(orders, now_ms)
@@ -121,24 +122,26 @@ class OrderCount:
     def as_limits(self, now_ms: int) -> list[dict[str, object]]:
         short, day = self.counts(now_ms)
         return [
-            _limit("ORDERS", "SECOND", 10, ORDERS_PER_10S) | {"count": short},
-            _limit("ORDERS", "DAY", 1, ORDERS_PER_DAY) | {"count": day},
+            described("ORDERS", "SECOND", 10, ORDERS_PER_10S) | {"count": short},
+            described("ORDERS", "DAY", 1, ORDERS_PER_DAY) | {"count": day},
         ]
 
 
 def announced() -> list[dict[str, object]]:
     """The limits as exchangeInfo lists them."""
     return [
-        _limit("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
-        _limit("ORDERS", "SECOND", 10, ORDERS_PER_10S),
-        _limit("ORDERS", "DAY", 1, ORDERS_PER_DAY),
-        _limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
+        described("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
+        described("ORDERS", "SECOND", 10, ORDERS_PER_10S),
+        described("ORDERS", "DAY", 1, ORDERS_PER_DAY),
+        described("RAW_REQUESTS", "MINUTE", 5, 300_000),
     ]
 
 
-def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, object]:
+def described(kind: str, interval: str, number: int, limit: int) -> dict[str, object]:
+    """One limit, as answers list it."""
     return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
 
 
-def _too_many(limit: int, per: str, retry_at_ms: int) -> Refusal:
+def too_many_orders(limit: int, per: str, retry_at_ms: int) -> Refusal:
+    """Refusal -1015."""
     return Refusal(-1015, f"Too many new orders; current limit is {limit} orders per {per}.", 429, retry_at_ms)

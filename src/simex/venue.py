@@ -75,7 +75,7 @@ class InstrumentSpec:
 
 @dataclass(frozen=True, slots=True)
 class AccountSpec:
-    """A client's account at the start: its key, what it owns, and its fees in basis points."""
+    """A client's two accounts at the start, spot and futures: the key, what it owns, its fees in basis points."""
 
     api_key: str
     secret: str
@@ -83,6 +83,9 @@ class AccountSpec:
     maker_bps: Decimal = Decimal(10)
     taker_bps: Decimal = Decimal(10)
     key_type: str = "HMAC"
+    wallet: Mapping[str, Decimal] = field(default_factory=dict)  # of the futures account
+    futures_maker_bps: Decimal = Decimal(2)
+    futures_taker_bps: Decimal = Decimal(5)
 
 
 @dataclass(frozen=True, slots=True)
