@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,43 @@ def test_a_rule_answers_by_machine_code_what_it_answers_in_python_and_one_that_c
     plain = own_strategy(str(ROOT / "bench/strategies/rsi_plain.py"), {})
     assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None
     assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None  # known by now
+
+
+@pytest.mark.spec("PERF-2")
+def test_a_rule_asked_about_few_candles_often_is_asked_by_machine_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastcode, "ASKED_OFTEN_FROM", 300)
+    rule = own_strategy(str(ROOT / "examples/rsi_threshold.py"), {})
+    values = [np.linspace(0, 100, 100), np.linspace(100, 0, 100)]
+    answers = [fastcode.asked(rule.rule, values, rule.thresholds) for _ in range(4)]
+    assert answers[:2] == [None, None]
+    for found in answers[2:]:
+        assert found is not None
+        assert found.tolist() == [rule.rule(*row, *rule.thresholds) for row in zip(*values, strict=True)]
+
+
+@pytest.mark.spec("PERF-3")
+def test_a_rule_that_cannot_be_compiled_is_asked_about_a_long_history_without_loading_numba() -> None:
+    script = """
+    import sys
+    import numpy as np
+    from surefoot.research.fastcode import asked
+    from surefoot.signals.history import decisions_for
+    from surefoot.signals.window import Columns
+    from surefoot.strategies import own_strategy
+    count = 300_000
+    close = 100 + np.abs(np.arange(count) % 400 - 200) / 10
+    columns = Columns(60_000 * np.arange(count), close, close, close, close, np.ones(count))
+    plain = own_strategy("bench/strategies/rsi_plain.py", {})
+    said = decisions_for(plain, "BTCUSDT", "1m", "15m", columns, ask=asked)
+    assert "numba" not in sys.modules
+    rows = zip(*(column.tolist() for column in plain.primary(columns)), strict=True)
+    rules = [plain.rule(*row, *plain.thresholds) for row in list(rows)[1_000:]]
+    assert said.rule[1_000:].tolist() == rules
+    assert {0, 1, 2} <= set(rules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=ROOT)
 
 
 def test_an_array_of_another_kind_is_refused_before_the_machine_code_could_read_it(files: list[CandleFile]) -> None:

@@ -15,6 +15,7 @@ import inspect
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -40,7 +41,9 @@ SOURCES = (
     "surefoot.research.faststate",
     "surefoot.research.fastvenue",
 )
-ASKED_FROM = 20_000  # candles; up to so many, a rule is asked in Python before its machine code is loaded
+# Up to so many candles at once, or so many in all, a rule is asked in Python: to load its machine code takes longer.
+ASKED_FROM = 20_000
+ASKED_OFTEN_FROM = 250_000
 CANNOT_BE_COMPILED = 3  # how `fastcompile` ends then
 DIGEST_BYTES = 32
 NAME_END = b"\0"
@@ -64,7 +67,8 @@ def run_loop(arrays: Sequence[Any], say: Say | None = None) -> int:
 def asked(rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Sequence[float]) -> IntArray | None:
     """What a rule answers for each row of its values, by machine code; None where it has to be asked in Python."""
     rows = values[0].size
-    if rows < ASKED_FROM:
+    _questions[rule] += rows
+    if rows < ASKED_FROM and _questions[rule] < ASKED_OFTEN_FROM:
         return None
     function = _rule(rule, len(values), len(thresholds)).function(None)
     if function is None:
@@ -73,6 +77,9 @@ def asked(rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Se
     columns = [np.ascontiguousarray(column, dtype=np.float64) for column in values]
     _call(function, np.array([rows, *(array.ctypes.data for array in (answers, given, *columns))], dtype=np.int64))
     return answers
+
+
+_questions: Counter[Callable[..., int]] = Counter()
 
 
 def _call(function: Any, table: Any) -> int:

@@ -92,7 +92,7 @@ class Market:
 
 class Opinions(NamedTuple):
     """What the strategy says at each primary candle: kind 1 long, -1 short or flat, 0 nothing; the rest as `Decisions`
-    has it. `alike` is the correlation with each symbol, NaN where it is not known."""
+    has it."""
 
     kind: npt.NDArray[np.int8]
     score: FloatArray
@@ -100,7 +100,6 @@ class Opinions(NamedTuple):
     atr: FloatArray
     filtered: Truths
     gap: Truths
-    alike: FloatArray
 
 
 def market_of(tapes: Sequence[Tape], interval: str) -> Market:
@@ -154,7 +153,6 @@ def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filter
         atr=np.concatenate([part.atr for part in parts]),
         filtered=np.concatenate([part.filtered for part in parts]),
         gap=np.concatenate([part.gap for part in parts]),
-        alike=alike_of(market, confirm_interval),
     )
 
 

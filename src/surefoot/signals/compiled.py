@@ -14,7 +14,6 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 COMPILED_FROM_CANDLES = 5_000
-COMPILED_FROM_QUESTIONS = 250_000  # to load a compiled rule takes as long as to ask the plain one so often
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,15 +42,6 @@ def over_arrays(rule: Callable[..., int]) -> Callable[..., Any]:
     make: Any = numba.vectorize  # it has no types of its own
     ufunc: Callable[..., Any] = make(cache=True)(_with_compiled_callees(rule))
     return ufunc
-
-
-_asked: dict[Any, int] = {}
-
-
-def pays(rule: Callable[..., int], questions: int) -> bool:
-    """Whether a rule is asked often enough, in this process so far, for its compiled form to save time."""
-    _asked[rule] = _asked.get(rule, 0) + questions
-    return _asked[rule] >= COMPILED_FROM_QUESTIONS
 
 
 def why_not_compiled(rule: Callable[..., int], arguments: int) -> str | None:

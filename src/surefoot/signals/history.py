@@ -7,13 +7,13 @@ their values and reasons. They agree with `source.SignalSource` fed one by one, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from surefoot.core.model import INTERVAL_MS, Signal
-from surefoot.signals.compiled import over_arrays, pays, why_not_compiled
 from surefoot.signals.decision import NO_VALUE, Decider, Moment, decided, members_of, range_of
 from surefoot.signals.ensemble import Ensemble
 from surefoot.signals.filters import Filters, Trend, filtered_columns, flips_at_each, trailing_average
@@ -23,6 +23,7 @@ from surefoot.signals.strategy import Strategy
 from surefoot.signals.window import Columns, FloatArray, IntArray, resample
 
 NOT_READY = "not ready"
+ROWS_AT_A_TIME = 4_096  # of which Python's own numbers are made
 
 # A rule, its values as columns and its thresholds: the rule's answer for each row.
 Ask = Callable[[Callable[..., int], Sequence[FloatArray], Sequence[float]], IntArray | None]
@@ -55,10 +56,8 @@ def decisions_for(
     filters: Filters = OFF,
     ask: Ask | None = None,
 ) -> Decisions:
-    """The decision at each candle. Rules that Numba can compile are compiled, others are called candle by candle.
-
-    `ask` knows a quicker way to some rules' answers, and says None where it does not.
-    """
+    """The decision at each candle. `ask` knows a quicker way to some rules' answers than to call them candle by candle,
+    and says None where it does not."""
     scene = _Scene(strategy, interval, confirm_interval, columns, filters)
     ready = scene.level > 0
     asked = [_answers(member, seen, ready, ask) for member, seen in zip(scene.members, scene.seen, strict=True)]
@@ -154,22 +153,21 @@ def _trend(columns: Columns, interval: str, context: str, filters: Filters) -> t
 def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask: Ask | None) -> IntArray:
     """The place in the strategy's rules at each candle; one behind the last where there is no value.
 
-    A compiled rule is asked about every candle, which is quicker than to pick some; what it says of those that are not
-    ready or have no value is not looked at. A plain one is asked only about what it would be asked live.
+    The quicker way is asked about every candle; what it says of those that are not ready or have no value is not looked
+    at. A plain rule is asked only about what it would be asked live.
     """
     known = ready.copy()
     for array in seen:
         known &= array == array
-    none, asks = len(strategy.rules), len(seen) + len(strategy.thresholds)
-    answers = None if ask is None else ask(strategy.rule, seen, strategy.thresholds)
+    none, thresholds = len(strategy.rules), strategy.thresholds
+    answers = None if ask is None else ask(strategy.rule, seen, thresholds)
     if answers is not None:
         return np.where(known, answers, none)
-    if pays(strategy.rule, ready.size) and why_not_compiled(strategy.rule, asks) is None:
-        with np.errstate(all="ignore"):  # a comparison with no value is neither true nor worth a warning
-            return np.where(known, over_arrays(strategy.rule)(*seen, *strategy.thresholds), none)
-    places, at = np.full(ready.size, none, dtype=np.int64), np.flatnonzero(known)
-    rows = zip(*(array[at].tolist() for array in seen), strict=True)
-    places[at] = [strategy.rule(*row, *strategy.thresholds) for row in rows]
+    places = np.full(ready.size, none, dtype=np.int64)
+    for start in range(0, ready.size, ROWS_AT_A_TIME):
+        rows = start + np.flatnonzero(known[start : start + ROWS_AT_A_TIME])
+        columns = (array[rows].tolist() for array in seen)
+        places[rows] = np.fromiter(map(strategy.rule, *columns, *map(repeat, thresholds)), np.int64, rows.size)
     return places
 
 
