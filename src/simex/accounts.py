@@ -13,7 +13,7 @@ from typing import Final
 from simex import refusal
 from simex.limits import OrderCount
 from simex.orders import ZERO, Fill, Order, OrderList
-from simex.venue import AccountSpec, InstrumentSpec
+from simex.venue import AccountSpec, InstrumentSpec, KeyRights
 
 FIRST_UID: Final = 1_000_001
 
@@ -33,6 +33,7 @@ class Account:
 
     def __init__(self, spec: AccountSpec, uid: int, assets: Iterable[str]) -> None:
         self.spec = spec
+        self.rights: KeyRights | None = spec.rights  # None when the key was deleted
         self.uid = uid
         self.maker_rate = spec.maker_bps / 10_000
         self.taker_rate = spec.taker_bps / 10_000

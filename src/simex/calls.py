@@ -49,6 +49,7 @@ class Call:
     weight: int | Callable[[Params], int]
     is_signed: bool = False
     is_trading: bool = False  # Costs nothing when it succeeds, and shows the order counts.
+    wants_trading: bool = False  # Needs the right to trade like the trading calls, and costs its weight.
 
     def weight_of(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)

@@ -21,6 +21,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Never
 
+from simex import signing
 from simex.exchange import Exchange
 from simex.faults import FAULT_KINDS, Fault, FaultPlan, parse_fault
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--volume-share-pct", type=_share, default=Decimal(10), help="share of volume for clients (default 10)")
     option("--api-key", help="default: derived from the seed")
     option("--secret", help="default: derived from the seed")
-    option("--public-key", help="Ed25519 key of the account instead of a secret: the body of its public PEM file")
+    option("--public-key", help="Ed25519 or RSA key instead of a secret: the body of its public PEM file")
     option("--forming-klines", choices=("yes", "no"), default="yes", help="send klines that are not closed yet")
     option("--wait-for-account", action="store_true", help="hold the market until somebody subscribed to user data")
     option("--exit-at-end", action="store_true", help="end with the replay")
@@ -228,10 +229,14 @@ def _replayed(options: argparse.Namespace) -> Scene:
 
 
 def _account(options: argparse.Namespace) -> AccountSpec:
+    try:
+        key_type = signing.key_type_of(options.public_key) if options.public_key else "HMAC"
+    except ValueError as error:
+        raise UsageError(f"--public-key is not the body of a public PEM file: {error}") from None
     return AccountSpec(
         api_key=options.api_key or _derived("key", options.seed),
         secret=options.public_key or options.secret or _derived("secret", options.seed),
-        key_type="ED25519" if options.public_key else "HMAC",
+        key_type=key_type,
         balances=dict(options.balance or [DEFAULT_BALANCE]),
         maker_bps=options.fee_bps,
         taker_bps=options.fee_bps,

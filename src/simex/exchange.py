@@ -20,7 +20,7 @@ from simex.socket_api import SocketApi
 from simex.streams import Streams
 from simex.strip import Strip
 from simex.user_events import UserEvents
-from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec
+from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec, KeyRights
 
 NOWHERE: Final = (Decimal(1), Decimal(0))  # a range without prices
 
@@ -162,6 +162,10 @@ class Exchange:
         owner = self._engine.ledger.accounts[account]
         self._engine.deposit(owner, asset, amount, now_ms)
         self._events.deposited(owner, asset, amount, now_ms)
+
+    def change_key(self, account: str, rights: KeyRights | None) -> None:
+        """What the key may do from now on; None deletes it. KeyError for an unknown key."""
+        self._engine.ledger.accounts[account].rights = rights
 
     def check_books(self) -> None:
         """AssertionError when an asset was made or lost, a balance is negative or a lock belongs to no order."""

@@ -15,11 +15,12 @@ from simex.engine import Engine
 from simex.limits import WeightBudget
 from simex.params import Params
 from simex.refusal import Refusal
-from simex.venue import AccountSpec
+from simex.venue import AccountSpec, KeyRights
 
 RECV_WINDOW_DEFAULT_MS: Final = Decimal(5000)
 RECV_WINDOW_MAX_MS: Final = Decimal(60_000)
 AHEAD_MAX_MS: Final = 1000
+ADDRESS: Final = "127.0.0.1"  # the exchange listens on the loopback address only
 _MICROSECONDS_FROM: Final = 10**15
 _KEY: Final = re.compile(r"[A-Za-z0-9_\-]+")
 _RECV_WINDOW: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
@@ -39,6 +40,9 @@ class Owner(Protocol):
     @property
     def spec(self) -> AccountSpec: ...
 
+    @property
+    def rights(self) -> KeyRights | None: ...
+
 
 AnyOwner = TypeVar("AnyOwner", bound=Owner)
 
@@ -51,15 +55,32 @@ class Gate:
         self._accounts: Mapping[str, Account] = engine.ledger.accounts
         self.weights = weights
 
-    def serve(self, call: Call, params: Params, credentials: Credentials, now_ms: int) -> tuple[object, Account | None]:
-        """Charge, check, answer. A trading call that succeeds gets its weight back."""
+    def serve(
+        self, call: Call, params: Params, credentials: Credentials, now_ms: int, session: Account | None = None
+    ) -> tuple[object, Account | None]:
+        """Charge, check, answer. A trading call that succeeds gets its weight back.
+
+        `session` is who logged on to the link: then the request needs neither key nor signature.
+        """
         weight = _weight(call, params)
         self.weights.charge(weight, now_ms)
-        account = self.authenticate(params, credentials, now_ms) if call.is_signed else None
+        account: Account | None = None
+        if call.is_signed:
+            account = self.admit(params, credentials, now_ms, session)
+            if call.is_trading or call.wants_trading:
+                check_right_to_trade(account, now_ms)
         answer = call.answer(Ask(self._engine, params, account, now_ms))
         if call.is_trading:
             self.weights.refund(weight, now_ms)
         return answer, account
+
+    def admit(self, params: Params, credentials: Credentials, now_ms: int, session: Account | None) -> Account:
+        """The account behind a signed request: of its own key, else of the session."""
+        if session is None or credentials.api_key is not None:
+            return self.authenticate(params, credentials, now_ms)
+        check_key(session)
+        _check_timing(params, now_ms)
+        return session
 
     def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
         """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
@@ -70,10 +91,11 @@ def identify(accounts: Mapping[str, AnyOwner], credentials: Credentials) -> AnyO
     """The account whose key this is; Refusal -2014 or -2015."""
     key = credentials.api_key
     if key is None or not _KEY.fullmatch(key):
-        raise Refusal(-2014, "API-key format invalid.", status=401)
+        raise refusal.bad_key_format()
     account = accounts.get(key)
     if account is None:
-        raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+        raise refusal.bad_key()
+    check_key(account)
     return account
 
 
@@ -86,6 +108,19 @@ def authenticate(accounts: Mapping[str, AnyOwner], params: Params, credentials: 
     if not signing.verify(spec.key_type, spec.secret, credentials.payload, signature):
         raise Refusal(-1022, "Signature for this request is not valid.")
     return account
+
+
+def check_key(account: Owner) -> None:
+    """Refusal -2015 when the key is gone, may not read, or is not for the address all clients here have."""
+    rights = account.rights
+    if rights is None or not rights.may_read or (rights.addresses and ADDRESS not in rights.addresses):
+        raise refusal.bad_key()
+
+
+def check_right_to_trade(account: Account, now_ms: int) -> None:
+    rights = account.rights
+    if rights is None or not rights.may_trade_spot or (rights.expires_ms is not None and now_ms >= rights.expires_ms):
+        raise refusal.bad_key()
 
 
 def _weight(call: Call, params: Params) -> int:

@@ -17,6 +17,14 @@ class Refusal(Exception):
         self.retry_at_ms = retry_at_ms
 
 
+def bad_key_format() -> Refusal:
+    return Refusal(-2014, "API-key format invalid.", status=401)
+
+
+def bad_key() -> Refusal:
+    return Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+
+
 def missing(name: str) -> Refusal:
     return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simex import account_calls, market_calls, signing, trading_calls
+from simex import account_calls, market_calls, signing, trading_calls, wallet_calls
 from simex.accounts import Account
 from simex.calls import Call
 from simex.frames import encode
@@ -14,12 +14,14 @@ from simex.refusal import Refusal
 from simex.trading_calls import ReplaceRefusal
 from simex.venue import HttpRequest, HttpResponse
 
-CALLS: Final[dict[tuple[str, str], Call]] = market_calls.REST | account_calls.REST | trading_calls.REST
+CALLS: Final[dict[tuple[str, str], Call]] = (
+    market_calls.REST | account_calls.REST | trading_calls.REST | wallet_calls.REST
+)
 JSON: Final = "application/json;charset=UTF-8"
 
 
 class Rest:
-    """Serves /api/v3."""
+    """Serves /api/v3, and what clients ask of /sapi and /dapi when they start."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

@@ -13,7 +13,9 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from simex import ed25519
+from simex import ed25519, rsa
+
+_LONGER_THAN_ED25519: Final = 64  # bytes of a public key in DER; Ed25519 has 44, RSA some hundreds
 
 # A check gets what the account registered (a secret or a public key), the payload and the signature text.
 SignatureCheck = Callable[[str, bytes, str], bool]
@@ -28,6 +30,15 @@ def api_payload(params: Mapping[str, str]) -> bytes:
     """The bytes a WebSocket API signature covers: raw UTF-8, sorted in byte order, `apiKey` included."""
     pairs = sorted((name.encode(), value.encode()) for name, value in params.items() if name != "signature")
     return b"&".join(name + b"=" + value for name, value in pairs)
+
+
+def key_type_of(public_key: str) -> str:
+    """RSA or ED25519, by the body of a public PEM file; ValueError for an RSA key of a size Binance does not take."""
+    decoded = base64.b64decode(public_key)
+    if len(decoded) < _LONGER_THAN_ED25519:
+        return "ED25519"
+    rsa.numbers_of(decoded)
+    return "RSA"
 
 
 def verify(key_type: str, credential: str, payload: bytes, signature: str) -> bool:
@@ -58,4 +69,12 @@ def _ed25519_holds(public_key: str, payload: bytes, signature: str) -> bool:
         return False
 
 
-CHECKS: Final[dict[str, SignatureCheck]] = {"HMAC": _hmac_holds, "ED25519": _ed25519_holds}
+def _rsa_holds(public_key: str, payload: bytes, signature: str) -> bool:
+    """The key is the body of its PEM file (SPKI)."""
+    try:
+        return rsa.holds(base64.b64decode(public_key), payload, base64.b64decode(signature, validate=True))
+    except ValueError:
+        return False
+
+
+CHECKS: Final[dict[str, SignatureCheck]] = {"HMAC": _hmac_holds, "ED25519": _ed25519_holds, "RSA": _rsa_holds}

@@ -10,7 +10,7 @@ from simex import account_calls, market_calls, refusal, signing, trading_calls
 from simex.accounts import Account
 from simex.calls import Call
 from simex.frames import Outbox, as_params, decode, echoed, encode
-from simex.gate import Credentials, Gate
+from simex.gate import Credentials, Gate, check_key
 from simex.params import Params
 from simex.refusal import Refusal
 from simex.trading_calls import ReplaceRefusal
@@ -22,17 +22,31 @@ CALLS: Final[dict[str, Call]] = market_calls.SOCKET | account_calls.SOCKET | tra
 _SUBSCRIPTION_WEIGHT: Final = 2
 # These act on the link itself, so they are no calls.
 _LINK_METHODS: Final = frozenset(
-    {"userDataStream.subscribe.signature", "userDataStream.unsubscribe", "session.subscriptions", "session.status"}
+    {
+        "session.logon",
+        "session.logout",
+        "session.status",
+        "session.subscriptions",
+        "userDataStream.subscribe",
+        "userDataStream.subscribe.signature",
+        "userDataStream.unsubscribe",
+    }
 )
 
 
 @dataclass(slots=True)
 class ApiLink:
-    """One connection: what it subscribed to, and whether its answers carry the rate limits."""
+    """One connection: who logged on, what it subscribed to, and whether its answers carry the rate limits.
+
+    `of_session` are the subscriptions that end with the session.
+    """
 
     opened_ms: int
     shows_limits: bool
+    session: Account | None = None
+    authorized_ms: int | None = None
     subscriptions: dict[int, Account] = field(default_factory=dict)
+    of_session: set[int] = field(default_factory=set)
     subscribed: int = 0
 
 
@@ -86,6 +100,8 @@ class SocketApi:
             outcome: dict[str, object] = {"status": 200, "result": result}
         except Refusal as refused:
             outcome = _failure(refused, now_ms)
+            if self._lost_its_session(link, refused, credentials, now_ms):
+                request_id = None
         self._answer(link, request_id, outcome, account, shows_limits, now_ms)
 
     def _serve(
@@ -93,9 +109,10 @@ class SocketApi:
     ) -> tuple[object, Account | None]:
         name = method.removeprefix("v3/") if isinstance(method, str) else ""
         call = CALLS.get(name)
+        session = self._links[link].session
         if call is not None:
-            _want_key(call.is_signed, params)
-            answer, account = self._gate.serve(call, params, credentials, now_ms)
+            _want_key(call.is_signed and session is None, params)
+            answer, account = self._gate.serve(call, params, credentials, now_ms, session)
             return answer, account if call.is_trading else None
         if name not in _LINK_METHODS:
             self._gate.weights.charge(1, now_ms)
@@ -105,27 +122,61 @@ class SocketApi:
 
     def _serve_link(self, link: int, name: str, params: Params, credentials: Credentials, now_ms: int) -> object:
         entry = self._links[link]
-        if name == "userDataStream.subscribe.signature":
-            _want_key(True, params)
-            return self._subscribe(link, entry, self._gate.authenticate(params, credentials, now_ms))
-        if name == "userDataStream.unsubscribe":
-            return self._unsubscribe(link, entry, params.maybe_integer("subscriptionId"), now_ms)
-        if name == "session.subscriptions":
-            return [{"subscriptionId": number} for number in entry.subscriptions]
+        match name:
+            case "userDataStream.subscribe.signature":
+                _want_key(True, params)
+                return self._subscribe(link, entry, self._gate.authenticate(params, credentials, now_ms))
+            case "userDataStream.subscribe":
+                return self._subscribe_session(link, entry)
+            case "userDataStream.unsubscribe":
+                return self._unsubscribe(link, entry, params.maybe_integer("subscriptionId"), now_ms)
+            case "session.subscriptions":
+                return [{"subscriptionId": number} for number in entry.subscriptions]
+            case "session.logon":
+                _want_key(True, params)
+                account = self._gate.authenticate(params, credentials, now_ms)
+                if account.spec.key_type != "ED25519":
+                    kind = {"HMAC": "HMAC_SHA256"}.get(account.spec.key_type, account.spec.key_type)
+                    raise Refusal(-4056, f"{kind} API key is not supported.")
+                self._end_session(link, entry, now_ms)
+                entry.session, entry.authorized_ms = account, now_ms
+            case "session.logout":
+                self._end_session(link, entry, now_ms)
         return {
-            "apiKey": None,
-            "authorizedSince": None,
+            "apiKey": entry.session.spec.api_key if entry.session is not None else None,
+            "authorizedSince": entry.authorized_ms,
             "connectedSince": entry.opened_ms,
             "returnRateLimits": entry.shows_limits,
             "serverTime": now_ms,
             "userDataStream": bool(entry.subscriptions),
         }
 
+    def _lost_its_session(self, link: int, refused: Refusal, credentials: Credentials, now_ms: int) -> bool:
+        """A key that became invalid ends the session at the next request that relies on it."""
+        entry = self._links[link]
+        if refused.code != -2015 or entry.session is None or credentials.api_key is not None:
+            return False
+        self._end_session(link, entry, now_ms)
+        return True
+
+    def _end_session(self, link: int, entry: ApiLink, now_ms: int) -> None:
+        for number in sorted(entry.of_session):
+            self._end_subscription(link, entry, number, now_ms)
+        entry.session, entry.authorized_ms = None, None
+
+    def _subscribe_session(self, link: int, entry: ApiLink) -> object:
+        if entry.session is None:
+            raise refusal.bad_key_format()
+        check_key(entry.session)
+        answer = self._subscribe(link, entry, entry.session)
+        entry.of_session.add(entry.subscribed - 1)
+        return answer
+
     def _subscribe(self, link: int, entry: ApiLink, account: Account) -> object:
         if any(subscribed is account for subscribed in entry.subscriptions.values()):
             raise Refusal(-2035, "User Data Stream subscription already active.")
         if entry.subscribed >= SUBSCRIPTIONS_PER_LIFE:
-            raise Refusal(-2042, "Subscription ids of this connection are exhausted.")
+            raise Refusal(-2042, "Maximum subscription ID reached for this connection.")
         number = entry.subscribed
         entry.subscribed += 1
         entry.subscriptions[number] = account
@@ -136,10 +187,14 @@ class SocketApi:
         if (number is not None and number not in entry.subscriptions) or not entry.subscriptions:
             raise Refusal(-2036, "User Data Stream subscription not active.")
         for ended in [number] if number is not None else list(entry.subscriptions):
-            entry.subscriptions.pop(ended).subscriptions.remove((link, ended))
-            event = {"e": "eventStreamTerminated", "E": now_ms}
-            self._outbox.account.append((link, encode({"subscriptionId": ended, "event": event})))
+            self._end_subscription(link, entry, ended, now_ms)
         return {}
+
+    def _end_subscription(self, link: int, entry: ApiLink, number: int, now_ms: int) -> None:
+        entry.of_session.discard(number)
+        entry.subscriptions.pop(number).subscriptions.remove((link, number))
+        event = {"e": "eventStreamTerminated", "E": now_ms}
+        self._outbox.account.append((link, encode({"subscriptionId": number, "event": event})))
 
     def _answer(
         self,

@@ -193,7 +193,7 @@ def _half(answer: object) -> object:
 
 REST: Final[dict[tuple[str, str], Call]] = {
     ("POST", f"{API}/order"): Call(place, 1, is_signed=True, is_trading=True),
-    ("POST", f"{API}/order/test"): Call(test, test_weight, is_signed=True),
+    ("POST", f"{API}/order/test"): Call(test, test_weight, is_signed=True, wants_trading=True),
     ("DELETE", f"{API}/order"): Call(cancel, 1, is_signed=True, is_trading=True),
     ("POST", f"{API}/order/cancelReplace"): Call(cancel_replace, 1, is_signed=True, is_trading=True),
     ("DELETE", f"{API}/openOrders"): Call(cancel_all, 1, is_signed=True, is_trading=True),

@@ -74,8 +74,26 @@ class InstrumentSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What a key may do; `addresses` none means from anywhere, `expires_ms` is when its right to trade ends."""
+
+    may_read: bool = True
+    may_trade_spot: bool = True
+    may_trade_futures: bool = True
+    may_withdraw: bool = False
+    may_transfer: bool = False
+    addresses: tuple[str, ...] = ()
+    created_ms: int = 0
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSpec:
-    """A client's two accounts at the start, spot and futures: the key, what it owns, its fees in basis points."""
+    """A client's two accounts at the start, spot and futures: the key, what it owns, its fees in basis points.
+
+    `secret` is the secret of an HMAC key, else the body of the public PEM file. Accounts of one trade group (-1: none)
+    do not trade with each other.
+    """
 
     api_key: str
     secret: str
@@ -86,6 +104,8 @@ class AccountSpec:
     wallet: Mapping[str, Decimal] = field(default_factory=dict)  # of the futures account
     futures_maker_bps: Decimal = Decimal(2)
     futures_taker_bps: Decimal = Decimal(5)
+    rights: KeyRights = KeyRights()
+    trade_group: int = -1
 
 
 @dataclass(frozen=True, slots=True)

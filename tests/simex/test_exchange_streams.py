@@ -219,7 +219,7 @@ def test_socket_ping_time_and_limits(at: Floor) -> None:
 @pytest.mark.parametrize(
     ("text", "status", "code"),
     [
-        ('{"id":1,"method":"session.logon"}', 400, -1020),
+        ('{"id":1,"method":"session.dance"}', 400, -1020),
         ('{"id":1}', 400, -1020),
         ('{"id":1', 400, -1135),
         ("[]", 400, -1135),

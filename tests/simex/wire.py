@@ -62,6 +62,9 @@ class Client:
     def post(self, path: str, **params: object) -> Any:
         return accepted(self.call("POST", path, **params))
 
+    def put(self, path: str, **params: object) -> Any:
+        return accepted(self.call("PUT", path, **params))
+
     def delete(self, path: str, **params: object) -> Any:
         return accepted(self.call("DELETE", path, **params))
 
@@ -72,7 +75,8 @@ class Client:
             | {"timestamp": params.get("timestamp", self.floor.now_ms)}
         )
         query += f"&signature={sign(secret_of(self.key), query)}"
-        request = HttpRequest(method, f"/api/v3/{path}?{query}", {"x-mbx-apikey": self.key})
+        target = path if path.startswith("/") else f"/api/v3/{path}"
+        request = HttpRequest(method, f"{target}?{query}", {"x-mbx-apikey": self.key})
         return self.floor.exchange.rest(request, self.floor.now_ms)
 
     def refused(self, method: str, path: str, **params: object) -> tuple[int, str]:
