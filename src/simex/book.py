@@ -1,7 +1,7 @@
 """The book of one symbol: the market's quote around the last print, and the clients' own orders by price and time.
 
-The market shows one level a side: the last price less and plus the half spread, a whole number of ticks, so that the
-middle is the last price exactly. Clients' orders stand beside it.
+The market trades at one level a side: the last price less and plus the half spread, a whole number of ticks, so that
+the middle is the last price exactly. Clients' orders stand beside it; what is shown behind it is in `simex.depth`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from simex.klines import Series
 from simex.orders import ZERO, Order, Side
+from simex.trades import TradeLog
 from simex.venue import FillModel, InstrumentSpec
 
 _BPS: Final = Decimal(10_000)
@@ -30,6 +31,9 @@ class Listed(Protocol):
 
     @property
     def lot_size(self) -> Decimal: ...
+
+    @property
+    def min_notional(self) -> Decimal: ...
 
 
 class Wish(Protocol):
@@ -77,10 +81,11 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
     def __init__(self, spec: AnySpec, model: FillModel, kept_ms: int) -> None:
         self.spec = spec
         self.series = Series(kept_ms)
+        self.log: TradeLog | None = None  # kept when somebody may ask for trades
         self.last: Decimal | None = None
         self.previous: Decimal | None = None
         self.liquidity = ZERO
-        self.update_id = 0
+        self.update_id = 0  # goes up whenever a shown level may have changed
         self.bids: list[AnyOrder] = []
         self.asks: list[AnyOrder] = []
         self.stops: list[AnyOrder] = []
@@ -98,6 +103,11 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         self.liquidity = liquidity
         self.update_id += 1
         self._quote = None
+
+    @property
+    def is_buyer_maker(self) -> bool:
+        """Whether the last print sold into a bid: prints do not say, so a falling price is taken for it."""
+        return self.previous is not None and self.last is not None and self.last < self.previous
 
     @property
     def quote(self) -> tuple[Decimal, Decimal] | None:
@@ -161,6 +171,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
     def rest(self, order: AnyOrder) -> None:
         """Put a limit order into its queue: by price, then by the time it came to the book."""
         self._calm = None
+        self.update_id += 1
         if order.ticket.side == "BUY":
             insort(self.bids, order, key=_bid_rank)
         else:
@@ -177,6 +188,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
     def remove(self, order: AnyOrder) -> None:
         """Take an order out of whichever queue it is in."""
         self._calm = None
+        self.update_id += 1
         for queue in (self.bids, self.asks, self.stops, self.waiting):
             if order in queue:
                 queue.remove(order)
@@ -203,21 +215,25 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         return behind_bid and (not self.asks or self.asks[0].ticket.price > quote[1])
 
     def levels(self, side: Side) -> list[tuple[Decimal, Decimal]]:
-        """Price levels of one side with their quantities, best first."""
+        """The levels that can be traded with and their quantities, best first."""
         resting = self.bids if side == "BUY" else self.asks
         levels = {
             price: sum((order.remaining for order in group), ZERO)
             for price, group in groupby(resting, key=lambda order: order.ticket.price)
         }
-        quote = self.quote
-        if quote is not None:
-            price = self._shown_price(side, quote)
+        price = self.shown_price(side)
+        if price is not None:
             levels[price] = levels.get(price, ZERO) + self._shown_liquidity()
         return sorted(levels.items(), reverse=side == "BUY")
 
-    def _shown_price(self, side: Side, quote: tuple[Decimal, Decimal]) -> Decimal:
-        """A book never shows itself crossed: where a client wants more than there was, the market's level retreats."""
-        tick = self.spec.tick_size
+    def shown_price(self, side: Side) -> Decimal | None:
+        """Where the market's own level is shown; None before the first price.
+
+        A book never shows itself crossed: where a client wants more than there was, the market's level retreats.
+        """
+        quote, tick = self.quote, self.spec.tick_size
+        if quote is None:
+            return None
         if side == "BUY":
             return min(quote[0], self.asks[0].ticket.price - tick) if self.asks else quote[0]
         return max(quote[1], self.bids[0].ticket.price + tick) if self.bids else quote[1]

@@ -34,6 +34,17 @@ class Ask:
         """The book of the mandatory parameter `symbol`."""
         return self.book_of(self.params.text("symbol"))
 
+    @property
+    def books(self) -> list[Book]:
+        """The books of `symbol` or `symbols`; of neither, all. Refusal -1128 for both."""
+        if self.params.has("symbol"):
+            if self.params.has("symbols"):
+                raise refusal.bad_combination()
+            return [self.book]
+        if self.params.has("symbols"):
+            return [self.book_of(symbol) for symbol in self.params.symbols()]
+        return list(self.engine.books.values())
+
     def book_of(self, symbol: str) -> Book:
         book = self.engine.books.get(symbol)
         if book is None:

@@ -19,6 +19,7 @@ from simex.rest import Rest
 from simex.socket_api import SocketApi
 from simex.streams import Streams
 from simex.strip import Strip
+from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
 from simex.user_events import UserEvents
 from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec, KeyRights
 
@@ -36,14 +37,18 @@ class Exchange:
         model: FillModel | None = None,
         forming_klines: bool = True,
         kept_ms: int = KEPT_MS,
+        kept_trades: int = KEPT_TRADES,
     ) -> None:
-        """`kept_ms`: how far back candles can be read at least, of those printed here."""
+        """How far back can be read, at least, of what is printed here: candles in ms, trades in their number."""
         self.model = FillModel() if model is None else model
         self._forming_klines = forming_klines
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
         self._engine = Engine(instruments, accounts, self.model, self._events, kept_ms)
         self._books = self._engine.books
+        if kept_trades:
+            for book in self._books.values():
+                book.log = TradeLog(kept_trades)
         gate = Gate(self._engine, WeightBudget())
         self._rest = Rest(gate)
         self._streams = Streams(self._books, self._outbox)
@@ -82,9 +87,12 @@ class Exchange:
     def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
         """Closed base candles before the start, oldest first; ValueError when they overlap or come after a print."""
         book = self._books[symbol]
+        first_id = book.series.trade_id + 1
         book.series.load_history(candles)
         if candles:
             book.last = candles[-1].close
+            if book.log is not None:
+                book.log.add(Span(candles, 0, len(candles), first_id))
 
     def tick(
         self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
@@ -100,6 +108,8 @@ class Exchange:
         series.print(price, volume, now_ms)
         trade_id = series.trade_id
         self._engine.print(book, price, liquidity, now_ms)
+        if book.log is not None:
+            book.log.add(Trade(trade_id, price, volume, now_ms, book.is_buyer_maker))
         if told and (feed.books or feed.trades or (self._forming_klines and feed.klines)):
             self._streams.printed(symbol, price, volume, trade_id, self._forming_klines, now_ms)
 
@@ -114,7 +124,11 @@ class Exchange:
             self._close_klines(symbol, strip.open_ms[start])
         if book.open_count and not strip.lies_within(start, end, *(book.calm or NOWHERE)):
             raise ValueError(f"{symbol}: an order would notice these candles: their prints must be made one by one")
+        before = series.trade_id
         series.finish(strip.candle(start))
+        if book.log is not None:
+            skipped = PRINTS_PER_CANDLE - (series.trade_id - before)
+            book.log.add(Span(strip, start, end, before + 1, skipped))
         if end > start + 1:
             if strip.open_ms[end - 1] >= series.next_close_ms:
                 raise ValueError(f"{symbol}: a kline ends inside these candles, and somebody listens to it")

@@ -33,8 +33,18 @@ _EIGHT_DECIMALS: Final = Decimal("0.00000001")
 TICKS_PER_CANDLE: Final = 4
 
 
+def in_zone(interval: str, shift_minutes: int) -> str:
+    """The name under which candles of another time zone are kept: they open when its clocks show a full interval."""
+    return f"{interval}@{shift_minutes}" if shift_minutes else interval
+
+
 def interval_bounds(interval: str, at_ms: int) -> tuple[int, int]:
     """Open of the candle that holds a time, and open of the next one."""
+    if "@" in interval:
+        plain, _, minutes = interval.partition("@")
+        shift_ms = int(minutes) * MINUTE_MS
+        open_ms, end_ms = interval_bounds(plain, at_ms + shift_ms)
+        return open_ms - shift_ms, end_ms - shift_ms
     if interval == "1M":
         return _month_bounds(at_ms)
     length_ms = _FIXED_MS[interval]
@@ -221,7 +231,7 @@ class Series:
     def newest(self, interval: str, end_ms: int, limit: int) -> list[Bar]:
         """The newest candles that open at or before a time, oldest first."""
         earliest_ms = self._earliest_ms()
-        span_ms = limit * (_FIXED_MS.get(interval, 31 * DAY_MS))
+        span_ms = limit * _FIXED_MS.get(interval.partition("@")[0], 31 * DAY_MS)
         while True:
             start_ms = max(earliest_ms, end_ms - span_ms)
             found = list(self.bars(interval, interval_bounds(interval, start_ms)[0], end_ms))
@@ -229,6 +239,23 @@ class Series:
                 return found[-limit:]
             # Gaps made it too short: look twice as far back.
             span_ms *= 2
+
+    def total(self, start_ms: int, end_ms: int) -> Bar | None:
+        """What opens in [start, end) as one bar; None when nothing was traded in it."""
+        bar: Bar | None = None
+        for piece in self._stretch(start_ms, end_ms):
+            if bar is None:
+                bar = _copied(piece, start_ms, end_ms)
+            else:
+                bar.add(piece.high, piece.low, piece.close, piece.volume, piece.quote, piece.trades, piece.last_id)
+        return bar
+
+    @property
+    def last_trade_ms(self) -> int | None:
+        """When the last trade was, of the history its end; None before the first one."""
+        if self._at_ms >= 0:
+            return self._at_ms
+        return self._history[-1].end_ms - 1 if self._history else None
 
     def average_price(self, now_ms: int, minutes: int) -> Decimal | None:
         """Volume-weighted price of the last minutes; None when nothing was traded in them."""
@@ -284,11 +311,16 @@ class Series:
 
 
 def _as_interval(piece: Bar, interval: str) -> Bar:
-    open_ms, end_ms = interval_bounds(interval, piece.open_ms)
-    return Bar(
+    return _copied(piece, *interval_bounds(interval, piece.open_ms))
+
+
+def _copied(piece: Bar, open_ms: int, end_ms: int) -> Bar:
+    bar = Bar(
         open_ms, end_ms, piece.open, piece.high, piece.low, piece.close,
         piece.volume, piece.quote, piece.trades, piece.first_id,
     )  # fmt: skip
+    bar.last_id = piece.last_id
+    return bar
 
 
 def _from_candle(candle: Candle, first_id: int) -> Bar:

@@ -1,18 +1,16 @@
-"""Public calls: time, rules, candles, book and prices."""
+"""Public calls: time, rules, candles, book and trades."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from simex import limits, reports
-from simex.book import Book
+from simex import limits, refusal, reports
 from simex.calls import API, Ask, Call
-from simex.klines import INTERVALS, Bar
-from simex.orders import ZERO
+from simex.klines import INTERVALS, Bar, in_zone
 from simex.params import Params
 from simex.refusal import Refusal
+from simex.trades import Trade, TradeLog
 
 _END_OF_TIME_MS: Final = 1 << 47
 
@@ -26,14 +24,12 @@ def time(ask: Ask) -> object:
 
 
 def exchange_info(ask: Ask) -> object:
-    if ask.params.has("symbol") and ask.params.has("symbols"):
-        raise Refusal(-1128, "Combination of optional parameters invalid.")
     return {
         "timezone": "UTC",
         "serverTime": ask.now_ms,
         "rateLimits": limits.announced(),
         "exchangeFilters": [],
-        "symbols": [reports.instrument(book.spec) for book in _books(ask)],
+        "symbols": [reports.instrument(book.spec) for book in ask.books],
     }
 
 
@@ -41,6 +37,7 @@ def klines(ask: Ask) -> object:
     """Rows by the paging rule of all lists: oldest from startTime, else newest up to endTime."""
     series = ask.book.series
     interval = ask.params.choice("interval", INTERVALS, -1120, "Invalid interval.")
+    interval = in_zone(interval, ask.params.zone_minutes())
     limit = ask.params.limit(500, 1000)
     start_ms, end_ms = ask.params.maybe_time_ms("startTime"), ask.params.maybe_time_ms("endTime")
     if start_ms is None:
@@ -55,12 +52,28 @@ def depth(ask: Ask) -> object:
     return reports.depth(ask.book, ask.params.limit(100, 5000))
 
 
-def ticker_price(ask: Ask) -> object:
-    return _one_or_many(ask, lambda book: {"symbol": book.spec.symbol, "price": reports.amount(book.last or ZERO)})
+def trades(ask: Ask) -> object:
+    """The newest trades, or from an id on the oldest."""
+    limit, from_id = ask.params.limit(500, 1000), ask.params.maybe_integer("fromId")
+    log = _log(ask)
+    found = log.newest(limit) if from_id is None else log.from_id(from_id, limit)
+    return [_trade(trade) for trade in found]
 
 
-def ticker_book(ask: Ask) -> object:
-    return _one_or_many(ask, _book_ticker)
+def aggregate_trades(ask: Ask) -> object:
+    """By the paging rule of all lists, or from an id on."""
+    limit, from_id = ask.params.limit(500, 1000), ask.params.maybe_integer("fromId")
+    start_ms, end_ms = ask.params.maybe_time_ms("startTime"), ask.params.maybe_time_ms("endTime")
+    log = _log(ask)
+    if from_id is not None:
+        if start_ms is not None or end_ms is not None:
+            raise refusal.bad_combination()
+        found = log.from_id(from_id, limit)
+    elif start_ms is None:
+        found = log.newest(limit, end_ms)
+    else:
+        found = log.between(start_ms, _END_OF_TIME_MS if end_ms is None else end_ms, limit)
+    return [_aggregate(trade) for trade in found]
 
 
 def depth_weight(params: Params) -> int:
@@ -68,32 +81,34 @@ def depth_weight(params: Params) -> int:
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
 
 
-def ticker_weight(params: Params) -> int:
-    return 2 if params.has("symbol") else 4
+def _log(ask: Ask) -> TradeLog:
+    if ask.book.log is None:
+        raise Refusal(-1020, "This exchange keeps no trades.")
+    return ask.book.log
 
 
-def _books(ask: Ask) -> list[Book]:
-    if ask.params.has("symbol"):
-        return [ask.book]
-    if ask.params.has("symbols"):
-        return [ask.book_of(symbol) for symbol in ask.params.symbols()]
-    return list(ask.engine.books.values())
-
-
-def _one_or_many(ask: Ask, shown: Callable[[Book], reports.Json]) -> object:
-    answers = [shown(book) for book in _books(ask)]
-    return answers[0] if ask.params.has("symbol") else answers
-
-
-def _book_ticker(book: Book) -> reports.Json:
-    best = book.best()
-    (bid, bid_qty), (ask, ask_qty) = best if best is not None else ((ZERO, ZERO), (ZERO, ZERO))
+def _trade(trade: Trade) -> reports.Json:
     return {
-        "symbol": book.spec.symbol,
-        "bidPrice": reports.amount(bid),
-        "bidQty": reports.amount(bid_qty),
-        "askPrice": reports.amount(ask),
-        "askQty": reports.amount(ask_qty),
+        "id": trade.trade_id,
+        "price": reports.amount(trade.price),
+        "qty": reports.amount(trade.quantity),
+        "quoteQty": reports.amount(trade.price * trade.quantity),
+        "time": trade.at_ms,
+        "isBuyerMaker": trade.is_buyer_maker,
+        "isBestMatch": True,
+    }
+
+
+def _aggregate(trade: Trade) -> reports.Json:
+    return {
+        "a": trade.trade_id,
+        "p": reports.amount(trade.price),
+        "q": reports.amount(trade.quantity),
+        "f": trade.trade_id,
+        "l": trade.trade_id,
+        "T": trade.at_ms,
+        "m": trade.is_buyer_maker,
+        "M": True,
     }
 
 
@@ -119,16 +134,20 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{API}/time"): Call(time, 1),
     ("GET", f"{API}/exchangeInfo"): Call(exchange_info, 20),
     ("GET", f"{API}/klines"): Call(klines, 2),
+    ("GET", f"{API}/uiKlines"): Call(klines, 2),
     ("GET", f"{API}/depth"): Call(depth, depth_weight),
-    ("GET", f"{API}/ticker/price"): Call(ticker_price, ticker_weight),
-    ("GET", f"{API}/ticker/bookTicker"): Call(ticker_book, ticker_weight),
+    ("GET", f"{API}/trades"): Call(trades, 25),
+    ("GET", f"{API}/historicalTrades"): Call(trades, 25),
+    ("GET", f"{API}/aggTrades"): Call(aggregate_trades, 4),
 }
 SOCKET: Final[dict[str, Call]] = {
     "ping": REST["GET", f"{API}/ping"],
     "time": REST["GET", f"{API}/time"],
     "exchangeInfo": REST["GET", f"{API}/exchangeInfo"],
     "klines": REST["GET", f"{API}/klines"],
+    "uiKlines": REST["GET", f"{API}/uiKlines"],
     "depth": REST["GET", f"{API}/depth"],
-    "ticker.price": REST["GET", f"{API}/ticker/price"],
-    "ticker.book": REST["GET", f"{API}/ticker/bookTicker"],
+    "trades.recent": REST["GET", f"{API}/trades"],
+    "trades.historical": REST["GET", f"{API}/historicalTrades"],
+    "trades.aggregate": REST["GET", f"{API}/aggTrades"],
 }

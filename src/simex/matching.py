@@ -81,6 +81,7 @@ class Matcher:
         self, book: Book, order: Order, price: Decimal, quantity: Decimal, trade_id: int, is_maker: bool, now_ms: int
     ) -> None:
         account = order.account
+        book.update_id += 1
         if not order.fills:
             account.order_count.first_filled(is_maker, now_ms)
         order.executed += quantity

@@ -18,11 +18,14 @@ from simex.refusal import Refusal
 
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,20}")
+_ZONE: Final = re.compile(r"[+-]?(?P<hours>[0-9]{1,2})(:(?P<minutes>[0-5][0-9]))?")
 _CLIENT_ID: Final = re.compile(r"[a-zA-Z0-9\-_]{1,36}")
 LEGAL_NUMBER: Final = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 LEGAL_INTEGER: Final = "^[0-9]{1,20}$"
 LEGAL_CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
 DECIMALS_MAX: Final = 8
+ZONE_MIN_MINUTES: Final = -12 * 60
+ZONE_MAX_MINUTES: Final = 14 * 60
 
 
 class Params:
@@ -86,7 +89,7 @@ class Params:
         """The `limit` parameter, cut to the largest; -1130 when it is zero."""
         value = self.maybe_integer("limit")
         if value == 0:
-            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+            raise refusal.invalid("limit")
         return default if value is None else min(value, largest)
 
     def flag(self, name: str, default: bool) -> bool:
@@ -104,6 +107,23 @@ class Params:
         if value not in allowed:
             raise Refusal(code, text)
         return value
+
+    def maybe_choice(self, name: str, allowed: Iterable[str], default: str) -> str:
+        """One of some words; -1130 for any other."""
+        value = self.maybe(name)
+        if value is not None and value not in allowed:
+            raise refusal.invalid(name)
+        return default if value is None else value
+
+    def zone_minutes(self) -> int:
+        """The `timeZone` parameter, hours or hours and minutes, as minutes ahead of UTC; -1130 when there is none."""
+        text = self.maybe("timeZone") or "0"
+        found = _ZONE.fullmatch(text)
+        minutes = 60 * int(found["hours"]) + int(found["minutes"] or 0) if found else ZONE_MAX_MINUTES + 1
+        minutes = -minutes if text.startswith("-") else minutes
+        if not ZONE_MIN_MINUTES <= minutes <= ZONE_MAX_MINUTES:
+            raise refusal.invalid("timeZone")
+        return minutes
 
     def symbols(self) -> list[str]:
         """The `symbols` JSON list; -1100 for anything else, -1151 for a symbol named twice."""

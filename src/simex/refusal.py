@@ -37,6 +37,10 @@ def illegal(name: str, legal: str) -> Refusal:
     return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
 
 
+def invalid(name: str) -> Refusal:
+    return Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
 def too_precise(name: str) -> Refusal:
     return Refusal(-1111, f"Parameter '{name}' has too much precision.")
 

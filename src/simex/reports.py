@@ -11,6 +11,7 @@ from decimal import Decimal
 from simex import filters
 from simex.accounts import Account
 from simex.book import Book
+from simex.depth import levels
 from simex.orders import Fill, Order, OrderList
 from simex.venue import InstrumentSpec
 
@@ -219,8 +220,8 @@ def instrument(spec: InstrumentSpec) -> Json:
 def depth(book: Book, limit: int) -> Json:
     return {
         "lastUpdateId": book.update_id,
-        "bids": [[amount(price), amount(quantity)] for price, quantity in book.levels("BUY")[:limit]],
-        "asks": [[amount(price), amount(quantity)] for price, quantity in book.levels("SELL")[:limit]],
+        "bids": [[amount(price), amount(quantity)] for price, quantity in levels(book, "BUY", limit)],
+        "asks": [[amount(price), amount(quantity)] for price, quantity in levels(book, "SELL", limit)],
     }
 
 

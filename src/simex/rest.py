@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simex import account_calls, market_calls, signing, trading_calls, wallet_calls
+from simex import account_calls, market_calls, signing, ticker_calls, trading_calls, wallet_calls
 from simex.accounts import Account
 from simex.calls import Call
 from simex.frames import encode
@@ -15,7 +15,7 @@ from simex.trading_calls import ReplaceRefusal
 from simex.venue import HttpRequest, HttpResponse
 
 CALLS: Final[dict[tuple[str, str], Call]] = (
-    market_calls.REST | account_calls.REST | trading_calls.REST | wallet_calls.REST
+    market_calls.REST | ticker_calls.REST | account_calls.REST | trading_calls.REST | wallet_calls.REST
 )
 JSON: Final = "application/json;charset=UTF-8"
 

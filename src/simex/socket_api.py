@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs
 
-from simex import account_calls, market_calls, refusal, signing, trading_calls
+from simex import account_calls, market_calls, refusal, signing, ticker_calls, trading_calls
 from simex.accounts import Account
 from simex.calls import Call
 from simex.frames import Outbox, as_params, decode, echoed, encode
@@ -18,7 +18,7 @@ from simex.trading_calls import ReplaceRefusal
 PATH: Final = "/ws-api/v3"
 CONNECT_WEIGHT: Final = 2
 SUBSCRIPTIONS_PER_LIFE: Final = 65_535
-CALLS: Final[dict[str, Call]] = market_calls.SOCKET | account_calls.SOCKET | trading_calls.SOCKET
+CALLS: Final[dict[str, Call]] = market_calls.SOCKET | ticker_calls.SOCKET | account_calls.SOCKET | trading_calls.SOCKET
 _SUBSCRIPTION_WEIGHT: Final = 2
 # These act on the link itself, so they are no calls.
 _LINK_METHODS: Final = frozenset(

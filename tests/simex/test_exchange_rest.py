@@ -73,7 +73,7 @@ def test_prices_and_book_stand_symmetrically_around_the_last_print() -> None:
     assert accepted(public(at, "ticker/price?symbol=BTCUSDT")) == {"symbol": "BTCUSDT", "price": "60000.00000000"}
     book = accepted(public(at, "ticker/bookTicker?symbol=BTCUSDT"))
     assert (book["bidPrice"], book["askPrice"]) == ("59994.00000000", "60006.00000000")
-    assert accepted(public(at, "depth?symbol=BTCUSDT"))["bids"] == [["59994.00000000", "2.50000000"]]
+    assert accepted(public(at, "depth?symbol=BTCUSDT"))["bids"][0] == ["59994.00000000", "2.50000000"]
     assert len(accepted(public(at, "ticker/price"))) == 4
     assert len(accepted(public(at, f"ticker/bookTicker?symbols={json_list('BTCUSDT')}"))) == 1
 
@@ -85,12 +85,9 @@ def test_depth_shows_clients_orders_by_price() -> None:
     client.buy(type="LIMIT", timeInForce="GTC", quantity="0.1", price="59000")
     client.buy(type="LIMIT", timeInForce="GTC", quantity="0.2", price="59000")
     client.buy(type="LIMIT_MAKER", quantity="0.3", price="60001")
-    bids = accepted(public(at, "depth?symbol=BTCUSDT"))["bids"]
-    assert bids == [
-        ["60001.00000000", "0.30000000"],
-        ["59994.00000000", "1.00000000"],
-        ["59000.00000000", "0.30000000"],
-    ]
+    bids = accepted(public(at, "depth?symbol=BTCUSDT&limit=5000"))["bids"]
+    assert bids[:2] == [["60001.00000000", "0.30000000"], ["59994.00000000", "1.00000000"]]
+    assert bids[-1] == ["59000.00000000", "0.30000000"]
 
 
 @pytest.mark.spec("DATA-1")

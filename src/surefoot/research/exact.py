@@ -307,7 +307,7 @@ def candle_exchange(tapes: Iterable[Tape], costs: Costs, keys: Keys = DEMO_KEYS)
     instruments = [_instrument(tape) for tape in known]
     account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
-    exchange = Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS)
+    exchange = Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
     spools = {tape.symbol: Spool(map(_strip, tape.blocks()), tape.end_ms) for tape in known}
     return exchange, CandleTape(spools, path=costs.path, always_tick=False, volume_share=costs.volume_share)
 
@@ -317,7 +317,7 @@ def bare_exchange(prices: Mapping[str, Decimal], costs: Costs, keys: Keys = DEMO
     instruments = [instrument_for(symbol, [price]) for symbol, price in prices.items()]
     account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
-    return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS)
+    return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
 
 
 def generated_prices(symbols: Sequence[str], seed: int) -> dict[str, Decimal]:
