@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from surefoot.binance.dialogue import Keys
     from surefoot.binance.session import Session
     from surefoot.core.engine import Engine
+    from surefoot.signals.replay import ReplayedSignals
+    from surefoot.signals.window import Columns
 
 QUOTE = "USDT"
 SPREAD_OFF_PCT = 10
@@ -27,12 +29,13 @@ SPREAD_MATTERS_MS = INTERVAL_MS["5m"]  # on longer intervals a wide spread is so
 EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTERVAL_MS["1d"], 1_800_000))
 
 
-def build_engine(settings: Settings) -> Engine:
-    """An engine with empty books and cold signals."""
+def build_engine(settings: Settings, known: Mapping[str, Columns] | None = None) -> Engine:
+    """An engine with empty books and cold signals. `known` are a backtest's primary candles, by symbol."""
     # Imported here: the fast backtest takes only settings and signals from this module, and is soon over.
     from surefoot.core.engine import Engine
 
-    return Engine(engine_settings(settings), build_signals(settings))
+    signals = build_signals(settings) if known is None else build_replay(settings, known)
+    return Engine(engine_settings(settings), signals)
 
 
 def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
@@ -59,6 +62,14 @@ def build_signals(settings: Settings) -> SignalSource:
     return SignalSource(
         decider_of(settings), market.symbols, market.interval, market.confirm_interval, filters_of(settings)
     )
+
+
+def build_replay(settings: Settings, known: Mapping[str, Columns]) -> ReplayedSignals:
+    """The same signals for a backtest, whose candles are known beforehand."""
+    from surefoot.signals.replay import ReplayedSignals
+
+    market = settings.market
+    return ReplayedSignals(decider_of(settings), known, market.interval, market.confirm_interval, filters_of(settings))
 
 
 def _score_min(settings: Settings) -> float:

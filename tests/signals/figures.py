@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from surefoot.core.model import Candle
-from surefoot.signals.history import decisions_for, signals_for
-from tests.signals.agreement import assert_arrays_equal_signals, worst_difference
+from surefoot.signals.history import decisions_for
+from tests.signals.agreement import assert_arrays_equal_signals, replayed, worst_difference
 from tests.signals.market import columns_of, random_candles, real_candles
 from tests.signals.references import controls, references
 from tests.signals.test_agreement import BLOCK, DAMP, DECIDERS, OFF, streamed
@@ -42,11 +42,11 @@ def _agreement(name: str) -> str:
     worst = 0.0
     for given in _histories():
         ours, columns = streamed(decider, given, filters), columns_of(given)
-        whole = signals_for(decider, "BTCUSDT", "15m", "1h", columns, filters)
+        whole = replayed(decider, "15m", "1h", given, filters)
         worst = max(worst, worst_difference(ours, whole))
         assert_arrays_equal_signals(decisions_for(decider, "BTCUSDT", "15m", "1h", columns, filters), ours)
         for cut in range(1, len(given), len(given) // CUTS):
-            assert signals_for(decider, "BTCUSDT", "15m", "1h", columns_of(given[:cut]), filters) == whole[:cut]
+            assert replayed(decider, "15m", "1h", given[:cut], filters) == whole[:cut]
             cuts += 1
         histories, candles = histories + 1, candles + len(given)
         fired += sum(signal.target is not None for signal in ours)

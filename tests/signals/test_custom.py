@@ -13,11 +13,11 @@ from surefoot.config import ConfigError, Settings, bounds_of, load
 from surefoot.signals.check import check, sample
 from surefoot.signals.decision import Decider
 from surefoot.signals.ensemble import Ensemble
-from surefoot.signals.history import decisions_for, signals_for
+from surefoot.signals.history import decisions_for
 from surefoot.signals.source import SignalSource
 from surefoot.signals.strategy import STRATEGIES, strategy_named
 from surefoot.strategies import decider_of, own_strategy
-from tests.signals.agreement import assert_arrays_equal_signals, worst_difference
+from tests.signals.agreement import assert_arrays_equal_signals, replayed, worst_difference
 from tests.signals.market import columns_of, random_candles, real_candles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def test_every_example_is_short_and_passes_the_check_and_agrees_with_itself(plac
     given = real_candles(REAL, 900)
     feed = SignalSource(strategy, ("BTCUSDT",), "15m", "1h")
     ours = [feed.on_candle(one) for one in given]
-    assert worst_difference(ours, signals_for(strategy, "BTCUSDT", "15m", "1h", columns_of(given))) <= 1e-12
+    assert worst_difference(ours, replayed(strategy, "15m", "1h", given)) <= 1e-12
     assert_arrays_equal_signals(decisions_for(strategy, "BTCUSDT", "15m", "1h", columns_of(given)), ours)
     assert {signal.target for signal in ours} == {None, 1.0, -1.0}
 

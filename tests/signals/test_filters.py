@@ -19,11 +19,10 @@ from surefoot.signals.filters import (
     newest_average,
     trailing_average,
 )
-from surefoot.signals.history import signals_for
 from surefoot.signals.rsi import Rsi
 from surefoot.signals.source import SignalSource
 from surefoot.signals.window import newest, resample
-from tests.signals.agreement import worst_difference
+from tests.signals.agreement import replayed, worst_difference
 from tests.signals.market import candles, columns_of, random_candles, real_candles
 
 REAL = "measure/klines/spot_15m/BTCUSDT.parquet"
@@ -107,7 +106,7 @@ def test_the_trend_of_a_bounded_window_is_that_of_the_whole_history_bit_for_bit(
 def test_history_of_the_context_makes_a_late_start_know_the_trend() -> None:
     given = real_candles(REAL, 6_000)
     filters = Filters(trend="block", trend_intervals=("4h",), trend_candles=200)
-    whole = signals_for(Rsi(), "BTCUSDT", "15m", "1h", columns_of(given), filters)
+    whole = replayed(Rsi(), "15m", "1h", given, filters)
     late = SignalSource(Rsi(), ("BTCUSDT",), "15m", "1h", filters)
     late.warm(given[3_000:5_000])
     assert late.on_candle(given[5_000]).filtered == "trend unknown: no average of 200 candles of 4h yet"

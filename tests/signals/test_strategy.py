@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from surefoot.core.model import Candle, Readiness, Signal
-from surefoot.signals.history import signals_for
 from surefoot.signals.rsi import Rsi
 from surefoot.signals.source import SignalSource
-from tests.signals.agreement import assert_same_decisions
-from tests.signals.market import START_MS, candle, candles, columns_of, random_candles, real_candles
+from tests.signals.agreement import assert_same_decisions, replayed
+from tests.signals.market import START_MS, candle, candles, random_candles, real_candles
 
 REAL = "measure/klines/spot_15m/BTCUSDT.parquet"
 HALTED = 7_800  # candles into that file, past the halt of 2023-03-24
@@ -31,7 +30,7 @@ def streamed(given: Sequence[Candle], strategy: Rsi | None = None) -> list[Signa
 
 
 def at_once(given: Sequence[Candle], strategy: Rsi | None = None) -> list[Signal]:
-    return signals_for(strategy or Rsi(), "BTCUSDT", "15m", "1h", columns_of(given))
+    return replayed(strategy or Rsi(), "15m", "1h", given)
 
 
 @pytest.mark.spec("SIG-1", "SAFE-7")
@@ -183,6 +182,4 @@ def test_other_parameters_and_intervals_work_the_same_way() -> None:
     assert_same_decisions(streamed(given, strategy), at_once(given, strategy))
     # A strategy that confirms itself: the same interval twice.
     own = SignalSource(strategy, ("BTCUSDT",), "15m", "15m")
-    assert_same_decisions(
-        [own.on_candle(one) for one in given], signals_for(strategy, "BTCUSDT", "15m", "15m", columns_of(given))
-    )
+    assert_same_decisions([own.on_candle(one) for one in given], replayed(strategy, "15m", "15m", given))

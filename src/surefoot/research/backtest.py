@@ -14,7 +14,7 @@ import numpy as np
 
 from surefoot import __version__
 from surefoot.assembly import QUOTE, build_engine, build_session
-from surefoot.config import Settings, settings_digest
+from surefoot.config import ConfigError, Settings, settings_digest
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
     BreakerResetRequested,
@@ -35,8 +35,9 @@ from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
 from surefoot.research.metrics import Floats, Times, measure
 from surefoot.research.result import Ran, result_of, thinned, trip_row
-from surefoot.research.tape import Tape
+from surefoot.research.tape import Tape, resample_tape
 from surefoot.research.traces import Traces
+from surefoot.signals.replay import SeesFuture
 from surefoot.store.records import RunDigest
 
 Progress = Callable[[int, int], None]
@@ -108,7 +109,6 @@ def run_backtest(
     gaps: Gaps = "refuse",
     progress: Progress | None = None,
     sink: Sink | None = None,
-    every_price: bool = False,
 ) -> dict[str, Any]:
     """Run the exact engine over candle files, one a symbol. `sink` is told every event and command.
 
@@ -127,24 +127,37 @@ def run_loaded(
     progress: Progress | None = None,
     sink: Sink | None = None,
     every_price: bool = False,
+    streamed: bool = False,
 ) -> dict[str, Any]:
     """The same over candles that are in memory, one file a symbol and all of one interval.
 
-    `every_price` tells the engine also each price that changes nothing: slower, and the same result.
+    `every_price` tells the engine also each price that changes nothing, `streamed` makes the signals from the candles
+    that the engine is told and from no others: slower, and the same result. ConfigError for a strategy that turns out
+    to see the future.
     """
     settings = settings_for(settings, loaded)
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = tapes_of(settings, loaded, finer)
-    engine, curve = _run(settings, tapes, notes, progress, every_price)
+    try:
+        engine, curve = _run(settings, tapes, notes, progress, every_price, streamed)
+    except SeesFuture as problem:
+        raise ConfigError(str(problem)) from None
     seconds = time.perf_counter() - began_s
     return result_of(settings, [*loaded, *finer], tapes, _ran(settings, engine, curve, notes), seconds)
 
 
 def _run(
-    settings: Settings, tapes: Sequence[Tape], notes: _Notes, progress: Progress | None, every_price: bool
+    settings: Settings,
+    tapes: Sequence[Tape],
+    notes: _Notes,
+    progress: Progress | None,
+    every_price: bool,
+    streamed: bool,
 ) -> tuple[Engine, list[tuple[int, float]]]:
-    engine = build_engine(settings)
+    interval = settings.market.interval
+    known = None if streamed else {tape.symbol: resample_tape(tape.columns, interval)[0] for tape in tapes}
+    engine = build_engine(settings, known)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
     exchange, tape = candle_exchange(tapes, _costs(settings))
     reset_ms = settings.breaker.backtest_reset_after_h * MS_PER_HOUR

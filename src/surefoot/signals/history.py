@@ -1,7 +1,7 @@
 """Signals of a whole history at once: what a live loop would have said at each candle, without waiting for it.
 
-`decisions_for` gives arrays to loops that have no time for objects; `signals_for` gives the signals themselves, with
-their values and reasons. They agree with `source.SignalSource` fed one by one, and with each other.
+`decisions_for` gives arrays to loops that have no time for objects; `replay.ReplayedSignals` gives the signals
+themselves, with their values and reasons. They agree with `source.SignalSource` fed one by one, and with each other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from surefoot.core.model import INTERVAL_MS, Signal
-from surefoot.signals.decision import NO_VALUE, Decider, Moment, decided, members_of, range_of
+from surefoot.core.model import INTERVAL_MS
+from surefoot.signals.decision import NO_VALUE, Decider, members_of, range_of
 from surefoot.signals.ensemble import Ensemble
-from surefoot.signals.filters import Filters, Trend, filtered_columns, flips_at_each, trailing_average
+from surefoot.signals.filters import Filters, filtered_columns, flips_at_each, trailing_average
 from surefoot.signals.indicators import Truths
 from surefoot.signals.source import OFF
 from surefoot.signals.strategy import Strategy
@@ -83,34 +83,6 @@ def decisions_for(
     )
 
 
-def signals_for(
-    strategy: Decider,
-    symbol: str,
-    interval: str,
-    confirm_interval: str,
-    columns: Columns,
-    filters: Filters = OFF,
-) -> list[Signal]:
-    """The signal at each candle of a whole history: what `SignalSource` answers when it is fed one by one."""
-    scene = _Scene(strategy, interval, confirm_interval, columns, filters)
-    rows = [list(zip(*(array.tolist() for array in seen), strict=True)) for seen in scene.seen]
-    trends = [list(zip(*(array.tolist() for array in pair), strict=True)) for pair in scene.trends]
-    numbers = zip(
-        scene.close_ms.tolist(),
-        scene.finished.tolist(),
-        scene.atr.tolist(),
-        scene.gap.tolist(),
-        scene.flips.tolist(),
-        strict=True,
-    )
-    signals = []
-    for at, (at_ms, confirmed, ranges, gap, flips) in enumerate(numbers):
-        now = [Trend(one, *pairs[at]) for one, pairs in zip(scene.context_intervals, trends, strict=True)]
-        moment = Moment(at_ms, at + 1, confirmed, ranges, gap, now, flips)
-        signals.append(decided(strategy, symbol, confirm_interval, moment, [row[at] for row in rows], filters))
-    return signals
-
-
 class _Scene:
     """Everything that decisions look at, as arrays of one length."""
 
@@ -129,7 +101,7 @@ class _Scene:
         self.gap = np.diff(columns.open_ms, prepend=columns.open_ms[:1]) > INTERVAL_MS[interval]
         self.flips = flips_at_each(columns, filters.choppy_candles)
         self.context_intervals = filters.context_of(interval)
-        self.trends = [_trend(columns, interval, one, filters) for one in self.context_intervals]
+        self.trends = [trend_columns(columns, interval, one, filters) for one in self.context_intervals]
         counts = np.arange(1, count + 1)
         self.level = np.minimum.reduce(
             [
@@ -144,7 +116,8 @@ def at_finished(values: FloatArray, finished: IntArray) -> FloatArray:
     return np.concatenate(([np.nan], values))[finished]
 
 
-def _trend(columns: Columns, interval: str, context: str, filters: Filters) -> tuple[FloatArray, FloatArray]:
+def trend_columns(columns: Columns, interval: str, context: str, filters: Filters) -> tuple[FloatArray, FloatArray]:
+    """The newest close of a greater interval and its average, at each candle; NaN for none."""
     higher, finished = resample(columns, interval, context)
     averages = trailing_average(higher.close, filters.trend_candles)
     return at_finished(higher.close, finished), at_finished(averages, finished)

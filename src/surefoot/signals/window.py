@@ -34,9 +34,14 @@ class Columns(NamedTuple):
 
 def newest(columns: Columns, count: int) -> Columns:
     """The last `count` candles, as views; all of them where there are fewer."""
+    return span(columns, -count, None)
+
+
+def span(columns: Columns, start: int, end: int | None) -> Columns:
+    """The candles from `start` to `end`, exclusive, as views."""
     open_ms, opens, highs, lows, closes, volumes = columns
-    last = slice(-count, None)
-    return Columns(open_ms[last], opens[last], highs[last], lows[last], closes[last], volumes[last])
+    kept = slice(start, end)
+    return Columns(open_ms[kept], opens[kept], highs[kept], lows[kept], closes[kept], volumes[kept])
 
 
 class Placement(StrEnum):
