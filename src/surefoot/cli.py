@@ -92,6 +92,9 @@ SUREFOOT_DEBUG=1 in the environment shows the traceback of a failure.
 """
 
 
+# To look for plugins of others takes as long as to load pydantic itself.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -5,7 +5,8 @@ value out of its range or of another unit stops the start with one line for each
 environment or a mounted file only, and are shown to nobody. The mode alone decides hosts, keys and data.
 
 The variable of `risk.risk_pct_of_equity` is SUREFOOT_RISK__RISK_PCT_OF_EQUITY. Variables are collected here rather than
-by pydantic-settings, which reads this process's own environment only and passes over names that it does not know.
+by pydantic-settings, which reads this process's own environment only, passes over names that it does not know, and
+takes as long to load as everything else that the settings need.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,7 +27,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from surefoot.core.model import INTERVAL_MS
 from surefoot.presets import filled_in
@@ -563,10 +564,10 @@ class StoreSettings(Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. Made by `load`; by itself it reads neither files nor the environment."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     mode: Mode = Field(default=Mode.PAPER, description="where trading happens; decides hosts, keys and data together")
     profile: Literal["none", "testnet", "conservative", "scale", "full"] = Field(
@@ -591,18 +592,6 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
     api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given, and nothing behind the caller's back."""
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -795,7 +784,7 @@ def _from_file(path: Path | None) -> dict[str, _Given]:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file")
     try:
-        values = TomlConfigSettingsSource(Settings, path)()
+        values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as problem:
         raise ConfigError(f"{path}: cannot be read as TOML: {problem}") from None
     given = {key: _Given(value, f"file {path}") for key, value in _flat(values)}

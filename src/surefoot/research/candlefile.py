@@ -10,7 +10,8 @@ import hashlib
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -88,7 +89,7 @@ def sha256_of(path: Path) -> str:
 
 def read_cells(path: Path) -> Cells:
     """The candles of a file; times in ms. DataError when it is no such file or holds no rows."""
-    readers: dict[str, Callable[[Path], tuple[pl.DataFrame, int]]] = {
+    readers: dict[str, Callable[[Path], tuple[Iterable[pl.Series], int]]] = {
         ".csv": _read_csv,
         ".zip": _read_zip,
         ".parquet": _read_parquet,
@@ -96,37 +97,45 @@ def read_cells(path: Path) -> Cells:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: only .csv, .zip and .parquet are read; unpack or convert it first")
-    frame, first_row = reader(path)
-    if not frame.height:
+    columns, first_row = reader(path)
+    cells = _cells(columns, first_row)
+    if not cells.rows.size and not cells.unreadable:
         raise DataError(f"{path}: holds no candles")
-    return _cells(frame, first_row)
+    return cells
 
 
-def _cells(frame: pl.DataFrame, first_row: int) -> Cells:
+def _cells(given: Iterable[pl.Series], first_row: int) -> Cells:
+    """From the columns in the order of `COLUMN_NAMES`; each is let go before the next one is asked for."""
     import polars as pl
 
-    kinds = [pl.Int64] + [pl.Float64] * 5
-    typed = frame.select(pl.col(name).cast(kind, strict=False) for name, kind in zip(COLUMN_NAMES, kinds, strict=True))
-    empty = np.column_stack([typed[name].is_null().to_numpy() for name in COLUMN_NAMES])
-    # In the order of the columns, then of the rows: the first is what a refusal names.
-    at_fault = np.argwhere(empty.T).tolist()
-    whole = np.flatnonzero(~empty.any(axis=1))
-    kept = typed[whole]
-    open_ms = kept["open_time"].to_numpy().astype(np.int64)
+    columns, empty = [], []
+    for series, kind in zip(given, [pl.Int64] + [pl.Float64] * 5, strict=True):
+        typed = series.cast(kind, strict=False)
+        empty.append(np.flatnonzero(typed.is_null().to_numpy()))
+        columns.append(np.array((typed.fill_null(0) if typed.null_count() else typed).to_numpy()))
+        del series, typed
+    whole = np.arange(columns[0].size)
+    unreadable = tuple(
+        Unreadable(row + first_row, name)
+        for name, rows in zip(COLUMN_NAMES, empty, strict=True)
+        for row in rows.tolist()
+    )
+    if unreadable:
+        whole = np.delete(whole, np.unique(np.concatenate(empty)))
+        columns = [column[whole] for column in columns]
+    open_ms, *values = columns
     if open_ms.size and open_ms[0] >= MICROSECONDS_FROM:
-        open_ms = open_ms // 1000
-    values = (np.ascontiguousarray(kept[name].to_numpy(), dtype=np.float64) for name in COLUMN_NAMES[1:])
-    unreadable = tuple(Unreadable(row + first_row, COLUMN_NAMES[column]) for column, row in at_fault)
+        open_ms //= 1000
     return Cells(Columns(open_ms, *values), whole + first_row, unreadable)
 
 
-def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
+def _read_csv(path: Path) -> tuple[Iterable[pl.Series], int]:
     with path.open("rb") as file:
         head = file.readline(4_096)
     return _parse_csv(path, head, path)
 
 
-def _read_zip(path: Path) -> tuple[pl.DataFrame, int]:
+def _read_zip(path: Path) -> tuple[Iterable[pl.Series], int]:
     """An archive of the venue: one CSV, named as the archive is."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -141,7 +150,7 @@ def _read_zip(path: Path) -> tuple[pl.DataFrame, int]:
     return _parse_csv(path, text[:4_096].split(b"\n")[0], text)
 
 
-def _parse_csv(path: Path, head: bytes, source: Path | bytes) -> tuple[pl.DataFrame, int]:
+def _parse_csv(path: Path, head: bytes, source: Path | bytes) -> tuple[Iterable[pl.Series], int]:
     # Polars takes a third of a second to load; who never reads a file does not pay for it.
     import polars as pl
 
@@ -157,7 +166,7 @@ def _parse_csv(path: Path, head: bytes, source: Path | bytes) -> tuple[pl.DataFr
         raise DataError(f"{path}: is not a CSV of candles ({_first_line(error)}); download it again") from None
     # Columns come in the order of the file, whatever their order in the header means to us.
     cells.columns = [COLUMN_NAMES[places.index(place)] for place in sorted(places)]
-    return cells, 2 if header else 1
+    return [cells[name] for name in COLUMN_NAMES], 2 if header else 1
 
 
 def _csv_header(path: Path, head: bytes) -> list[str] | None:
@@ -179,20 +188,36 @@ def _csv_places(path: Path, header: list[str] | None) -> tuple[int, ...]:
     return tuple(header.index(name) for name in COLUMN_NAMES)
 
 
-def _read_parquet(path: Path) -> tuple[pl.DataFrame, int]:
+def _read_parquet(path: Path) -> tuple[Iterable[pl.Series], int]:
+    import polars as pl
+
+    with _parquet_faults(path):
+        names = pl.read_parquet_schema(path)
+    missing = [name for name in COLUMN_NAMES if name not in names]
+    if missing:
+        raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
+    return _parquet_columns(path), 1
+
+
+def _parquet_columns(path: Path) -> Iterator[pl.Series]:
+    """One after the other: a file read at once takes four times the memory of its numbers."""
+    import polars as pl
+
+    for name in COLUMN_NAMES:
+        with _parquet_faults(path):
+            series = pl.read_parquet(path, columns=[name], parallel="none")[name]
+        yield series.dt.epoch("ms") if isinstance(series.dtype, pl.Datetime) else series
+        del series
+
+
+@contextmanager
+def _parquet_faults(path: Path) -> Iterator[None]:
     import polars as pl
 
     try:
-        names = pl.read_parquet_schema(path)
-        missing = [name for name in COLUMN_NAMES if name not in names]
-        if missing:
-            raise DataError(f"{path}: has no column {missing[0]!r}; wanted are {', '.join(COLUMN_NAMES)}")
-        frame = pl.read_parquet(path, columns=list(COLUMN_NAMES))
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: is not a Parquet file ({_first_line(error)}); download it again") from None
-    if isinstance(frame.schema["open_time"], pl.Datetime):
-        frame = frame.with_columns(pl.col("open_time").dt.epoch("ms"))
-    return frame, 1
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -178,9 +179,9 @@ class Fault(NamedTuple):
 
 def number_faults(columns: Columns) -> tuple[Fault, ...]:
     """Candles that no market can make, whatever their time."""
-    numbers = np.vstack(columns[1:])
-    finite: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(numbers))
-    lowest, highest = np.minimum.reduce(numbers[:4]), np.maximum.reduce(numbers[:4])
+    finite = reduce(np.logical_and, map(np.isfinite, columns[1:]))
+    prices = columns[1:5]
+    lowest, highest = reduce(np.minimum, prices), reduce(np.maximum, prices)
     impossible = finite & ((highest > columns.high) | (lowest < columns.low))
     again, remove = "download the file again", "remove the row or download the file again"
     unknown = (columns.open_ms < 0) | (columns.open_ms >= MICROSECONDS_FROM)
