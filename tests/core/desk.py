@@ -15,6 +15,7 @@ from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings
 from surefoot.core.facts import EngineSettings
+from surefoot.core.margin import MarginSettings
 from surefoot.core.messages import (
     AccountSnapshot,
     CandleClosed,
@@ -36,10 +37,12 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import (
     Balance,
+    Bracket,
     Candle,
     FeeRates,
     Fill,
     Instrument,
+    Market,
     OrderRequest,
     OrderType,
     Purpose,
@@ -48,6 +51,7 @@ from surefoot.core.model import (
     Signal,
     Tier,
     VenueOrder,
+    VenuePosition,
 )
 from surefoot.core.orders import Order
 from surefoot.core.risk import RiskSettings
@@ -88,6 +92,46 @@ BTC = Instrument(
     oto_allowed=True,
     opo_allowed=True,
 )
+
+_BRACKET_ROWS = (  # of the protocol's example table: cap, most leverage, rate, deduction
+    ("300000", 150, "0.004", "0"),
+    ("800000", 100, "0.005", "300"),
+    ("3000000", 75, "0.0065", "1500"),
+    ("12000000", 50, "0.01", "12000"),
+    ("70000000", 25, "0.02", "132000"),
+    ("100000000", 20, "0.025", "482000"),
+    ("230000000", 10, "0.05", "2982000"),
+    ("480000000", 5, "0.1", "14482000"),
+    ("600000000", 4, "0.125", "26482000"),
+    ("800000000", 3, "0.15", "41482000"),
+    ("1200000000", 2, "0.25", "121482000"),
+    ("1800000000", 1, "0.5", "421482000"),
+)
+_FLOORS = ("0", *(cap for cap, *_ in _BRACKET_ROWS))
+BRACKETS = tuple(
+    Bracket(dec(floor), dec(cap), leverage, dec(rate), dec(deduction))
+    for floor, (cap, leverage, rate, deduction) in zip(_FLOORS, _BRACKET_ROWS, strict=False)
+)
+PERP = replace(
+    BTC,
+    tick_size=dec("0.1"),
+    lot_size=dec("0.001"),
+    quantity_min=dec("0.001"),
+    quantity_max=dec("1000"),
+    notional_min=dec("100"),
+    notional_max=dec(0),
+    bid_multiplier_down=dec(0),
+    bid_multiplier_up=dec("1.05"),
+    ask_multiplier_down=dec("0.95"),
+    ask_multiplier_up=dec(0),
+    order_types=("LIMIT", "MARKET", "STOP_MARKET", "TAKE_PROFIT_MARKET"),
+    oco_allowed=False,
+    oto_allowed=False,
+    opo_allowed=False,
+    market=Market.FUTURES,
+    brackets=BRACKETS,
+)
+MARGIN = MarginSettings(leverage=3, isolated=False, distance_min_pct=dec(1))
 
 RISK = RiskSettings(
     risk_pct_of_equity=dec("2.0"),
@@ -265,7 +309,12 @@ class Desk:
             for o in self.engine.orders.open_orders()
             if not o.finished
         )  # fmt: skip
-        return self.tell(AccountSnapshot(self.now_ms, balances, open_orders))
+        positions = tuple(
+            VenuePosition(symbol, each.signed_quantity, each.entry_price or dec(0), None, None)
+            for symbol, each in self.engine.portfolio.positions.items()
+            if each.contract and each.quantity
+        )
+        return self.tell(AccountSnapshot(self.now_ms, balances, open_orders, positions))
 
     def candle(self, close: str, target: float | None = None, score: float = 0.9) -> list[Command]:
         """The next candle closes; the strategy says `target`."""
@@ -305,13 +354,20 @@ class Desk:
         return self.tell(OrderAccepted(self.now_ms, client_order_id, len(self.journal), resting, size, done))
 
     def fill(
-        self, client_order_id: str, quantity: str, price: str, fee: str = "0", fee_asset: str = "USDT"
+        self,
+        client_order_id: str,
+        quantity: str,
+        price: str,
+        fee: str = "0",
+        fee_asset: str = "USDT",
+        realised: str | None = None,
     ) -> list[Command]:
         self.trades += 1
         order = self.order(client_order_id)
         traded = fill(
             client_order_id, self.trades, quantity, price, order.request.side, fee, fee_asset, at_ms=self.now_ms
         )
+        traded = replace(traded, realised=None if realised is None else dec(realised))
         return self.tell(OrderFilled(self.now_ms, traded, order.order_id or 1, order.quantity))
 
     def cancel(self, client_order_id: str, executed: str | None = None) -> list[Command]:
@@ -371,6 +427,7 @@ def facts(engine: Engine) -> dict[str, Any]:
         "closes": dict(engine.closes),
         "books": (engine.books, engine.differences, engine._reading_account),
         "links": set(engine.links),
+        "income": (engine.income_ms, list(engine._incomes), set(engine._venue_trades)),
         "run": (engine.run, engine._counter),
         "watched": set(engine._watched),
         "refusals": (dict(engine._refusals), dict(engine._retry_ms)),

@@ -24,25 +24,25 @@ from surefoot.core.exits import (
     on_price,
     on_reversal,
     on_time,
-    plan_long,
+    plan_for,
     stop_order,
     target_order,
 )
 from surefoot.core.model import OrderType, Purpose, Readiness, Side
-from tests.core.desk import BTC, EXITS, dec
+from tests.core.desk import BTC, EXITS, PERP, dec
 
 PLAN = Plan(dec("29400"), dec("31200"), dec("29400"))
 
 
 @pytest.mark.spec("EXIT-2")
 def test_plan_is_two_per_cent_down_and_four_up() -> None:
-    assert plan_long(dec("30000"), EXITS, BTC) == PLAN
+    assert plan_for(dec("30000"), EXITS, BTC) == PLAN
 
 
 @pytest.mark.spec("EXIT-2")
 def test_stop_is_rounded_down_and_target_up() -> None:
     # 2 % below 30000.33 is 29400.3234, 4 % above it 31200.3432.
-    assert plan_long(dec("30000.33"), EXITS, BTC) == Plan(dec("29400.32"), dec("31200.35"), dec("29400.32"))
+    assert plan_for(dec("30000.33"), EXITS, BTC) == Plan(dec("29400.32"), dec("31200.35"), dec("29400.32"))
 
 
 @pytest.mark.spec("EXIT-2")
@@ -54,7 +54,7 @@ def test_stop_is_rounded_down_and_target_up() -> None:
 def test_plan_is_on_the_tick_and_never_nearer_than_asked(
     price: Decimal, stop_pct: Decimal, target_pct: Decimal
 ) -> None:
-    plan = plan_long(price, ExitSettings(stop_pct, target_pct), BTC)
+    plan = plan_for(price, ExitSettings(stop_pct, target_pct), BTC)
     stop, target = price * (1 - stop_pct / 100), price * (1 + target_pct / 100)
     assert plan.stop_price % BTC.tick_size == 0
     assert plan.target_price % BTC.tick_size == 0
@@ -88,18 +88,18 @@ ATR = replace(EXITS, by_atr=True)
 
 @pytest.mark.spec("EXIT-3")
 def test_atr_plan_is_one_and_a_half_ranges_down_and_three_up() -> None:
-    assert plan_long(dec("30000"), ATR, BTC, atr=200.0) == Plan(dec("29700"), dec("30600"), dec("29700"))
+    assert plan_for(dec("30000"), ATR, BTC, atr=200.0) == Plan(dec("29700"), dec("30600"), dec("29700"))
 
 
 @pytest.mark.spec("EXIT-3")
 def test_without_a_range_the_plan_is_the_fixed_one() -> None:
-    assert plan_long(dec("30000"), ATR, BTC, atr=None) == PLAN
+    assert plan_for(dec("30000"), ATR, BTC, atr=None) == PLAN
 
 
 @pytest.mark.spec("EXIT-3", "RISK-2")
 @pytest.mark.parametrize(("atr", "stop"), [(20.0, "29850"), (5000.0, "27000")])
 def test_stop_is_never_nearer_than_half_a_per_cent_nor_further_than_ten(atr: float, stop: str) -> None:
-    assert plan_long(dec("30000"), ATR, BTC, atr=atr).stop_price == dec(stop)
+    assert plan_for(dec("30000"), ATR, BTC, atr=atr).stop_price == dec(stop)
 
 
 @pytest.mark.spec("SIG-6")
@@ -107,7 +107,7 @@ def test_stop_is_never_nearer_than_half_a_per_cent_nor_further_than_ten(atr: flo
     ("readiness", "stop"), [(Readiness.MINIMUM, "29100"), (Readiness.WARM, "29250"), (Readiness.BEST, "29400")]
 )
 def test_stop_is_wider_with_little_history(readiness: Readiness, stop: str) -> None:
-    assert plan_long(dec("30000"), EXITS, BTC, readiness=readiness).stop_price == dec(stop)
+    assert plan_for(dec("30000"), EXITS, BTC, readiness=readiness).stop_price == dec(stop)
 
 
 # -- what a price asks for ----------------------------------------------------------------------------------------
@@ -227,8 +227,8 @@ def test_a_target_that_no_longer_rests_is_watched_and_met_one_tick_through() -> 
 
 def test_below_its_lowest_level_a_price_asks_for_nothing() -> None:
     every = replace(TRAIL, break_even_after_r=dec("0.5"), takes=PARTS.takes)
-    assert levels(every).lowest == dec("30300")
-    assert levels(EXITS).lowest is None
+    assert levels(every).nearest == dec("30300")
+    assert levels(EXITS).nearest is None
 
 
 # -- what a candle and the time ask for ---------------------------------------------------------------------------
@@ -239,7 +239,7 @@ REVERSAL = replace(EXITS, reversal_fall_pct=dec("0.5"), reversal_closes=3, rever
 def course(*candles: tuple[str, str]) -> Course:
     after = Course()
     for high, close in candles:
-        after.take(dec(high), dec(close))
+        after.take(dec(high), dec(close), dec(close))
     return after
 
 
@@ -269,3 +269,107 @@ def test_position_that_had_its_time_is_left_unless_it_earns_enough(price: str, a
     answer = on_time(dec(price), age_s * 1_000, HELD, settings)
     assert answer == (Leave("time") if left else None)
     assert on_time(dec(price), age_s * 1_000, HELD, EXITS) is None
+
+
+# -- short positions, which are long ones in the mirror -------------------------------------------------------------
+
+SHORT_PLAN = Plan(dec("30600"), dec("28800"), dec("30600"))
+SHORT = replace(HELD, plan=SHORT_PLAN, direction=-1)
+
+
+def short_asked(price: str, settings: ExitSettings, held: Held = SHORT) -> MoveStop | TakePart | Leave | None:
+    known = levels_of(held, settings, PERP, FEE)
+    return on_price(dec(price), held, known, settings, PERP)
+
+
+@pytest.mark.spec("EXIT-2", "MODE-3")
+def test_plan_of_a_short_position_stands_on_the_other_side_and_is_rounded_away_from_it() -> None:
+    assert plan_for(dec(30000), EXITS, PERP, direction=-1) == SHORT_PLAN
+    assert plan_for(dec("30000.3"), EXITS, PERP, direction=-1) == Plan(dec("30600.4"), dec("28800.2"), dec("30600.4"))
+    assert plan_for(dec(30000), ATR, PERP, atr=200.0, direction=-1) == Plan(dec(30300), dec(29400), dec(30300))
+
+
+@pytest.mark.spec("EXIT-2", "ORD-6")
+@pytest.mark.parametrize(("direction", "side"), [(1, Side.SELL), (-1, Side.BUY)])
+def test_stop_and_target_of_futures_trade_at_the_market_when_triggered(direction: int, side: Side) -> None:
+    stop = stop_order("sf-r1-3s", PERP, dec(30600), dec("0.02"), direction=direction)
+    target = target_order("sf-r1-4t", PERP, SHORT_PLAN, dec("0.02"), direction)
+    assert (stop.type, stop.side, stop.stop_price, stop.price) == (OrderType.STOP_MARKET, side, dec(30600), None)
+    assert (target.type, target.side, target.stop_price) == (OrderType.TAKE_PROFIT_MARKET, side, dec(28800))
+
+
+def with_short_stop(stop: str) -> Held:
+    return replace(SHORT, plan=replace(SHORT_PLAN, stop_price=dec(stop)))
+
+
+@pytest.mark.spec("EXIT-4", "MODE-3")
+@pytest.mark.parametrize(
+    ("price", "stop", "moved"),
+    [
+        ("29550.1", "30600", None),  # not yet at 1.5 % below the entry
+        ("29550", "30600", "29845.5"),
+        ("29403", "29845.5", None),  # 29697.1, and the step is at 29696.2
+        ("29400", "29845.5", "29694"),
+        ("30000", "29845.5", None),
+    ],
+)
+def test_trailing_stop_of_a_short_position_comes_down_in_steps(price: str, stop: str, moved: str | None) -> None:
+    expected = None if moved is None else MoveStop(dec(moved), Move.TRAIL)
+    assert short_asked(price, TRAIL, with_short_stop(stop)) == expected
+
+
+@pytest.mark.spec("EXIT-4", "MODE-3")
+@given(
+    st.lists(st.integers(210_000, 330_000).map(lambda ticks: ticks * dec("0.1")), min_size=1, max_size=60),
+    st.decimals("0.1", "3", places=1),
+    st.decimals("0.1", "3", places=1),
+)
+def test_whatever_the_prices_the_stop_of_a_short_position_only_ever_tightens_and_stays_above_them(
+    prices: list[Decimal], activate: Decimal, distance: Decimal
+) -> None:
+    settings = replace(EXITS, trail_activate_pct=activate, trail_distance_pct=distance, break_even_after_r=dec("0.5"))
+    held = SHORT
+    for price in prices:
+        action = on_price(price, held, levels_of(held, settings, PERP, FEE), settings, PERP)
+        if isinstance(action, MoveStop):
+            assert price < action.stop_price < held.plan.stop_price
+            assert action.stop_price % PERP.tick_size == 0
+            held = replace(held, plan=replace(held.plan, stop_price=action.stop_price))
+
+
+@pytest.mark.spec("EXIT-8", "MODE-3")
+@pytest.mark.parametrize(("held", "price", "stop"), [(HELD, "30600", "30060.1"), (SHORT, "29400", "29940.0")])
+def test_break_even_of_futures_pays_both_fees_which_are_taken_in_quote(held: Held, price: str, stop: str) -> None:
+    known = levels_of(held, EVEN, PERP, FEE)
+    # 30000 × 1.001 / 0.999 is 30060.06 and a bit, 30000 × 0.999 / 1.001 is 29940.06 without one.
+    assert on_price(dec(price), held, known, EVEN, PERP) == MoveStop(dec(stop), Move.BREAK_EVEN)
+    profit = (dec(stop) - 30000) * held.direction - FEE * (30000 + dec(stop))
+    assert 0 <= profit < dec("0.1") * 2
+
+
+@pytest.mark.spec("EXIT-6", "MODE-3")
+def test_parts_of_a_short_position_are_taken_on_the_way_down() -> None:
+    short = replace(SHORT, bought=dec("0.02"), sellable=dec("0.02"))
+    assert short_asked("29400.1", PARTS, short) is None
+    assert short_asked("29400", PARTS, short) == TakePart(dec("0.01"), 0)
+    assert short_asked("29100", PARTS, replace(short, taken=1, sellable=dec("0.01"))) == TakePart(dec("0.005"), 1)
+
+
+@pytest.mark.spec("EXIT-5", "EXIT-7", "MODE-3")
+def test_a_short_position_is_left_when_its_profit_gives_way_or_its_time_is_over() -> None:
+    path = Course(direction=-1)
+    for low, close in (("29380", "29400"), ("29450", "29450"), ("29500", "29500"), ("29550", "29550")):
+        path.take(dec("29999"), dec(low), dec(close))
+    assert (path.peak, path.falls) == (dec("29380"), 3)
+    assert on_reversal(dec("29550"), SHORT, path, REVERSAL) == Leave("reversal")
+    assert on_reversal(dec("29550"), SHORT, replace(path, falls=2), REVERSAL) is None
+    settings = replace(EXITS, hold_max_ms=1_000, hold_keep_pct=dec("1.5"))
+    assert on_time(dec("29550"), 1_000, SHORT, settings) is None
+    assert on_time(dec("29551"), 1_000, SHORT, settings) == Leave("time")
+
+
+@pytest.mark.spec("EXIT-2", "MODE-3")
+def test_watched_target_of_a_short_position_is_met_below_it() -> None:
+    watched = replace(SHORT, target_rests=False)
+    assert short_asked("28800", EXITS, watched) is None
+    assert short_asked("28799.9", EXITS, watched) == Leave("target")

@@ -106,10 +106,10 @@ def test_bound_of_zero_is_switched_off() -> None:
 
 @pytest.mark.spec("ORD-8")
 def test_what_is_below_a_lot_or_the_least_notional_cannot_be_sold() -> None:
-    assert TIGHT.can_sell(dec("0.2000099"), dec(100))
-    assert not TIGHT.can_sell(dec("0.1999999"), dec(100))
-    assert not TIGHT.can_sell(dec("0.0000099"), dec(100))
-    assert not TIGHT.can_sell(dec(0), dec(100))
+    assert TIGHT.can_close(dec("0.2000099"), dec(100))
+    assert not TIGHT.can_close(dec("0.1999999"), dec(100))
+    assert not TIGHT.can_close(dec("0.0000099"), dec(100))
+    assert not TIGHT.can_close(dec(0), dec(100))
 
 
 def test_balance_is_what_is_free_and_what_is_locked() -> None:

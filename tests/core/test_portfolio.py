@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.core.model import ZERO, Balance, Fill, RoundTrip, Side
-from surefoot.core.portfolio import Portfolio, fill_postings, is_balanced
-from tests.core.desk import BTC, START_MS, dec, fill
+from surefoot.core.model import ZERO, Balance, Fill, Income, RoundTrip, Side
+from surefoot.core.portfolio import Portfolio, contract_postings, fill_postings, is_balanced
+from tests.core.desk import BTC, PERP, START_MS, dec, fill
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -210,3 +211,75 @@ def test_selling_more_than_we_bought_takes_nothing_from_the_next_position() -> N
     assert book.dust["BTCUSDT"] == dec("-0.02")
     book.apply(buy("0.01", "30000"), BTC, "entry")
     assert book.sellable("BTCUSDT") == dec("0.01")
+
+
+# -- futures: contracts in a wallet of quote ------------------------------------------------------------------------
+
+
+def contract(side: Side, quantity: str, price: str, fee: str = "0", realised: str | None = None, at: int = 0) -> Fill:
+    made = fill("sf-r1-1e", 1, quantity, price, side, fee, "USDT", START_MS + at)
+    return replace(made, realised=None if realised is None else dec(realised))
+
+
+@pytest.mark.spec("PNL-1", "PNL-2", "MODE-3")
+@pytest.mark.parametrize(("opens", "closes", "side", "sign"), [(BUY, SELL, "long", 1), (SELL, BUY, "short", -1)])
+def test_futures_realise_profit_in_the_wallet_when_they_are_closed(
+    opens: Side, closes: Side, side: str, sign: int
+) -> None:
+    book = portfolio(USDT="1000")
+    book.apply(contract(opens, "0.1", "30000", "1.5"), PERP, "entry")
+    assert book.wallet("USDT") == dec("998.5")
+    assert book.positions["BTCUSDT"].signed_quantity == sign * dec("0.1")
+    assert book.equity("USDT", {}, {"BTCUSDT": dec(30100)}) == dec("998.5") + sign * 10
+    book.apply(contract(closes, "0.04", "30500", "0.61", at=1), PERP, "part", closes=True)
+    assert book.wallet("USDT") == dec("997.89") + sign * 20
+    book.apply(contract(closes, "0.06", "31000", "0.93", at=2), PERP, "target", closes=True)
+    assert book.wallet("USDT") == dec("996.96") + sign * 80
+    trip = book.close("BTCUSDT")
+    assert (trip.side, trip.reason, trip.quantity, trip.entry_price) == (side, "target", dec("0.1"), dec(30000))
+    assert (trip.exit_price, trip.pnl) == (dec(30800), sign * 80 - dec("3.04"))
+    assert book.equity("USDT", {}, {}) == book.wallet("USDT")
+
+
+@pytest.mark.spec("PNL-1", "SAFE-4")
+def test_profit_of_futures_is_what_the_venue_says_it_was() -> None:
+    book = portfolio(USDT="1000")
+    book.apply(contract(BUY, "0.003", "100", realised="0"), PERP, "entry")
+    book.apply(contract(SELL, "0.003", "100.1", realised="0.00029999"), PERP, "stop", closes=True)
+    assert book.wallet("USDT") == dec("1000.00029999")
+    assert book.close("BTCUSDT").pnl == dec("0.00029999")
+
+
+@pytest.mark.spec("PNL-1", "PNL-2")
+@given(fills())
+def test_postings_of_every_fill_of_futures_sum_to_zero(traded: Fill) -> None:
+    postings = contract_postings(traded, PERP, dec("12.3"))
+    assert is_balanced(postings)
+    moved = [posting for posting in postings if posting.account == "wallet"]
+    assert {posting.asset for posting in moved} == {"USDT", traded.fee_asset}
+
+
+@pytest.mark.spec("PNL-2")
+def test_funding_and_insurance_are_postings_and_part_of_what_a_round_trip_earned() -> None:
+    book = portfolio(USDT="1000")
+    book.apply(contract(SELL, "0.1", "30000"), PERP, "entry")
+    book.book_income(Income.FUNDING, "BTCUSDT", "USDT", dec("0.3"))
+    book.book_income(Income.INSURANCE, "BTCUSDT", "USDT", dec("-2"))
+    assert book.wallet("USDT") == dec("998.3")
+    assert book.ledger["funding", "USDT"] == dec("-0.3")
+    assert sum(amount for (_, asset), amount in book.ledger.items() if asset == "USDT") == 0
+    book.apply(contract(BUY, "0.1", "30000"), PERP, "time", closes=True)
+    trip = book.close("BTCUSDT")
+    assert (trip.pnl, trip.funding) == (dec("-1.7"), dec("-1.7"))
+
+
+@pytest.mark.spec("ORD-3", "MODE-3")
+def test_an_exit_of_futures_that_is_heard_before_its_entry_leaves_nothing_behind() -> None:
+    book = portfolio(USDT="1000")
+    book.apply(contract(BUY, "0.1", "29000", realised="100"), PERP, "target", closes=True)
+    assert book.positions["BTCUSDT"].signed_quantity == 0
+    assert book.positions["BTCUSDT"].direction == -1
+    book.apply(contract(SELL, "0.1", "30000", realised="0"), PERP, "entry")
+    assert book.sellable("BTCUSDT") == 0
+    trip = book.close("BTCUSDT")
+    assert (trip.side, trip.pnl, book.wallet("USDT")) == ("short", dec(100), dec(1100))

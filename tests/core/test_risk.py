@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surefoot.core.exits import Plan
-from surefoot.core.model import FeeRates, Instrument, Readiness, Side, Signal
+from surefoot.core.margin import Backing
+from surefoot.core.model import Bracket, FeeRates, Instrument, Readiness, Side, Signal
 from surefoot.core.risk import (
     Approved,
     Circumstances,
@@ -27,7 +28,7 @@ from surefoot.core.risk import (
     review,
     size,
 )
-from tests.core.desk import BTC, EXITS, FEES, RISK, START_MS, dec
+from tests.core.desk import BTC, EXITS, FEES, MARGIN, PERP, RISK, START_MS, dec
 
 SIGNAL = Signal("BTCUSDT", START_MS, 1.0, 0.9, "scripted")
 FINE = Circumstances(
@@ -348,3 +349,92 @@ def test_atr_sizing_risks_its_money_over_the_average_range() -> None:
     # 20 at risk over 1.5 x 800.
     assert approved(settings=atr, signal=replace(SIGNAL, atr=800.0)).quantity == dec("0.01666")
     assert approved(settings=atr, signal=SIGNAL).quantity == dec("0.0333")
+
+
+# -- futures --------------------------------------------------------------------------------------------------------
+
+SHORT = replace(SIGNAL, target=-1.0)
+FUTURES = {"instrument": PERP, "margin": MARGIN, "backing": Backing(dec(1_000)), "equity": dec(10_000)}
+WIDE = replace(RISK, notional_max_pct_of_equity=dec(400))
+
+
+def futures(signal: Signal = SHORT, settings: RiskSettings = WIDE, **changes: Any) -> Approved | Refused:
+    return verdict(signal, settings, **(FUTURES | {"free_quote": dec(10_000)} | changes))
+
+
+@pytest.mark.spec("MODE-3", "RISK-2")
+def test_short_entry_sells_down_to_its_limit_with_the_stop_above() -> None:
+    answer = futures(backing=Backing(dec(10_000)))
+    assert isinstance(answer, Approved), answer
+    assert (answer.direction, answer.limit_price) == (-1, dec(29_970))
+    assert (answer.plan.stop_price, answer.plan.target_price) == (dec(30_600), dec(28_800))
+    assert answer.quantity == dec("0.333")  # 2 % of 10000 are lost over 600
+    assert "down to 29970" in answer.detail
+
+
+@pytest.mark.spec("RISK-2")
+@pytest.mark.parametrize(("leverage", "quantity"), [(1, "0.300"), (2, "0.333"), (3, "0.333"), (20, "0.333")])
+def test_leverage_only_decides_how_much_of_the_balance_a_position_binds(leverage: int, quantity: str) -> None:
+    answer = futures(backing=Backing(dec(10_000)), margin=replace(MARGIN, leverage=leverage))
+    assert isinstance(answer, Approved), answer
+    assert answer.quantity == dec(quantity)
+
+
+@pytest.mark.spec("RISK-2")
+def test_venue_caps_the_notional_at_a_leverage() -> None:
+    small = replace(PERP, brackets=(Bracket(dec(0), dec(6_000), 3, dec("0.01"), dec(0)),))
+    answer = futures(backing=Backing(dec(10_000)), instrument=small)
+    assert isinstance(answer, Approved), answer
+    assert (answer.quantity, answer.detail.endswith("leverage bracket")) == (dec("0.200"), True)
+
+
+@pytest.mark.spec("EXIT-1", "ORD-2")
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("target", [1.0, -1.0])
+def test_stop_beyond_the_liquidation_price_is_refused_before_the_entry(isolated: bool, target: float) -> None:
+    margin = replace(MARGIN, leverage=50, isolated=isolated)
+    signal = replace(SIGNAL, target=target)
+    thin = Backing(dec("0.3") * 30_000 / 50)  # crossed: no more in the wallet than the margin itself
+    answer = futures(signal, margin=margin, backing=thin)
+    assert isinstance(answer, Refused)
+    assert answer.rule == "liquidation"
+    assert isinstance(futures(signal, margin=replace(margin, leverage=10), backing=Backing(dec(1_000))), Approved)
+
+
+@pytest.mark.spec("EXIT-1", "SAFE-5")
+def test_without_brackets_or_prices_of_the_other_positions_no_futures_are_entered() -> None:
+    for changes in ({"instrument": replace(PERP, brackets=())}, {"backing": None}):
+        answer = futures(**changes)
+        assert isinstance(answer, Refused)
+        assert (answer.rule, answer.detail) == ("liquidation", "the margin of BTCUSDT is not known")
+
+
+@pytest.mark.spec("RISK-2", "RISK-3")
+def test_positions_in_the_other_direction_take_no_room_of_their_own_direction() -> None:
+    longs = tuple(Other(f"X{at}USDT", dec(0), 0.0) for at in range(3))
+    backing = Backing(dec(10_000))
+    answer = futures(others=longs, backing=backing)
+    assert isinstance(answer, Approved)
+    assert "in the same direction" not in answer.detail
+    refusal = futures(SIGNAL, others=longs, backing=backing)
+    assert isinstance(refusal, Refused)
+    assert refusal.rule == "same-direction"
+
+
+@pytest.mark.spec("RISK-3")
+def test_a_short_position_of_what_moves_along_is_no_second_position_and_of_what_moves_apart_it_is() -> None:
+    settings = replace(WIDE, correlation_max=0.8)
+    backing = Backing(dec(10_000))
+    along, apart = Other("ETHUSDT", dec(0), 0.95), Other("ETHUSDT", dec(0), -0.95)
+    assert isinstance(futures(settings=settings, others=(along,), backing=backing), Approved)
+    answer = futures(settings=settings, others=(apart,), backing=backing)
+    assert isinstance(answer, Refused)
+    assert answer.rule == "correlation"
+
+
+@pytest.mark.spec("ORD-2")
+def test_futures_exit_whatever_its_notional_but_on_the_tick() -> None:
+    plan = Plan(dec(100), dec(120), dec(100))
+    assert exit_refusal(PERP, dec("0.001"), plan, dec(110), FEES) is None
+    refusal = exit_refusal(PERP, dec(1), replace(plan, target_price=dec("120.05")), dec(110), FEES)
+    assert refusal == "its target would be refused: PRICE_FILTER: 120.05 is not on the tick of 0.1"

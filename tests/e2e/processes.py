@@ -385,7 +385,7 @@ def check_protection(bot: Trader, engine: Engine) -> None:
             stops[order["symbol"]] = stops.get(order["symbol"], Decimal(0)) + left
     for symbol, position in engine.portfolio.positions.items():
         instrument = engine.instruments[symbol]
-        if instrument.can_sell(position.quantity, position.entry_price or Decimal(0)):
+        if instrument.can_close(position.quantity, position.entry_price or Decimal(0)):
             assert stops.get(symbol, 0) >= instrument.lots_down(position.quantity), f"{symbol} is not protected"
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol, assert_never
 
 from surefoot.core.breaker import Near
+from surefoot.core.contracts import HOPELESS, Contracts
 from surefoot.core.exits import (
     Action,
     Held,
@@ -21,17 +22,16 @@ from surefoot.core.exits import (
     MoveStop,
     Plan,
     TakePart,
+    leaving_order,
     levels_of,
     on_price,
     on_reversal,
     on_time,
-    plan_long,
-    sale_order,
     sellable_part,
     stop_order,
     target_order,
 )
-from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings, Facts
+from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -44,6 +44,7 @@ from surefoot.core.messages import (
     Event,
     FlattenRequested,
     HistoryLoaded,
+    IncomePaid,
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
@@ -60,7 +61,6 @@ from surefoot.core.messages import (
     QueryOrder,
     ReadAccount,
     ReadFills,
-    RecordAlarm,
     RecordBooks,
     RecordDecision,
     RecordPlan,
@@ -73,14 +73,17 @@ from surefoot.core.messages import (
     RunStarted,
     SubmitList,
     SubmitOrder,
+    VenueTraded,
     WatchPrice,
     Woke,
 )
 from surefoot.core.model import (
+    CONDITIONAL,
     ENTRY_LIST_ORDERS,
     MS_PER_MINUTE,
     ZERO,
     Candle,
+    Income,
     Instrument,
     ListType,
     OrderRequest,
@@ -91,12 +94,11 @@ from surefoot.core.model import (
     Tier,
 )
 from surefoot.core.orders import Order, State
-from surefoot.core.reconcile import OUR_PREFIX, Finding, Label, compare
-from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, review
+from surefoot.core.reconcile import Finding, Label, compare
+from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, direction_of, review
 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
-HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
 ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
@@ -118,7 +120,7 @@ class SignalSource(Protocol):
         ...
 
 
-class Engine(Facts):
+class Engine(Contracts):
     """Decides; owns orders, portfolio, breaker and protection. See the module's rules."""
 
     def __init__(self, settings: EngineSettings, signals: SignalSource) -> None:
@@ -126,7 +128,6 @@ class Engine(Facts):
         self.foreign: tuple[str, ...] = ()
         self._signals = signals
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
-        self._out: list[Command] = []
         self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
         self._levels: dict[str, tuple[Held, Levels] | None] = {}  # known until something other than a price comes
 
@@ -186,7 +187,13 @@ class Engine(Facts):
             case OrderFilled():
                 self._judge_equity(event.at_ms)
             case BalanceMoved():
-                self._on_transfer(event)
+                self._on_transfer(event.at_ms, event.asset, event.delta)
+            case IncomePaid():
+                self._on_income(event)
+            case VenueTraded():
+                text = f"{event.fill.symbol}: {event.why} of {event.fill.quantity:f} at {event.fill.price:f}"
+                self._alarm(event.at_ms, "venue-traded", text)
+                self._judge_equity(event.at_ms)
             case BreakerResetRequested():
                 self._reset(event)
             case AccountSnapshot():
@@ -216,15 +223,6 @@ class Engine(Facts):
             case _:
                 assert_never(event)
 
-    # -- commands ---------------------------------------------------------------------------------------------
-
-    def _do(self, command: Command) -> None:
-        self._note(command)
-        self._out.append(command)
-
-    def _alarm(self, at_ms: int, code: str, text: str) -> None:
-        self._do(RecordAlarm(at_ms, code, text))
-
     # -- deciding on a candle ---------------------------------------------------------------------------------
 
     def _on_candle(self, event: CandleClosed) -> None:
@@ -233,9 +231,11 @@ class Engine(Facts):
         self._manage(event.candle.symbol, event.at_ms, signal)
         if signal.target is None:
             self._do(RecordDecision(event.at_ms, signal, "none", signal.rule))
-        elif not signal.target > 0:  # so that a target that is no number buys nothing
+        elif direction_of(signal) <= 0 and self.settings.margin is None:
             detail = "spot is long only; a position leaves by its stop, its target or an exit rule"
             self._do(RecordDecision(event.at_ms, signal, "long-only", detail))
+        elif not direction_of(signal):
+            self._do(RecordDecision(event.at_ms, signal, "flat", "the signal wants no exposure"))
         else:
             self._consider_entry(event, signal)
 
@@ -256,8 +256,8 @@ class Engine(Facts):
             instrument=self.instruments.get(symbol),
             fees=self.fees.get(symbol),
             price=event.candle.close,
-            equity=self.portfolio.equity(self.settings.quote, self._by_asset(self.closes)),
-            free_quote=self.portfolio.wallet(self.settings.quote) - self._reserved_quote(),
+            equity=self._equity_at(self.closes),
+            free_quote=self._free_quote(),
             busy=self._busy_text(symbol),
             price_ms=self.marked_ms.get(symbol),
             pause_off=self.paused,
@@ -267,21 +267,27 @@ class Engine(Facts):
             others=self._others(symbol),
             record=self._record() if self.settings.risk.sizing is Sizing.HALF_KELLY else None,
             order_budget=self.order_count.refusal(ENTRY_LIST_ORDERS, event.at_ms),
+            margin=self.settings.margin,
+            backing=None if self.settings.margin is None else self.backing(symbol, self.closes),
         )
 
     def _others(self, symbol: str) -> tuple[Other, ...]:
-        """The other symbols in which we are long, or about to be."""
+        """The other symbols in which we are invested, or about to be."""
         held = set(self.portfolio.positions)
         entering = {order.symbol for order in self.orders.open_orders() if order.request.purpose is Purpose.ENTRY}
         others = sorted((held | entering) - {symbol}, key=self._rank)
-        return tuple(Other(each, self._at_risk(each), self._signals.correlation(symbol, each)) for each in others)
+        return tuple(
+            Other(each, self._at_risk(each), self._signals.correlation(symbol, each), self._entering_direction(each))
+            for each in others
+        )
 
     def _rank(self, symbol: str) -> tuple[int, str]:
         symbols = self.settings.symbols
         return (symbols.index(symbol) if symbol in symbols else len(symbols)), symbol
 
     def _at_risk(self, symbol: str) -> Decimal:
-        """What would be lost from entry to stop; a stop above the entry risks nothing."""
+        """What would be lost from entry to stop; a stop ahead of the entry risks nothing."""
+        direction = self._entering_direction(symbol)
         position, instrument = self.portfolio.positions.get(symbol), self.instruments[symbol]
         held = position is not None and position.entry_price is not None
         plan = self._plan(symbol, instrument) if held else self.plans.get(symbol)
@@ -289,11 +295,11 @@ class Engine(Facts):
             return ZERO
         risk = ZERO
         if position is not None and position.entry_price is not None:
-            risk = position.quantity * (position.entry_price - self._stop_price(symbol, plan))
+            risk = position.quantity * (position.entry_price - self._stop_price(symbol, plan)) * direction
         for order in self.orders.open_orders(symbol):
             request = order.request
             if request.purpose is Purpose.ENTRY and request.quantity is not None and request.price is not None:
-                risk += (request.quantity - order.filled) * (request.price - plan.stop_price)
+                risk += (request.quantity - order.filled) * (request.price - plan.stop_price) * direction
         return max(risk, ZERO)
 
     def _stop_price(self, symbol: str, plan: Plan) -> Decimal:
@@ -318,10 +324,17 @@ class Engine(Facts):
     def _busy_text(self, symbol: str) -> str | None:
         position = self.portfolio.positions.get(symbol)
         if position is not None:
-            return f"already holding {position.quantity:f}"
+            return f"already holding {position.signed_quantity:f}"
         for order in self.orders.open_orders(symbol):
             return f"order {order.id} is {order.state}"
         return None
+
+    def _free_quote(self) -> Decimal:
+        """Quote for new positions: of futures, for their margin."""
+        margin = self.settings.margin
+        if margin is None:
+            return self.portfolio.wallet(self.settings.quote) - self._reserved_quote()
+        return self._free_margin(margin, self.closes) - self._reserved_quote() / margin.leverage
 
     def _reserved_quote(self) -> Decimal:
         """Quote that our open entries may still spend."""
@@ -378,10 +391,15 @@ class Engine(Facts):
         self._do(trip)
         self._alarm(now_ms, "breaker", text)
 
-    def _on_transfer(self, event: BalanceMoved) -> None:
-        price = ONE if event.asset == self.settings.quote else self._by_asset(self.marks).get(event.asset)
+    def _on_transfer(self, at_ms: int, asset: str, delta: Decimal) -> None:
+        price = ONE if asset == self.settings.quote else self._by_asset(self.marks).get(asset)
         if price is not None and self.portfolio.opened:
-            self._do(RecordTransfer(event.at_ms, event.delta * price, self.equity()))
+            self._do(RecordTransfer(at_ms, delta * price, self.equity()))
+        self._judge_equity(at_ms)
+
+    def _on_income(self, event: IncomePaid) -> None:
+        if event.kind is Income.TRANSFER and self._income_was_news:
+            self._on_transfer(event.at_ms, event.asset, event.amount)
         self._judge_equity(event.at_ms)
 
     def _reset(self, event: BreakerResetRequested) -> None:
@@ -391,7 +409,12 @@ class Engine(Facts):
 
     def _manage(self, symbol: str, now_ms: int, signal: Signal | None = None) -> None:
         """The exit rules, in the order of their numbers; the first that acts is the last that is asked."""
-        if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
+        if symbol not in self.portfolio.positions:
+            return
+        if self._must_flee(symbol) and self._may_leave(symbol, now_ms):
+            self._leave(symbol, "liquidation", now_ms)
+            return
+        if self.settings.exits.only_rests and self.settings.margin is None:  # a target of futures may stop resting
             return
         known, price = self._known_levels(symbol), self.marks.get(symbol)
         if known is None or price is None or now_ms < self._retry_ms.get(symbol, 0):
@@ -402,7 +425,7 @@ class Engine(Facts):
         if action is None and signal is not None and symbol in self.courses:
             action = on_reversal(price, held, self.courses[symbol], exits)
         action = action or on_time(price, now_ms, held, exits)
-        if action is None and signal is not None and self._opposes(signal):
+        if action is None and signal is not None and self._opposes(signal, held.direction):
             action = Leave("opposite")
         if action is not None:
             self._act(symbol, action, now_ms)
@@ -413,6 +436,8 @@ class Engine(Facts):
         It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of a
         backtest need not tell every price, if it tells the last one before anything else happens.
         """
+        if self.settings.margin is not None:  # what is held moves equity by more than the wallet says
+            return None
         calm, equity = self.breaker.calm(now_ms), self.equity()
         if calm is None or equity is None or not calm[1] < equity <= calm[2]:
             return None
@@ -438,16 +463,16 @@ class Engine(Facts):
             return ZERO, PRICE_MAX, NEVER_MS
         held, levels = known
         hold_max_ms = self.settings.exits.hold_max_ms
-        return ZERO, levels.lowest or PRICE_MAX, held.opened_ms + hold_max_ms if hold_max_ms else NEVER_MS
+        return ZERO, levels.nearest or PRICE_MAX, held.opened_ms + hold_max_ms if hold_max_ms else NEVER_MS
 
     def _known_levels(self, symbol: str) -> tuple[Held, Levels] | None:
         if symbol not in self._levels:
             self._levels[symbol] = self._held_levels(symbol)
         return self._levels[symbol]
 
-    def _opposes(self, signal: Signal) -> bool:
+    def _opposes(self, signal: Signal, direction: int) -> bool:
         least = self.settings.exits.opposite_score_min
-        return least > 0 and signal.target is not None and signal.target <= 0 and signal.score >= least
+        return least > 0 and signal.target is not None and signal.target * direction <= 0 and signal.score >= least
 
     def _held_levels(self, symbol: str) -> tuple[Held, Levels] | None:
         """What the rules look at; None while something of the position is on its way or it is leaving anyway."""
@@ -469,6 +494,7 @@ class Engine(Facts):
             plan=replace(plan, stop_price=self._stop_price(symbol, plan)),
             taken=self.taken.get(symbol, 0),
             target_rests=any(order.request.purpose is Purpose.TARGET for order in self.orders.open_orders(symbol)),
+            direction=position.direction,
         )
 
     def _quiet_stop(self, symbol: str) -> Order | None:
@@ -488,7 +514,11 @@ class Engine(Facts):
         return stop
 
     def _act(self, symbol: str, action: Action, now_ms: int) -> None:
-        stop, instrument = self._quiet_stop(symbol), self.instruments[symbol]
+        instrument = self.instruments[symbol]
+        if instrument.reduces_only:
+            self._act_on_contracts(symbol, action, now_ms)
+            return
+        stop = self._quiet_stop(symbol)
         assert stop is not None, "a position without a quiet stop is not managed"
         match action:
             case MoveStop(stop_price=stop_price, why=why):
@@ -498,7 +528,7 @@ class Engine(Facts):
                 self._free_part(stop, quantity, "part", stage + 1, now_ms)
             case Leave(reason=reason):
                 quantity = instrument.lots_down(self.portfolio.sellable(symbol))
-                order = sale_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
+                order = leaving_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
                 self._do(ReplaceOrder(now_ms, stop.id, order))
             case _:
                 assert_never(action)
@@ -524,7 +554,7 @@ class Engine(Facts):
         whole = instrument.lots_down(self.portfolio.sellable(symbol))
         quantity = whole - sum(((o.quantity or ZERO) - o.filled for o in open_orders), ZERO)
         stop = open_orders[0] if len(open_orders) == 1 and open_orders[0].request.purpose is Purpose.STOP else None
-        if stop is None or quantity <= 0 or not instrument.can_sell(quantity, stop.request.stop_price or ZERO):
+        if stop is None or quantity <= 0 or not instrument.can_close(quantity, stop.request.stop_price or ZERO):
             self._parts_due.pop(symbol)  # done, or the stop was not replaced and nothing was freed
         elif now_ms < self._retry_ms.get(symbol, 0):
             return
@@ -533,7 +563,7 @@ class Engine(Facts):
             self._do(ReplaceOrder(now_ms, stop.id, self._same_stop(stop, whole)))
         else:
             why, _ = self._parts_due[symbol]
-            self._do(SubmitOrder(now_ms, sale_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, why)))
+            self._do(SubmitOrder(now_ms, leaving_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, why)))
 
     def _part_moves(self, symbol: str) -> bool:
         """Whether a part's smaller stop, or its sale, is on its way."""
@@ -543,6 +573,12 @@ class Engine(Facts):
     def _tend_wishes(self, symbol: str, now_ms: int) -> None:
         """What breaker or operator want of a position, as soon as nothing of it is on its way."""
         if symbol not in self._to_leave and symbol not in self._to_shrink:
+            return
+        if self.instruments[symbol].reduces_only:
+            if symbol in self._to_leave and self._may_leave(symbol, now_ms) and self._worth_selling(symbol):
+                self._leave(symbol, self._to_leave[symbol], now_ms)
+            elif symbol in self._to_shrink and self._quiet_stop(symbol) is not None:
+                self._shrink_contracts(symbol, now_ms)
             return
         stop = self._quiet_stop(symbol)
         if stop is None or now_ms < self._retry_ms.get(symbol, 0) or self._is_hopeless(symbol):
@@ -560,9 +596,6 @@ class Engine(Facts):
 
     # -- orders -----------------------------------------------------------------------------------------------
 
-    def _next_id(self, offset: int, role: str) -> str:
-        return f"{OUR_PREFIX}{self.run}-{self._counter + offset}{role}"
-
     def _enter(self, approved: Approved, at_ms: int) -> None:
         """Entry and protection in one request where the symbol allows it; else protection follows the fill."""
         instrument = self.instruments[approved.symbol]
@@ -571,7 +604,7 @@ class Engine(Facts):
         entry = OrderRequest(
             client_order_id=self._next_id(1, "e"),
             symbol=approved.symbol,
-            side=Side.BUY,
+            side=Side.BUY if approved.direction > 0 else Side.SELL,
             type=OrderType.LIMIT,
             purpose=Purpose.ENTRY,
             quantity=approved.quantity,
@@ -614,11 +647,11 @@ class Engine(Facts):
 
     def _tend_order(self, order: Order, now_ms: int) -> None:
         if _due(self._ask_ms(order), now_ms):
-            self._do(QueryOrder(now_ms, order.symbol, order.id))
+            self._do(QueryOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
         if order.order_id is not None and _due(order.read_fills_ms, now_ms):  # else it is asked for, see `_ask_ms`
             self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id))
         if _due(self._cancel_ms(order), now_ms):
-            self._do(CancelOrder(now_ms, order.symbol, order.id))
+            self._do(CancelOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
 
     def _ask_ms(self, order: Order) -> int | None:
         """When the venue is to be asked what became of the order."""
@@ -643,7 +676,9 @@ class Engine(Facts):
         """When an entry that does not get (wholly) filled is given up, or an order stands in the way of a sale."""
         if order.state not in (State.NEW, State.PARTIALLY_FILLED) or order.reported == order.quantity:
             return None  # what is said to be filled has nothing left to cancel
-        if order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
+        if self._is_of_no_use(order):  # one that has begun to fill ends by itself, if all goes well
+            due = 0 if order.first_fill_ms is None else order.first_fill_ms + CANCEL_ANSWER_MS
+        elif order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:
             due = 0 if order.symbol in self._to_leave else order.submitted_ms + self.settings.entry_timeout_ms
@@ -657,6 +692,8 @@ class Engine(Facts):
 
     def _stands_in_the_way(self, order: Order) -> bool:
         """Whether an order keeps a position from being sold: the sale cannot take its place in one request."""
+        if self.instruments[order.symbol].reduces_only and order.request.purpose is not Purpose.ENTRY:
+            return False
         if order.symbol in self._overdue:
             return True
         if order.symbol not in self._to_leave or order.symbol not in self.portfolio.positions:
@@ -669,8 +706,10 @@ class Engine(Facts):
         return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
-        exits = self._exits(symbol)
+        exits, contracts = self._exits(symbol), self.instruments[symbol].reduces_only
         resting = any(o.resting and not o.finished and not self._is_left_behind(o) for o in exits)
+        if contracts:
+            resting = self._is_covered(symbol)
         if resting or not self._worth_selling(symbol):
             self.unprotected_since.pop(symbol, None)
             return
@@ -679,7 +718,7 @@ class Engine(Facts):
             self._overdue.add(symbol)
             self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
         if self._may_act(symbol) and now_ms >= self._retry_ms.get(symbol, 0):
-            self._protect(symbol, now_ms)
+            (self._cover if contracts else self._protect)(symbol, now_ms)
 
     def _exits(self, symbol: str) -> Iterable[Order]:
         """Orders that end a position by themselves; a target alone protects nothing."""
@@ -689,6 +728,8 @@ class Engine(Facts):
         """A new exit is sent when nothing of the symbol is open. When overdue, doubt about the protection does not hold
         it up, where the venue itself would refuse to sell more than there is. Doubt about a sale always does: it might
         be done twice."""
+        if self.instruments[symbol].reduces_only:
+            return self._may_cover(symbol)
         if symbol not in self._overdue or not self._holds_nothing_else(symbol):
             return not self.orders.busy(symbol)
         return all(
@@ -712,20 +753,11 @@ class Engine(Facts):
         hopeless = self._refusals.get(symbol, 0) >= HOPELESS
         if passed or hopeless or self._must_leave(symbol) or not instrument.oco_allowed:
             reason = self._to_leave.get(symbol, "")
-            order = sale_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
+            order = leaving_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
             self._do(SubmitOrder(now_ms, order))
         else:
             legs = self._legs(instrument, plan, quantity, 1)
             self._do(SubmitList(now_ms, ListType.OCO, self._next_id(1, "l"), legs))
-
-    def _plan(self, symbol: str, instrument: Instrument) -> Plan:
-        plan = self.plans.get(symbol)
-        if plan is not None:
-            return plan
-        # A fill that came after its round trip had ended: its plan went with that.
-        entry_price = self.portfolio.positions[symbol].entry_price
-        assert entry_price is not None, f"{symbol} is held and was never bought"
-        return plan_long(entry_price, self.settings.exits, instrument)
 
     def _must_leave(self, symbol: str) -> bool:
         return symbol in self._overdue or symbol in self._to_leave
@@ -741,7 +773,7 @@ class Engine(Facts):
 
     def _tend_books(self, now_ms: int) -> None:
         if self._may_compare() and _due(self._compare_ms, now_ms):
-            self._do(ReadAccount(now_ms))
+            self._do(ReadAccount(now_ms, self.income_ms))
 
     def _may_compare(self) -> bool:
         """Comparing makes sense while nothing is on its way."""
@@ -751,7 +783,11 @@ class Engine(Facts):
         if not self._may_compare():  # something was sent meanwhile: look again when it is answered
             self._doubt_books(event.at_ms)
             return
-        findings = compare(self.portfolio.wallets(), self.orders.open_orders(), event.balances, event.open_orders)
+        contracts = {symbol: each.signed_quantity for symbol, each in self.portfolio.positions.items() if each.contract}
+        findings = compare(
+            self.portfolio.wallets(), self.orders.open_orders(), event.balances, event.open_orders,
+            contracts, event.positions, self.settings.symbols,
+        )  # fmt: skip
         self.foreign = tuple(finding.text for finding in findings if finding.label is Label.FOREIGN)
         for finding in findings:
             if finding.label is Label.ASK:
@@ -812,6 +848,8 @@ class Engine(Facts):
         if symbol in self._parts_due:
             return not self._part_moves(symbol)
         wished = symbol in self._to_leave or symbol in self._to_shrink
+        if self.instruments[symbol].reduces_only:
+            return wished and not self._leaves(symbol)
         return wished and not self._is_hopeless(symbol) and self._quiet_stop(symbol) is not None
 
 

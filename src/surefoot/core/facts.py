@@ -16,6 +16,7 @@ from typing import assert_never
 
 from surefoot.core.breaker import Breaker, BreakerSettings
 from surefoot.core.exits import Course, ExitSettings, Plan
+from surefoot.core.margin import MarginSettings
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -27,6 +28,7 @@ from surefoot.core.messages import (
     Event,
     FlattenRequested,
     HistoryLoaded,
+    IncomePaid,
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
@@ -53,6 +55,7 @@ from surefoot.core.messages import (
     RunStarted,
     SubmitList,
     SubmitOrder,
+    VenueTraded,
     WatchPrice,
     Woke,
 )
@@ -60,6 +63,7 @@ from surefoot.core.model import (
     ZERO,
     Candle,
     FeeRates,
+    Income,
     Instrument,
     OrderRequest,
     Purpose,
@@ -78,6 +82,7 @@ RETRY_CAP_MS = 30_000
 BOOKS_QUIET_MS = 2_000
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
+INCOMES_REMEMBERED = 1_000
 SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
 
@@ -93,6 +98,7 @@ class EngineSettings:
     partial_fill_wait_ms: int
     unprotected_max_ms: int
     reconcile_every_ms: int
+    margin: MarginSettings | None = None  # futures only
 
 
 class Books(StrEnum):
@@ -148,6 +154,10 @@ class Facts:
         self._compare_ms: int | None = None
         self._begun_ms = 0  # when this process began: it has heard no price before
         self._reading_account = False
+        self.income_ms: int | None = None  # when the newest income that we know of was paid
+        self._incomes: deque[tuple[str, int]] = deque(maxlen=INCOMES_REMEMBERED)
+        self._income_was_news = False
+        self._venue_trades: set[tuple[str, int]] = set()  # (symbol, trade id) of what the venue itself closed
         self._store_failed = False  # intents cannot be made durable
 
     def fold(self, message: Event | Command) -> None:
@@ -187,9 +197,11 @@ class Facts:
             case BalanceMoved():
                 if self.portfolio.opened:  # what moved before is part of what the books open with
                     self.portfolio.transfer(event.asset, event.delta)
-                # Sizes rest on what we own: none is made from a transfer that the account has not confirmed.
-                self.books = Books.UNKNOWN if self.books is Books.AGREE else self.books
-                self._doubt_books(event.at_ms)
+                self._await_confirmation(event.at_ms)
+            case IncomePaid():
+                self._take_income(event)
+            case VenueTraded():
+                self._take_venue_trade(event)
             case LinkRestored():
                 self._restore_link(event)
             case LinkLost():
@@ -213,6 +225,36 @@ class Facts:
             case _:
                 return self._hear(event)
         return ()
+
+    def _await_confirmation(self, now_ms: int) -> None:
+        """Sizes rest on what we own: none is made from a transfer that the account has not confirmed."""
+        self.books = Books.UNKNOWN if self.books is Books.AGREE else self.books
+        self._doubt_books(now_ms)
+
+    def _take_income(self, event: IncomePaid) -> None:
+        """Book it once. What was paid before the books opened is part of what they open with."""
+        key = event.kind.value, event.income_id
+        self._income_was_news = key not in self._incomes
+        if not self._income_was_news:
+            return
+        self._incomes.append(key)
+        self.income_ms = max(self.income_ms or 0, event.paid_ms)
+        if not self.portfolio.opened:
+            return
+        if event.kind is Income.TRANSFER:
+            self.portfolio.transfer(event.asset, event.amount)
+            self._await_confirmation(event.at_ms)
+        else:
+            self.portfolio.book_income(event.kind, event.symbol, event.asset, event.amount)
+
+    def _take_venue_trade(self, event: VenueTraded) -> None:
+        fill = event.fill
+        self._doubt_books(event.at_ms)
+        if (fill.symbol, fill.trade_id) in self._venue_trades or fill.symbol not in self.portfolio.positions:
+            return
+        self._venue_trades.add((fill.symbol, fill.trade_id))
+        self.portfolio.apply(fill, self.instruments[fill.symbol], event.why, closes=True)
+        self._close_if_flat(fill.symbol, event.at_ms)
 
     def _begin_run(self, event: RunStarted) -> None:
         self.run, self._counter = event.run, 0
@@ -246,7 +288,8 @@ class Facts:
         """A position's candles since its entry; one that had begun before says nothing of it."""
         position = self.portfolio.positions.get(candle.symbol)
         if position is not None and candle.close_ms > position.opened_ms:
-            self.courses.setdefault(candle.symbol, Course()).take(candle.high, candle.close)
+            course = self.courses.setdefault(candle.symbol, Course(direction=position.direction))
+            course.take(candle.high, candle.low, candle.close)
 
     def _leave_all(self, reason: str) -> None:
         """Everything held, and every entry on its way, is to go."""
@@ -268,7 +311,8 @@ class Facts:
         order = applied.order
         if applied.fill is not None:
             reason = order.request.reason or order.request.purpose.value
-            self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason)
+            closes = order.request.purpose is not Purpose.ENTRY
+            self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason, closes=closes)
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event.at_ms)
@@ -336,7 +380,7 @@ class Facts:
     def _worth_selling(self, symbol: str) -> bool:
         """Whether the position is large enough to be sold, at the price it was bought for."""
         position = self.portfolio.positions[symbol]
-        return self.instruments[symbol].can_sell(position.quantity, position.entry_price or ZERO)
+        return self.instruments[symbol].can_close(position.quantity, position.entry_price or ZERO)
 
     def _doubt_books(self, now_ms: int) -> None:
         self._compare_ms = now_ms + BOOKS_QUIET_MS
@@ -348,6 +392,8 @@ class Facts:
         match command:
             case SubmitOrder():
                 self._submitted((command.order,), None, command.at_ms)
+                if command.taken:
+                    self.taken[command.order.symbol] = command.taken
             case SubmitList():
                 self._submitted(command.orders, command.list_id, command.at_ms)
             case CancelOrder():
@@ -406,7 +452,7 @@ class Facts:
         why, stage = self._parts_due.get(request.symbol, ("", 0))
         if stage:
             self.taken[request.symbol] = stage
-        if why == SHRINK:
+        if SHRINK in (why, request.reason):
             self._to_shrink.discard(request.symbol)
 
     def _stop_noted(self, request: OrderRequest) -> None:
@@ -452,7 +498,11 @@ class Facts:
         """What the account is worth at the newest marks, in the quote asset; None when a price is missing."""
         if not self.portfolio.opened or self._owns_unheard():
             return None
-        return self.portfolio.equity(self.settings.quote, self._by_asset(self.marks))
+        return self._equity_at(self.marks)
+
+    def _equity_at(self, prices: dict[str, Decimal]) -> Decimal | None:
+        contract_prices = None if self.settings.margin is None else prices
+        return self.portfolio.equity(self.settings.quote, self._by_asset(prices), contract_prices)
 
     def _owns_unheard(self) -> bool:
         """Whether we own coins of a symbol of ours whose first price is still to come.

@@ -14,6 +14,7 @@ from surefoot.core.model import (
     Candle,
     FeeRates,
     Fill,
+    Income,
     Instrument,
     ListType,
     OrderLimit,
@@ -21,6 +22,7 @@ from surefoot.core.model import (
     Signal,
     Tier,
     VenueOrder,
+    VenuePosition,
 )
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -160,6 +162,7 @@ class AccountSnapshot:
     at_ms: int
     balances: tuple[Balance, ...]
     open_orders: tuple[VenueOrder, ...]
+    positions: tuple[VenuePosition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,31 @@ class BalanceMoved:
     at_ms: int
     asset: str
     delta: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class IncomePaid:
+    """What moved a futures wallet without a trade of ours: funding, a fee for a liquidation, a transfer.
+
+    `income_id` is the venue's and unique within the kind; `paid_ms` is when it was booked there.
+    """
+
+    at_ms: int
+    income_id: int
+    kind: Income
+    symbol: str
+    asset: str
+    amount: Decimal
+    paid_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTraded:
+    """The venue itself closed some of a position of ours: liquidation, auto-deleveraging, settlement."""
+
+    at_ms: int
+    fill: Fill
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +279,8 @@ Event = (
     | OrderNotFound
     | AccountSnapshot
     | BalanceMoved
+    | IncomePaid
+    | VenueTraded
     | LinkLost
     | LinkRestored
     | ClockRead
@@ -280,8 +310,11 @@ OrderEvent = (
 
 @dataclass(frozen=True, slots=True)
 class SubmitOrder:
+    """`taken` is how many stages of the partial take profit are behind the position once this part is closed."""
+
     at_ms: int
     order: OrderRequest
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +329,12 @@ class SubmitList:
 
 @dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """Cancel an order; a list member takes its list with it."""
+    """Cancel an order; a list member takes its list with it. `conditional` as in `QueryOrder`."""
 
     at_ms: int
     symbol: str
     client_order_id: str
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +354,12 @@ class ReplaceOrder:
 
 @dataclass(frozen=True, slots=True)
 class QueryOrder:
+    """`conditional`: the venue keeps it apart from plain orders, until it is triggered."""
+
     at_ms: int
     symbol: str
     client_order_id: str
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +374,10 @@ class ReadFills:
 
 @dataclass(frozen=True, slots=True)
 class ReadAccount:
+    """Of futures, with the income since `income_since_ms`; None asks for the last there was."""
+
     at_ms: int
+    income_since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,27 @@ class Side(StrEnum):
     SELL = "SELL"
 
 
+class Market(StrEnum):
+    """SPOT trades the asset itself, long only; FUTURES are perpetual contracts settled in quote, long and short."""
+
+    SPOT = "spot"
+    FUTURES = "futures"
+
+
 class OrderType(StrEnum):
+    """The last two are the futures' own: they wait apart from plain orders, and trade at the market when triggered."""
+
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     LIMIT_MAKER = "LIMIT_MAKER"
     STOP_LOSS = "STOP_LOSS"
     STOP_LOSS_LIMIT = "STOP_LOSS_LIMIT"
     TAKE_PROFIT_LIMIT = "TAKE_PROFIT_LIMIT"
+    STOP_MARKET = "STOP_MARKET"
+    TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+
+
+CONDITIONAL = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET})
 
 
 class ListType(StrEnum):
@@ -54,13 +68,21 @@ class ListType(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What an order of ours is for. EXIT sells a whole position at the market, PART some of it."""
+    """What an order of ours is for. EXIT closes a whole position at the market, PART some of it."""
 
     ENTRY = "entry"
     STOP = "stop"
     TARGET = "target"
     EXIT = "exit"
     PART = "part"
+
+
+class Income(StrEnum):
+    """What moves a futures wallet without a trade of ours. TRANSFER is neither profit nor loss."""
+
+    FUNDING = "funding"
+    INSURANCE = "insurance"
+    TRANSFER = "transfer"
 
 
 class Tier(StrEnum):
@@ -80,6 +102,20 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` that is not below `value`."""
     return (value / step).to_integral_value(ROUND_CEILING) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """From `floor` of notional on, up to the next bracket: the most leverage, and what has to be maintained.
+
+    Maintenance margin is notional × `rate` − `deduction`, which makes it continuous where brackets meet.
+    """
+
+    floor: Decimal
+    cap: Decimal
+    leverage_max: int
+    rate: Decimal
+    deduction: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +147,13 @@ class Instrument:
     oco_allowed: bool
     oto_allowed: bool
     opo_allowed: bool
+    market: Market = Market.SPOT
+    brackets: tuple[Bracket, ...] = ()
+
+    @property
+    def reduces_only(self) -> bool:
+        """Whether the venue lets exits make a position smaller and no more: then several may rest beside each other."""
+        return self.market is Market.FUTURES
 
     def price_down(self, price: Decimal) -> Decimal:
         """To the tick at or below: for a price we must not exceed."""
@@ -119,6 +162,14 @@ class Instrument:
     def price_up(self, price: Decimal) -> Decimal:
         """To the tick at or above: for a price we must not undercut."""
         return ceil_to(price, self.tick_size)
+
+    def price_back(self, price: Decimal, direction: int) -> Decimal:
+        """To the tick at or behind, as a position of that direction sees it: below for a long one."""
+        return self.price_down(price) if direction > 0 else self.price_up(price)
+
+    def price_ahead(self, price: Decimal, direction: int) -> Decimal:
+        """To the tick at or ahead: above for a long position."""
+        return self.price_up(price) if direction > 0 else self.price_down(price)
 
     def lots_down(self, quantity: Decimal) -> Decimal:
         """To the lot at or below: never spend, nor sell, more than there is."""
@@ -131,11 +182,18 @@ class Instrument:
         """
         return self._price_refusal(side, price, reference) or self._quantity_refusal(quantity, price)
 
-    def _price_refusal(self, side: Side, price: Decimal, reference: Decimal) -> str | None:
+    def tick_refusal(self, price: Decimal) -> str | None:
+        """Why no order may bear a price; None when one may."""
         if price <= 0 or price % self.tick_size != 0:
             return f"PRICE_FILTER: {price} is not on the tick of {self.tick_size}"
         if price < self.price_min or (self.price_max > 0 and price > self.price_max):
             return f"PRICE_FILTER: {price} is outside {self.price_min} to {self.price_max}"
+        return None
+
+    def _price_refusal(self, side: Side, price: Decimal, reference: Decimal) -> str | None:
+        refusal = self.tick_refusal(price)
+        if refusal:
+            return refusal
         down, up = self._band(side)
         if down > 0 and price < reference * down:
             return f"PERCENT_PRICE_BY_SIDE: {price} is below {reference * down}"
@@ -166,8 +224,10 @@ class Instrument:
             return f"MAX_NUM_ORDERS: {ENTRY_LIST_ORDERS} orders, {self.orders_max} are the most"
         return None
 
-    def can_sell(self, quantity: Decimal, price: Decimal) -> bool:
-        """Whether `quantity`, rounded down to lots, is large enough to be sold at `price`."""
+    def can_close(self, quantity: Decimal, price: Decimal) -> bool:
+        """Whether `quantity`, rounded down to lots, is large enough for an exit at `price`."""
+        if self.reduces_only:  # what only makes a position smaller may have any notional
+            return self.lots_down(quantity) >= max(self.quantity_min, self.lot_size)
         return self._quantity_refusal(self.lots_down(quantity), price) is None
 
 
@@ -265,7 +325,10 @@ class OrderLimit:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution of ours; `trade_id` is the venue's and unique within the symbol."""
+    """One execution of ours; `trade_id` is the venue's and unique within the symbol.
+
+    `realised` is the profit in quote, before fees, that it brought by closing futures; None where it is not told.
+    """
 
     client_order_id: str
     symbol: str
@@ -277,6 +340,7 @@ class Fill:
     fee_asset: str
     maker: bool
     at_ms: int
+    realised: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +373,25 @@ class VenueOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class VenuePosition:
+    """A futures position as the venue lists it: `quantity` is negative when short.
+
+    `liquidation_price` is None where the venue names none; `isolated` is the wallet of its own, None when crossed.
+    """
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    liquidation_price: Decimal | None
+    isolated: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class RoundTrip:
     """From flat to flat: average prices, what was earned after fees in quote, and what ended it.
 
-    `dust_loss` is the cost of what was too little to be sold; it is already part of `pnl`.
+    `dust_loss` is the cost of what was too little to be sold; it is already part of `pnl`, as is `funding`, which is
+    what was received (negative: paid) for holding futures.
     """
 
     symbol: str
@@ -325,3 +404,4 @@ class RoundTrip:
     reason: str
     pnl: Decimal
     dust_loss: Decimal
+    funding: Decimal = ZERO

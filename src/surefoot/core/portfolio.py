@@ -3,6 +3,10 @@
 Accounts: `wallet` is what we own at the venue; `market` is everybody we traded with; `fees` took its share;
 `opening` and `transfer` are where money came from that we did not trade for. The wallet must equal what the venue says.
 A position is what our own fills bought: assets that were there before are owned, but not traded.
+
+Futures are contracts: a fill moves none of the base, only what it realised and its fee, both in the wallet at once.
+`contracts` counts what is held of them, `funding` and `insurance` are what was paid for holding, and for being
+liquidated.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from surefoot.core.model import ZERO, Balance, Fill, Instrument, RoundTrip, Side
+from surefoot.core.model import ZERO, Balance, Fill, Income, Instrument, Market, RoundTrip, Side
 
 ROUND_TRIPS_KEPT = 100_000
 
@@ -38,6 +42,19 @@ def fill_postings(fill: Fill, instrument: Instrument) -> tuple[Posting, ...]:
     )
 
 
+def contract_postings(fill: Fill, instrument: Instrument, realised: Decimal) -> tuple[Posting, ...]:
+    """The six sides of a fill of futures: contracts, the profit that it realised, and the fee."""
+    contracts = fill.quantity if fill.side is Side.BUY else -fill.quantity
+    return (
+        Posting("contracts", instrument.symbol, contracts),
+        Posting("market", instrument.symbol, -contracts),
+        Posting("wallet", instrument.quote, realised),
+        Posting("market", instrument.quote, -realised),
+        Posting("wallet", fill.fee_asset, -fill.fee),
+        Posting("fees", fill.fee_asset, fill.fee),
+    )
+
+
 def is_balanced(postings: Iterable[Posting]) -> bool:
     """Whether the postings sum to zero in every asset."""
     sums: dict[str, Decimal] = {}
@@ -50,7 +67,9 @@ def is_balanced(postings: Iterable[Posting]) -> bool:
 class Position:
     """What our fills hold of a symbol: base `quantity` after fees, `cost` in quote of just that quantity.
 
-    The rest describes the round trip in progress: bought and sold base and quote, without fees.
+    `direction` is 1 for long and -1 for short; quantities are never below zero. Of contracts, the cost is without fees,
+    which are part of `realised` at once. The rest describes the round trip in progress, without fees: `bought` and
+    `paid` is what opened it, `sold` and `received` what closed it, for a short position the other way round.
     """
 
     quantity: Decimal = ZERO
@@ -64,10 +83,21 @@ class Position:
     owed: Decimal = ZERO  # sold before it was bought: after an outage an exit's fills may be heard before its entry's
     last_sale_ms: int = 0
     exit_reason: str = ""
+    direction: int = 1
+    contract: bool = False
+    funding: Decimal = ZERO  # received for holding it; negative when paid
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity * self.direction
+
+    def profit(self, mark: Decimal) -> Decimal:
+        """Open profit in quote at a price."""
+        return (self.quantity * mark - self.cost) * self.direction
 
     @property
     def entry_price(self) -> Decimal | None:
-        """Average price paid, before fees; None when nothing was bought."""
+        """Average price of what opened it, before fees; None when nothing did."""
         return self.paid / self.bought if self.bought else None
 
 
@@ -93,6 +123,13 @@ class Portfolio:
         """Money that came or went without a trade."""
         self._move("transfer", asset, delta)
 
+    def book_income(self, kind: Income, symbol: str, asset: str, amount: Decimal) -> None:
+        """What the venue paid for a position or took for it, other than by a trade."""
+        self._move(kind.value, asset, amount)
+        position = self.positions.get(symbol)
+        if position is not None:
+            position.funding += amount
+
     def _move(self, source: str, asset: str, amount: Decimal) -> None:
         self._post((Posting("wallet", asset, amount), Posting(source, asset, -amount)))
 
@@ -103,12 +140,19 @@ class Portfolio:
             if posting.account == "wallet":
                 self._wallets[posting.asset] = self.ledger[key]
 
-    def apply(self, fill: Fill, instrument: Instrument, reason: str) -> None:
-        """Book a fill that was not booked before. `reason` is what the order was for."""
-        postings = fill_postings(fill, instrument)
+    def apply(self, fill: Fill, instrument: Instrument, reason: str, *, closes: bool = False) -> None:
+        """Book a fill that was not booked before. `reason` is what the order was for; of futures, `closes` says whether
+        that was to end a position: its side alone does not."""
+        if instrument.market is Market.FUTURES:
+            realised = self._traded_contracts(fill, instrument, reason, closes)
+            postings = contract_postings(fill, instrument, realised)
+        else:
+            postings = fill_postings(fill, instrument)
         assert is_balanced(postings), f"postings of trade {fill.trade_id} do not sum to zero"
         self._post(postings)
         self.fees[fill.fee_asset] = self.fees.get(fill.fee_asset, ZERO) + fill.fee
+        if instrument.market is Market.FUTURES:
+            return
         if fill.side is Side.BUY:
             self._bought(fill, instrument)
         else:
@@ -147,27 +191,51 @@ class Portfolio:
         position.last_sale_ms = fill.at_ms
         position.exit_reason = reason
 
+    def _traded_contracts(self, fill: Fill, instrument: Instrument, reason: str, closes: bool) -> Decimal:
+        """What the fill realised, before its fee: the venue's own figure where it gives one."""
+        side = 1 if fill.side is Side.BUY else -1
+        position = self.positions.setdefault(
+            fill.symbol, Position(opened_ms=fill.at_ms, direction=-side if closes else side, contract=True)
+        )
+        fee = fill.fee if fill.fee_asset == instrument.quote else ZERO
+        realised = self._closed(position, fill, reason) if side != position.direction else _opened(position, fill)
+        position.realised += realised - fee
+        return realised
+
+    def _closed(self, position: Position, fill: Fill, reason: str) -> Decimal:
+        from_position = min(fill.quantity, position.quantity)
+        cost = position.cost * from_position / position.quantity if position.quantity else ZERO
+        position.quantity -= from_position
+        position.cost -= cost
+        position.owed += fill.quantity - from_position
+        position.sold += fill.quantity
+        position.received += fill.quantity * fill.price
+        position.last_sale_ms = fill.at_ms
+        position.exit_reason = reason
+        return (from_position * fill.price - cost) * position.direction if fill.realised is None else fill.realised
+
     def close(self, symbol: str) -> RoundTrip:
         """End the round trip of a position that can no longer be sold; what is left becomes dust, its cost a loss."""
         position = self.positions.pop(symbol)
         self.dust[symbol] = self.dust.get(symbol, ZERO) + position.quantity - position.owed
         trip = RoundTrip(
             symbol=symbol,
-            side="long",
+            side="long" if position.direction > 0 else "short",
             entry_ms=position.opened_ms,
             exit_ms=position.last_sale_ms or position.opened_ms,
             entry_price=position.paid / position.bought if position.bought else ZERO,
             exit_price=position.received / position.sold if position.sold else ZERO,
             quantity=position.sold or position.bought,
             reason=position.exit_reason or "dust",
-            pnl=position.realised - position.cost,
+            pnl=position.realised - position.cost + position.funding,
             dust_loss=position.cost,
+            funding=position.funding,
         )
         self.round_trips.append(trip)
         return trip
 
     def sellable(self, symbol: str) -> Decimal:
-        """Base quantity that an exit may sell: the position and the dust of earlier ones."""
+        """Base quantity that an exit may trade: the position and the dust of earlier ones."""
         position = self.positions.get(symbol)
         held = position.quantity if position else ZERO
         return held + max(self.dust.get(symbol, ZERO), ZERO)  # below zero when more was sold than we had bought
@@ -179,12 +247,21 @@ class Portfolio:
         """What we own at the venue, by asset."""
         return dict(self._wallets)
 
-    def equity(self, quote: str, marks: Mapping[str, Decimal]) -> Decimal | None:
-        """What the wallet is worth in `quote`; `marks` is the price of each base asset.
+    def equity(
+        self, quote: str, marks: Mapping[str, Decimal], contract_marks: Mapping[str, Decimal] | None = None
+    ) -> Decimal | None:
+        """What the wallet is worth in `quote`, with the open profit of contracts; `marks` is the price of each base
+        asset, `contract_marks` that of each symbol of futures.
 
         Assets without a price are left out when we never traded them; None when a position has none.
         """
         total = self.wallet(quote)
+        if contract_marks is not None:
+            for symbol, position in self.positions.items():
+                mark = contract_marks.get(symbol)
+                if mark is None:
+                    return None
+                total += position.profit(mark)
         for asset, amount in self._wallets.items():
             if asset == quote or not amount:
                 continue
@@ -194,3 +271,13 @@ class Portfolio:
             elif ("market", asset) in self.ledger:
                 return None
         return total
+
+
+def _opened(position: Position, fill: Fill) -> Decimal:
+    closed_before = min(fill.quantity, position.owed)
+    position.owed -= closed_before
+    position.quantity += fill.quantity - closed_before
+    position.cost += (fill.quantity - closed_before) * fill.price
+    position.bought += fill.quantity
+    position.paid += fill.quantity * fill.price
+    return ZERO if fill.realised is None else fill.realised

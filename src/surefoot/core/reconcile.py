@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from surefoot.core.model import ZERO, Balance, VenueOrder
+from surefoot.core.model import ZERO, Balance, VenueOrder, VenuePosition
 from surefoot.core.orders import Order, State
 
 OUR_PREFIX = "sf-"
@@ -28,7 +28,7 @@ class Label(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     label: Label
-    subject: str  # a client order id, or an asset
+    subject: str  # a client order id, an asset, or a symbol
     text: str
 
 
@@ -37,14 +37,22 @@ def compare(
     open_orders: Iterable[Order],
     venue_balances: Iterable[Balance],
     venue_orders: Iterable[VenueOrder],
+    contracts: Mapping[str, Decimal] | None = None,
+    venue_positions: Iterable[VenuePosition] = (),
+    symbols: Iterable[str] = (),
 ) -> tuple[Finding, ...]:
-    """All that differs between our books and the venue's, in a stable order; empty when they agree."""
+    """All that differs between our books and the venue's, in a stable order; empty when they agree.
+
+    `contracts` are our futures positions, negative when short; `symbols` are those that we trade, where a position of
+    somebody else would be mixed up with ours.
+    """
     ours = {order.id: order for order in open_orders}
     theirs = {order.client_order_id: order for order in venue_orders}
     return (
         *_missing_at_venue(ours, theirs),
         *_missing_here(ours, theirs),
         *_balances(wallets, {balance.asset: balance.total for balance in venue_balances}),
+        *_positions(contracts or {}, {each.symbol: each.quantity for each in venue_positions}, set(symbols)),
     )
 
 
@@ -68,3 +76,14 @@ def _balances(wallets: Mapping[str, Decimal], theirs: Mapping[str, Decimal]) -> 
         here, there = wallets.get(asset, ZERO), theirs.get(asset, ZERO)
         if here != there:
             yield Finding(Label.DIFFERS, asset, f"{asset}: ledger {here:f}, venue {there:f}, off by {there - here:f}")
+
+
+def _positions(ours: Mapping[str, Decimal], theirs: Mapping[str, Decimal], symbols: set[str]) -> Iterable[Finding]:
+    for symbol in sorted(ours.keys() | theirs.keys()):
+        here, there = ours.get(symbol, ZERO), theirs.get(symbol, ZERO)
+        if here == there:
+            continue
+        if symbol not in ours and symbol not in symbols:
+            yield Finding(Label.FOREIGN, symbol, f"{symbol}: a position of {there:f}")
+        else:
+            yield Finding(Label.DIFFERS, symbol, f"{symbol}: position here {here:f}, venue {there:f}")

@@ -12,7 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from surefoot.core import rules
-from surefoot.core.exits import ExitSettings, Plan, plan_long
+from surefoot.core.exits import ExitSettings, Plan, ahead, exit_side, plan_for
+from surefoot.core.margin import Backing, MarginSettings, liquidation_price, notional_max
 from surefoot.core.model import ZERO, FeeRates, Instrument, Readiness, Side, Signal
 
 SIZE_FACTOR = {Readiness.MINIMUM: Decimal("0.25"), Readiness.WARM: Decimal("0.5"), Readiness.BEST: Decimal(1)}
@@ -30,7 +31,7 @@ class Sizing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
-    """`score_min` is the mode's; `entry_limit_offset_pct` is how far above the decision price an entry may pay.
+    """`score_min` is the mode's; `entry_limit_offset_pct` is how much worse than the decision price an entry may be.
 
     A `capital_max_quote` or `loss_streak_max` of 0, a `correlation_max` of 1 and a `spread_max_pct` of None switch
     their rules off. `spread_assumed_pct` stands for a spread that was not heard; None refuses.
@@ -61,11 +62,13 @@ class Other:
     """A position, or an entry on its way, of another symbol. `risk` is what it loses at its stop, never below 0.
 
     `correlation` is that of its returns with those of the symbol that is decided on; None where it is not known.
+    `direction` is 1 for long and -1 for short.
     """
 
     symbol: str
     risk: Decimal
     correlation: float | None
+    direction: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Circumstances:
     """What the gate looks at besides the signal. `price` is the close that was decided on; None is never traded on.
 
     Each `…_off`, `busy` and `order_budget` is the reason why not, or None. `price_ms` is when the venue told the newest
-    price of the symbol, `spread_pct` bid to ask in per cent, `last_entry_ms` when an entry was last approved.
+    price of the symbol, `spread_pct` bid to ask in per cent, `last_entry_ms` when an entry was last approved. `margin`
+    is there for futures, `backing` is the shared wallet's where the account's other prices are known.
     """
 
     now_ms: int
@@ -103,6 +107,8 @@ class Circumstances:
     others: tuple[Other, ...] = ()
     record: Record | None = None
     order_budget: str | None = None
+    margin: MarginSettings | None = None
+    backing: Backing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class Approved:
     limit_price: Decimal
     plan: Plan
     detail: str
+    direction: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +156,27 @@ class Stake:
 
 
 def size(
-    limit_price: Decimal, stake: Stake, free_quote: Decimal, instrument: Instrument, settings: RiskSettings
+    limit_price: Decimal,
+    stake: Stake,
+    free_quote: Decimal,
+    instrument: Instrument,
+    settings: RiskSettings,
+    leverage: int = 1,
 ) -> Sized:
-    """The smallest of the risk's own quantity and every cap, shrunk by the factor, in whole lots."""
+    """The smallest of the risk's own quantity and every cap, shrunk by the factor, in whole lots.
+
+    Leverage makes no quantity larger than its risk allows: it only says how much of the balance a notional binds.
+    """
     notional_pct = stake.money * settings.notional_max_pct_of_equity / 100
     spendable = free_quote * (100 - settings.reserve_pct_of_balance) / 100
     candidates = [
         ("risk_pct_of_equity", rules.risk_quantity(stake.money, stake.risk_pct, stake.distance)),
         ("notional_max_pct_of_equity", notional_pct / limit_price),
         ("notional_max_quote", settings.notional_max_quote / limit_price),
-        ("free balance less reserve", spendable / limit_price),
+        ("free balance less reserve", spendable * leverage / limit_price),
     ]
+    if instrument.brackets:
+        candidates.append(("leverage bracket", notional_max(instrument.brackets, leverage) / limit_price))
     if instrument.quantity_max > 0:
         candidates.append(("LOT_SIZE", instrument.quantity_max))
     if instrument.market_quantity_max > 0:  # the stop sells at the market
@@ -187,8 +204,9 @@ def _stake(
         if half <= 0:
             return Refused("size", f"half of Kelly's share is {half:.2f} %: the last round trips had no edge")
         risk_pct = min(risk_pct, half)
-    factor = SAME_DIRECTION_FACTORS[len(at.others)] * SIZE_FACTOR[signal.readiness]
-    why = f", times {factor:f} ({len(at.others)} in the same direction, {signal.readiness})" if factor != 1 else ""
+    alike = len(_same_direction(at.others, direction_of(signal)))
+    factor = SAME_DIRECTION_FACTORS[alike] * SIZE_FACTOR[signal.readiness]
+    why = f", times {factor:f} ({alike} in the same direction, {signal.readiness})" if factor != 1 else ""
     return Stake(money, risk_pct, distance, factor, why)
 
 
@@ -203,8 +221,19 @@ def half_kelly_pct(record: Record) -> Decimal:
 # Whether
 
 
+def direction_of(signal: Signal) -> int:
+    """1 for a signal that wants to be long, -1 for one that wants to be short, 0 for one that wants neither."""
+    if signal.target is None:
+        return 0
+    return 1 if signal.target > 0 else -1 if signal.target < 0 else 0  # a target that is no number wants neither
+
+
+def _same_direction(others: Sequence[Other], direction: int) -> list[Other]:
+    return [other for other in others if other.direction == direction]
+
+
 def review(signal: Signal, at: Circumstances, settings: RiskSettings, exits: ExitSettings) -> Approved | Refused:
-    """Whether a long entry may be sent; the checks in the order of RISK-1."""
+    """Whether an entry in the signal's direction may be sent; the checks in the order of RISK-1."""
     if at.entries_off:
         return Refused("entries-off", at.entries_off)
     if at.instrument is None or at.fees is None:
@@ -273,20 +302,23 @@ def _place(signal: Signal, at: Circumstances, instrument: Instrument, settings: 
     held = ", ".join(other.symbol for other in at.others)
     if len(at.others) >= settings.positions_max:
         return Refused("positions", f"{len(at.others)} are held ({held}), {settings.positions_max} are the most")
-    if len(at.others) >= len(SAME_DIRECTION_FACTORS):
+    direction = direction_of(signal)
+    alike = _same_direction(at.others, direction)
+    if len(alike) >= len(SAME_DIRECTION_FACTORS):
+        word, names = "long" if direction > 0 else "short", ", ".join(other.symbol for other in alike)
         most = len(SAME_DIRECTION_FACTORS) - 1
-        return Refused("same-direction", f"{len(at.others)} others are long ({held}), {most} are the most")
-    return _alike(at.others, settings.correlation_max)
+        return Refused("same-direction", f"{len(alike)} others are {word} ({names}), {most} are the most")
+    return _alike(at.others, direction, settings.correlation_max)
 
 
-def _alike(others: Sequence[Other], correlation_max: float) -> Refused | None:
-    """Two symbols that move together are one position."""
+def _alike(others: Sequence[Other], direction: int, correlation_max: float) -> Refused | None:
+    """Two symbols that move together are one position, and so are two that move apart when one of them is short."""
     if correlation_max >= 1:
         return None
     for other in others:
         if other.correlation is None:
             return Refused("correlation", f"with {other.symbol} it is not known yet, and {other.symbol} is held")
-        if other.correlation > correlation_max:
+        if other.correlation * other.direction * direction > correlation_max:
             text = f"{other.correlation:.2f} with {other.symbol}, which is held, is above {correlation_max:.2f}"
             return Refused("correlation", text)
     return None
@@ -302,42 +334,83 @@ def _fit(
     settings: RiskSettings,
     exits: ExitSettings,
 ) -> Approved | Refused:
-    limit = instrument.price_down(rules.limit_price_long(price, settings.entry_limit_offset_pct))
-    plan = plan_long(price, exits, instrument, signal.atr, signal.readiness)
-    stake = _stake(signal, at, equity, price - plan.stop_price, settings, exits)
+    direction = direction_of(signal)
+    limit = instrument.price_back(ahead(price, settings.entry_limit_offset_pct, direction), direction)
+    plan = plan_for(price, exits, instrument, signal.atr, signal.readiness, direction)
+    stake = _stake(signal, at, equity, abs(price - plan.stop_price), settings, exits)
     if isinstance(stake, Refused):
         return stake
-    sized = size(limit, stake, at.free_quote, instrument, settings)
-    risk = sized.quantity * (price - plan.stop_price)
+    sized = size(limit, stake, at.free_quote, instrument, settings, at.margin.leverage if at.margin else 1)
+    risk = sized.quantity * abs(price - plan.stop_price)
     at_risk, most = risk + sum((other.risk for other in at.others), ZERO), _portfolio_risk_max(stake.money, settings)
     if at_risk > most:
         return Refused("portfolio-risk", f"{at_risk:.2f} would be lost at all stops, {most:.2f} is the most")
-    refusal = instrument.refusal(Side.BUY, sized.quantity, limit, price) or instrument.list_refusal()
+    side = Side.BUY if direction > 0 else Side.SELL
+    refusal = instrument.refusal(side, sized.quantity, limit, price) or instrument.list_refusal()
     if refusal:
         return Refused("filters", f"{refusal} (bound by {sized.cap})")
-    refusal = exit_refusal(instrument, sized.quantity, plan, price, fees)
+    refusal = exit_refusal(instrument, sized.quantity, plan, price, fees, direction)
     if refusal:
         return Refused("exitability", refusal)
+    refusal = liquidation_refusal(instrument, sized.quantity * direction, limit, plan, at)
+    if refusal:
+        return Refused("liquidation", refusal)
     if at.order_budget:
         return Refused("order-budget", at.order_budget)
+    up_to = "up to" if direction > 0 else "down to"
     detail = (
-        f"{sized.quantity:f} {instrument.base} at up to {limit:f}, stop {plan.stop_price:f}, target"
+        f"{sized.quantity:f} {instrument.base} at {up_to} {limit:f}, stop {plan.stop_price:f}, target"
         f" {plan.target_price:f}, at risk {risk:.2f} of {equity:.2f} {instrument.quote}, bound by {sized.cap}"
     )
-    return Approved(signal.symbol, sized.quantity, limit, plan, detail)
+    return Approved(signal.symbol, sized.quantity, limit, plan, detail, direction)
 
 
 def _portfolio_risk_max(money: Decimal, settings: RiskSettings) -> Decimal:
     return money * settings.portfolio_risk_max_pct / 100
 
 
-def exit_refusal(instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates) -> str | None:
-    """Why the position could not be protected, or sold at its own stop or target; None when it could."""
+def exit_refusal(
+    instrument: Instrument, quantity: Decimal, plan: Plan, price: Decimal, fees: FeeRates, direction: int = 1
+) -> str | None:
+    """Why the position could not be protected, or left at its own stop or target; None when it could."""
+    if instrument.reduces_only:  # what only makes a position smaller trades at the market, whatever its notional
+        return _trigger_refusal(instrument, plan)
     if not instrument.oco_allowed:
         return f"{instrument.symbol} takes no OCO, so nothing could protect it"
     received = instrument.lots_down(quantity * (1 - fees.taker))
     for name, exit_price in (("stop", plan.stop_price), ("target", plan.target_price)):
-        refusal = instrument.refusal(Side.SELL, received, exit_price, price)
+        refusal = instrument.refusal(exit_side(direction), received, exit_price, price)
         if refusal:
             return f"its {name} would be refused: {refusal}"
     return None
+
+
+def _trigger_refusal(instrument: Instrument, plan: Plan) -> str | None:
+    for name, price in (("stop", plan.stop_price), ("target", plan.target_price)):
+        refusal = instrument.tick_refusal(price)
+        if refusal:
+            return f"its {name} would be refused: {refusal}"
+    return None
+
+
+def liquidation_refusal(
+    instrument: Instrument, quantity: Decimal, entry_price: Decimal, plan: Plan, at: Circumstances
+) -> str | None:
+    """Why the venue would take the position before its stop could close it; `quantity` is negative when short."""
+    if at.margin is None:
+        return None
+    if not instrument.brackets or at.backing is None:
+        return f"the margin of {instrument.symbol} is not known"
+    margin, backing = at.margin, at.backing
+    if margin.isolated:
+        backing = Backing(abs(quantity) * entry_price / margin.leverage)
+    price = liquidation_price(quantity, entry_price, backing, instrument.brackets)
+    if price is None:
+        return None
+    nearest = ahead(price, margin.distance_min_pct, 1 if quantity > 0 else -1)
+    if (plan.stop_price - nearest) * quantity > 0:
+        return None
+    return (
+        f"its stop at {plan.stop_price:f} is beyond {nearest:f}, {margin.distance_min_pct:f} % ahead of the"
+        f" liquidation price {price:.8f}"
+    )

@@ -1,7 +1,8 @@
 """Scalar formulas of sizing and exits, stated once.
 
 They are plain arithmetic without branches on type, so that the core can call them with exact decimals and a compiled
-loop with floats. Percentages are of price or of equity as their names say; nothing here rounds.
+loop with floats. Percentages are of price or of equity as their names say; nothing here rounds. A short position is a
+long one in the mirror: its stop stands where a long one's target would, see `core.exits`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def r_price_long(entry_price: Number, first_stop_price: Number, after_r: Number)
 def break_even_price_long(entry_price: Number, taker_fee: Number) -> Number:
     """The price that pays the entry and both fees, each taken from what is received; `taker_fee` is a share of it."""
     return entry_price / ((1 - taker_fee) * (1 - taker_fee))
+
+
+def break_even_price_of_contract(entry_price: Number, taker_fee: Number) -> Number:
+    """The same where both fees are taken from the quote, as with futures; for a short one `taker_fee` is negative."""
+    return entry_price * (1 + taker_fee) / (1 - taker_fee)
 
 
 def risk_quantity(equity: Number, risk_pct_of_equity: Number, distance: Number) -> Number:

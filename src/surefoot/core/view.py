@@ -42,7 +42,8 @@ class OrderView:
 class PositionView:
     """`stop_price` and `target_price` are those of orders that rest at the venue; None when there is none.
 
-    `profit` is open profit in quote after what was paid, at the newest mark; None without a mark.
+    `quantity` is negative when short. `profit` is open profit in quote after what was paid, at the newest mark; None
+    without a mark. `liquidation_price` is None for spot, and where no price would liquidate.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class PositionView:
     stop_price: Decimal | None
     target_price: Decimal | None
     unprotected_ms: int | None
+    liquidation_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +187,13 @@ def _position_view(engine: Engine, symbol: str, now_ms: int) -> PositionView:
     since_ms = engine.unprotected_since.get(symbol)
     return PositionView(
         symbol=symbol,
-        quantity=position.quantity,
+        quantity=position.signed_quantity,
         entry_price=position.entry_price,
         mark=mark,
-        profit=None if mark is None else position.quantity * mark - position.cost,
+        profit=None if mark is None else position.profit(mark),
         stop_price=stop.request.stop_price if stop else None,
-        target_price=target.request.price if target else None,
+        target_price=(target.request.price or target.request.stop_price) if target else None,
+        liquidation_price=engine.liquidation_price(symbol),
         unprotected_ms=None if since_ms is None else now_ms - since_ms,
     )
 

@@ -116,9 +116,9 @@ class Books(Portfolio):
         self._entry = 0
         self._fill: Fill | None = None
 
-    def apply(self, fill: Fill, instrument: Instrument, reason: str) -> None:
+    def apply(self, fill: Fill, instrument: Instrument, reason: str, *, closes: bool = False) -> None:
         self._fill = fill
-        super().apply(fill, instrument, reason)
+        super().apply(fill, instrument, reason, closes=closes)
         self._fill = None
         trade = Traded(fill, instrument, self._fee_in_quote(fill, instrument))
         self.trades.append(trade)

@@ -33,6 +33,8 @@ _EDGES: dict[str, Edge] = {
 
 KINDS = frozenset(_DECODERS)
 
+_SILENT = (b',"reason":""', b',"realised":null', b',"taken":0')
+
 # "sf-<run>-<counter><role>": everything up to the last hyphen names the run.
 _RUN_OF_AN_ID = re.compile(rb"sf-[0-9A-Za-z_-]*-")
 
@@ -87,7 +89,9 @@ class RunDigest:
     def feed(self, message: Message) -> None:
         """Add one message; the order of feeding matters."""
         # A field that came later and says nothing is left out, so that a known run keeps its digest.
-        body = _ENCODER.encode(_essence(message)).replace(b',"reason":""', b"")
+        body = _ENCODER.encode(_essence(message))
+        for silent in _SILENT:
+            body = body.replace(silent, b"")
         if b"sf-" in body:
             body = _RUN_OF_AN_ID.sub(b"", body)
         # Each part ends with a byte that JSON never contains, so that no two sequences of messages look alike.

@@ -1,0 +1,220 @@
+"""What is different for futures: orders that only reduce, and the margin behind a position.
+
+Since such an order can do no more than close the position, several may rest beside each other. So a new stop is placed
+first, and the old one is cancelled when the new one rests; a part is sold without a smaller stop before it; and who
+leaves need not cancel anything before. What is of no use any more is cancelled afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from surefoot.core.exits import (
+    Action,
+    Leave,
+    MoveStop,
+    Plan,
+    TakePart,
+    ahead,
+    leaving_order,
+    plan_for,
+    stop_order,
+    target_order,
+)
+from surefoot.core.facts import SHRINK, EngineSettings, Facts
+from surefoot.core.margin import Backing, MarginSettings, liquidation_price, maintenance
+from surefoot.core.messages import Command, RecordAlarm, SubmitOrder
+from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
+from surefoot.core.orders import Order, State
+from surefoot.core.reconcile import OUR_PREFIX
+
+HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
+
+
+class Contracts(Facts):
+    """The engine's hands for futures. See the module's rules."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        self._out: list[Command] = []
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def _do(self, command: Command) -> None:
+        self._note(command)
+        self._out.append(command)
+
+    def _alarm(self, at_ms: int, code: str, text: str) -> None:
+        self._do(RecordAlarm(at_ms, code, text))
+
+    def _next_id(self, offset: int, role: str) -> str:
+        return f"{OUR_PREFIX}{self.run}-{self._counter + offset}{role}"
+
+    def _direction(self, symbol: str) -> int:
+        position = self.portfolio.positions.get(symbol)
+        return 1 if position is None else position.direction
+
+    def _plan(self, symbol: str, instrument: Instrument) -> Plan:
+        plan = self.plans.get(symbol)
+        if plan is not None:
+            return plan
+        # A fill that came after its round trip had ended: its plan went with that.
+        position = self.portfolio.positions[symbol]
+        assert position.entry_price is not None, f"{symbol} is held and was never bought"
+        return plan_for(position.entry_price, self.settings.exits, instrument, direction=position.direction)
+
+    # -- margin -------------------------------------------------------------------------------------------------
+
+    def _free_margin(self, margin: MarginSettings, prices: dict[str, Decimal]) -> Decimal:
+        """What the wallet has left for the margin of new positions; an open loss counts, an open profit does not."""
+        free = self.portfolio.wallet(self.settings.quote)
+        for symbol, position in self.portfolio.positions.items():
+            price = prices.get(symbol, position.entry_price or ZERO)
+            free += min(position.profit(price), ZERO) - position.quantity * price / margin.leverage
+        return free
+
+    def backing(self, symbol: str, prices: dict[str, Decimal]) -> Backing | None:
+        """What stands behind a position in `symbol`, if all share one wallet; None when a price is missing."""
+        others_maintenance = others_profit = ZERO
+        for other, position in self.portfolio.positions.items():
+            if other == symbol or not position.quantity:
+                continue
+            price, brackets = prices.get(other), self.instruments[other].brackets
+            if price is None or not brackets:
+                return None
+            others_maintenance += maintenance(brackets, position.quantity * price)
+            others_profit += position.profit(price)
+        return Backing(self.portfolio.wallet(self.settings.quote), others_maintenance, others_profit)
+
+    def liquidation_price(self, symbol: str) -> Decimal | None:
+        """Where the venue would take a position away, at the newest marks; None where nowhere or not known."""
+        margin, position = self.settings.margin, self.portfolio.positions.get(symbol)
+        brackets = self.instruments[symbol].brackets
+        if margin is None or position is None or not position.quantity or not brackets:
+            return None
+        entry_price = position.cost / position.quantity
+        isolated = Backing(position.cost / margin.leverage + position.funding)
+        backing = isolated if margin.isolated else self.backing(symbol, self.marks)
+        if backing is None:
+            return None
+        return liquidation_price(position.signed_quantity, entry_price, backing, brackets)
+
+    def _flee_price(self, symbol: str) -> Decimal | None:
+        """The price that is as near to the liquidation as a position may come."""
+        price, margin = self.liquidation_price(symbol), self.settings.margin
+        if price is None or margin is None:
+            return None
+        return ahead(price, margin.distance_min_pct, self._direction(symbol))
+
+    def _must_flee(self, symbol: str) -> bool:
+        mark = self.marks.get(symbol)
+        if self.settings.margin is None or mark is None or symbol in self._to_leave or self._leaves(symbol):
+            return False
+        flee_price = self._flee_price(symbol)
+        return flee_price is not None and (mark - flee_price) * self._direction(symbol) <= 0
+
+    # -- acting -------------------------------------------------------------------------------------------------
+
+    def _act_on_contracts(self, symbol: str, action: Action, now_ms: int) -> None:
+        instrument, direction = self.instruments[symbol], self._direction(symbol)
+        held = instrument.lots_down(self.portfolio.sellable(symbol))
+        match action:
+            case MoveStop(stop_price=stop_price, why=why):
+                order = stop_order(self._next_id(1, "s"), instrument, stop_price, held, why, direction)
+                self._do(SubmitOrder(now_ms, order))
+            case TakePart(quantity=quantity, stage=stage):
+                self._close_part(symbol, quantity, "part", now_ms, stage + 1)
+            case Leave(reason=reason):
+                self._leave(symbol, reason, now_ms)
+
+    def _leave(self, symbol: str, reason: str, now_ms: int) -> None:
+        instrument = self.instruments[symbol]
+        quantity = instrument.lots_down(self.portfolio.sellable(symbol))
+        direction = self._direction(symbol)
+        order = leaving_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason, direction)
+        self._do(SubmitOrder(now_ms, order))
+
+    def _close_part(self, symbol: str, quantity: Decimal, why: str, now_ms: int, taken: int = 0) -> None:
+        direction = self._direction(symbol)
+        order = leaving_order(self._next_id(1, "p"), self.instruments[symbol], quantity, Purpose.PART, why, direction)
+        self._do(SubmitOrder(now_ms, order, taken))
+
+    def _leaves(self, symbol: str) -> bool:
+        """Whether an exit of all is on its way."""
+        return any(order.request.purpose is Purpose.EXIT for order in self.orders.open_orders(symbol))
+
+    def _may_leave(self, symbol: str, now_ms: int) -> bool:
+        return not self._leaves(symbol) and now_ms >= self._retry_ms.get(symbol, 0)
+
+    # -- protection ---------------------------------------------------------------------------------------------
+
+    def _covers(self, order: Order, purpose: Purpose) -> bool:
+        """Whether an order rests at the venue that closes all that is held of its symbol."""
+        if order.request.purpose is not purpose or order.finished or not order.resting:
+            return False
+        position = self.portfolio.positions.get(order.symbol)
+        held = ZERO if position is None else position.quantity
+        return order.state is not State.CANCEL_SENT and (order.quantity or ZERO) - order.filled >= held
+
+    def _is_covered(self, symbol: str) -> bool:
+        return any(self._covers(order, Purpose.STOP) for order in self.orders.open_orders(symbol))
+
+    def _may_cover(self, symbol: str) -> bool:
+        """A stop that is on its way is waited for, until the position has been without one for too long."""
+        waits_for = {Purpose.EXIT} if symbol in self._overdue else {Purpose.EXIT, Purpose.STOP}
+        return not any(
+            order.request.purpose is Purpose.EXIT or (order.unanswered and order.request.purpose in waits_for)
+            for order in self.orders.open_orders(symbol)
+        )
+
+    def _cover(self, symbol: str, now_ms: int) -> None:
+        """Stop and target at once after the entry's fill, or all out where that makes no sense any more."""
+        instrument, plan = self.instruments[symbol], self._plan(symbol, self.instruments[symbol])
+        mark, direction = self.marks.get(symbol), self._direction(symbol)
+        low, high = sorted((plan.stop_price, plan.target_price))
+        passed = mark is not None and not low < mark < high
+        hopeless = self._refusals.get(symbol, 0) >= HOPELESS
+        if passed or hopeless or symbol in self._overdue or symbol in self._to_leave:
+            self._leave(symbol, self._to_leave.get(symbol, ""), now_ms)
+            return
+        held = instrument.lots_down(self.portfolio.sellable(symbol))
+        stop = stop_order(self._next_id(1, "s"), instrument, plan.stop_price, held, direction=direction)
+        self._do(SubmitOrder(now_ms, stop))
+        if not any(self._covers(order, Purpose.TARGET) for order in self.orders.open_orders(symbol)):
+            target = target_order(self._next_id(1, "t"), instrument, plan, held, direction)
+            self._do(SubmitOrder(now_ms, target))
+
+    def _is_of_no_use(self, order: Order) -> bool:
+        """Whether a stop or target has nothing left to close, or a newer one does its work."""
+        purpose, symbol = order.request.purpose, order.symbol
+        if order.request.type not in CONDITIONAL:
+            return False
+        position = self.portfolio.positions.get(symbol)
+        if position is None or not position.quantity:
+            return True
+        newer = False
+        for other in self.orders.open_orders(symbol):
+            if newer and self._covers(other, purpose):
+                return True
+            newer = newer or other is order
+        return False
+
+    def _entering_direction(self, symbol: str) -> int:
+        """Which way a symbol is held, or an entry of it goes."""
+        position = self.portfolio.positions.get(symbol)
+        if position is not None:
+            return position.direction
+        sides: Iterable[Side] = (
+            order.request.side for order in self.orders.open_orders(symbol) if order.request.purpose is Purpose.ENTRY
+        )
+        return -1 if Side.SELL in sides else 1
+
+    def _shrink_contracts(self, symbol: str, now_ms: int) -> None:
+        """Half of it goes; too small to be halved, it stays."""
+        instrument = self.instruments[symbol]
+        half = instrument.lots_down(self.portfolio.sellable(symbol) / 2)
+        if half > 0:
+            self._close_part(symbol, half, SHRINK, now_ms)
+        else:
+            self._to_shrink.discard(symbol)
