@@ -7,6 +7,7 @@ the middle is the last price exactly. Clients' orders stand beside it; what is s
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from simex.trades import TradeLog
 from simex.venue import FillModel, InstrumentSpec
 
 _BPS: Final = Decimal(10_000)
+Best: TypeAlias = tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]  # bid and ask, each price and quantity
 PRICE_MAX: Final = Decimal(10) ** 15
 
 
@@ -81,6 +83,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
     def __init__(self, spec: AnySpec, model: FillModel, kept_ms: int) -> None:
         self.spec = spec
         self.series = Series(kept_ms)
+        self.looked: list[Callable[[], None]] = []  # called before somebody looks at the depth
         self.log: TradeLog | None = None  # kept when somebody may ask for trades
         self.last: Decimal | None = None
         self.previous: Decimal | None = None
@@ -201,7 +204,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
                 return 1 if order.ticket.side == "BUY" else -1
         return 0
 
-    def best(self) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]] | None:
+    def best(self) -> Best | None:
         """Best bid and ask with their quantities, clients' orders included; None before the first price."""
         quote = self.quote
         if quote is not None and self._market_leads(quote):  # most prints: no client is nearer than the market

@@ -36,35 +36,59 @@ def levels(book: AnyBook, side: Side, limit: int) -> list[Level]:
     return [_level(book.spec, ticks, everything[ticks]) for ticks in best]
 
 
-class Chain:
-    """The differences of one stream: what its listeners know of a book, up to which update id."""
+def snapshot(book: AnyBook, limit: int) -> tuple[int, list[Level], list[Level]]:
+    """Update id, bids and asks as a client gets them who will apply differences to them."""
+    for note in book.looked:
+        note()
+    return book.update_id, levels(book, "BUY", limit), levels(book, "SELL", limit)
 
-    __slots__ = ("_asks", "_bids", "_book", "update_id")
+
+class Chain:
+    """The differences of one stream: what its listeners know of a book, up to which update id.
+
+    A difference names each level that changed since the last one, also where a snapshot in between is all that would
+    notice; whoever began with that snapshot must be put right, too.
+    """
+
+    __slots__ = ("_book", "_changed", "_known", "_noted_id", "update_id")
 
     def __init__(self, book: AnyBook) -> None:
         self._book = book
-        self.update_id = book.update_id
-        self._bids, self._asks = _all(book, "BUY"), _all(book, "SELL")
+        self._known = _all(book, "BUY"), _all(book, "SELL")
+        self._changed: tuple[set[int], set[int]] = set(), set()
+        self.update_id = self._noted_id = book.update_id
+        book.looked.append(self.note)
+
+    def end(self) -> None:
+        """Nobody listens any more."""
+        self._book.looked.remove(self.note)
+
+    def note(self) -> None:
+        """Somebody looks at the book as it is now."""
+        book = self._book
+        if book.update_id == self._noted_id:
+            return
+        self._noted_id = book.update_id
+        before, self._known = self._known, (_all(book, "BUY"), _all(book, "SELL"))
+        for changed, old, new in zip(self._changed, before, self._known, strict=True):
+            changed.update(ticks for ticks, _ in new.items() ^ old.items())
 
     def next(self) -> tuple[int, list[Level], list[Level]] | None:
         """The id before the difference, and the changed levels of bids and asks; None when nothing has changed.
 
         A quantity of zero takes a level away.
         """
-        book = self._book
-        if book.update_id == self.update_id:
-            return None
-        known = self._bids, self._asks
-        self._bids, self._asks = _all(book, "BUY"), _all(book, "SELL")
-        bids, asks = _changed(known[0], self._bids), _changed(known[1], self._asks)
+        self.note()
+        bids, asks = self._changed
         if not bids and not asks:
             return None
-        before, self.update_id = self.update_id, book.update_id
-        return (
-            before,
-            [_level(book.spec, *bids[at]) for at in range(len(bids) - 1, -1, -1)],
-            [_level(book.spec, *ask) for ask in asks],
-        )
+        before, self.update_id = self.update_id, self._noted_id
+        self._changed = set(), set()
+        return before, self._levels(sorted(bids, reverse=True), 0), self._levels(sorted(asks), 1)
+
+    def _levels(self, changed: list[int], side: int) -> list[Level]:
+        known, spec = self._known[side], self._book.spec
+        return [_level(spec, ticks, known.get(ticks, 0)) for ticks in changed]
 
 
 def _all(book: AnyBook, side: Side, limit: int = LADDER_LEVELS) -> dict[int, int]:
@@ -76,11 +100,6 @@ def _all(book: AnyBook, side: Side, limit: int = LADDER_LEVELS) -> dict[int, int
         ticks = int(price / tick)
         found[ticks] = found.get(ticks, 0) + int(quantity / lot)
     return found
-
-
-def _changed(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
-    """Levels that are new, other or gone, the lowest price first."""
-    return sorted((after.items() - before.items()) | {(ticks, 0) for ticks in before.keys() - after.keys()})
 
 
 def _level(spec: Listed, ticks: int, lots: int) -> Level:

@@ -15,8 +15,10 @@ from simex.frames import Outbox
 from simex.gate import Gate
 from simex.klines import KEPT_MS
 from simex.limits import WeightBudget
+from simex.refusal import Refusal
 from simex.rest import Rest
 from simex.socket_api import SocketApi
+from simex.spot_streams import SpotStreams
 from simex.streams import Streams
 from simex.strip import Strip
 from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
@@ -41,7 +43,6 @@ class Exchange:
     ) -> None:
         """How far back can be read, at least, of what is printed here: candles in ms, trades in their number."""
         self.model = FillModel() if model is None else model
-        self._forming_klines = forming_klines
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
         self._engine = Engine(instruments, accounts, self.model, self._events, kept_ms)
@@ -51,7 +52,7 @@ class Exchange:
                 book.log = TradeLog(kept_trades)
         gate = Gate(self._engine, WeightBudget())
         self._rest = Rest(gate)
-        self._streams = Streams(self._books, self._outbox)
+        self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines)
         self._feeds = self._streams.feeds
         self._socket_api = SocketApi(gate, self._outbox)
 
@@ -62,8 +63,11 @@ class Exchange:
         return self._rest.serve(request, now_ms)
 
     def ws_open(self, link: int, target: str, now_ms: int) -> bool:
-        """A WebSocket connection by its raw target; False when there is nothing at that path."""
-        return self._socket_api.open(link, target, now_ms) or self._streams.open(link, target, now_ms)
+        """A WebSocket connection by its raw target; False when it is refused: `rest` says why, asked for the same."""
+        try:
+            return self._socket_api.open(link, target, now_ms) or self._streams.open(link, target, now_ms)
+        except Refusal:
+            return False
 
     def ws_text(self, link: int, text: str, now_ms: int) -> None:
         """A text frame from a client; KeyError for a link that is not open."""
@@ -77,6 +81,14 @@ class Exchange:
         if not self._socket_api.close(link):
             self._streams.close(link)
         self._outbox.forget(link)
+
+    def wake(self, now_ms: int) -> None:
+        """Queue the frames that are due now though nothing was printed."""
+        self._streams.wake(now_ms)
+
+    def deadline_ms(self) -> int | None:
+        """When `wake` is next due, if nothing happens before; None when nothing waits."""
+        return self._streams.deadline_ms()
 
     def take_frames(self) -> list[tuple[int, str]]:
         """Queued frames as (link, text): those of the WebSocket API first, each kind in order of emission."""
@@ -110,8 +122,8 @@ class Exchange:
         self._engine.print(book, price, liquidity, now_ms)
         if book.log is not None:
             book.log.add(Trade(trade_id, price, volume, now_ms, book.is_buyer_maker))
-        if told and (feed.books or feed.trades or (self._forming_klines and feed.klines)):
-            self._streams.printed(symbol, price, volume, trade_id, self._forming_klines, now_ms)
+        if told and feed.is_watched:
+            self._streams.printed(symbol, price, volume, trade_id, now_ms)
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
         """Base candles of a strip in one go, from `start` to `end`, exclusive; the first one's open may be printed.
@@ -149,9 +161,7 @@ class Exchange:
 
     def is_idle(self, symbol: str) -> bool:
         """No open orders, and nobody who would see the prints inside a candle."""
-        feed = self._feeds[symbol]
-        watched = feed.books or feed.trades or (self._forming_klines and feed.klines)
-        return not self._books[symbol].open_count and not watched
+        return not self._books[symbol].open_count and not self._feeds[symbol].is_watched
 
     def roll(self, now_ms: int) -> None:
         """Close the klines whose interval has ended by now."""
@@ -180,6 +190,11 @@ class Exchange:
     def change_key(self, account: str, rights: KeyRights | None) -> None:
         """What the key may do from now on; None deletes it. KeyError for an unknown key."""
         self._engine.ledger.accounts[account].rights = rights
+
+    def announce_shutdown(self, now_ms: int) -> None:
+        """Tell every connection that the server will go."""
+        self._streams.announce_shutdown(now_ms)
+        self._socket_api.announce_shutdown(now_ms)
 
     def check_books(self) -> None:
         """AssertionError when an asset was made or lost, a balance is negative or a lock belongs to no order."""

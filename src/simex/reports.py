@@ -11,7 +11,7 @@ from decimal import Decimal
 from simex import filters
 from simex.accounts import Account
 from simex.book import Book
-from simex.depth import levels
+from simex.depth import snapshot
 from simex.orders import Fill, Order, OrderList
 from simex.venue import InstrumentSpec
 
@@ -218,10 +218,11 @@ def instrument(spec: InstrumentSpec) -> Json:
 
 
 def depth(book: Book, limit: int) -> Json:
+    update_id, bids, asks = snapshot(book, limit)
     return {
-        "lastUpdateId": book.update_id,
-        "bids": [[amount(price), amount(quantity)] for price, quantity in levels(book, "BUY", limit)],
-        "asks": [[amount(price), amount(quantity)] for price, quantity in levels(book, "SELL", limit)],
+        "lastUpdateId": update_id,
+        "bids": [[amount(price), amount(quantity)] for price, quantity in bids],
+        "asks": [[amount(price), amount(quantity)] for price, quantity in asks],
     }
 
 

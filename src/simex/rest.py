@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simex import account_calls, market_calls, signing, ticker_calls, trading_calls, wallet_calls
+from simex import account_calls, market_calls, signing, socket_api, ticker_calls, timeunit, trading_calls, wallet_calls
 from simex.accounts import Account
 from simex.calls import Call
 from simex.frames import encode
@@ -32,6 +32,7 @@ class Rest:
         call = CALLS.get((request.method, path))
         try:
             if call is None:
+                self._refuse_link(path, query, now_ms)
                 raise Refusal(-5000, f"Path {path}, Method {request.method} is invalid", status=404)
             # Only these methods have a body that counts.
             body = request.body if request.method != "GET" else b""
@@ -44,6 +45,12 @@ class Rest:
         if call.is_trading and account is not None:
             headers |= _order_headers(account, now_ms)
         return HttpResponse(200, headers, encode(answer).encode())
+
+    def _refuse_link(self, path: str, query: str, now_ms: int) -> None:
+        """Why a WebSocket connection was refused that would have been at its place here."""
+        timeunit.of_query(query)
+        if path == socket_api.PATH:
+            self._gate.weights.charge(socket_api.CONNECT_WEIGHT, now_ms)
 
     def _refusal(self, refused: Refusal, now_ms: int) -> HttpResponse:
         headers = self._headers(now_ms)

@@ -59,19 +59,21 @@ class SocketApi:
         self._links: dict[int, ApiLink] = {}
 
     def open(self, link: int, target: str, now_ms: int) -> bool:
-        """A connection to the API; False for any other path, or while the address is over its weight."""
+        """A connection to the API; False for any other path. Refusal while the address is over its weight."""
         path, _, query = target.partition("?")
         if path != PATH:
             return False
-        try:
-            self._gate.weights.charge(CONNECT_WEIGHT, now_ms)
-        except Refusal:
-            return False
+        self._gate.weights.charge(CONNECT_WEIGHT, now_ms)
         self._links[link] = ApiLink(now_ms, parse_qs(query).get("returnRateLimits", ["true"])[-1] != "false")
         return True
 
     def has(self, link: int) -> bool:
         return link in self._links
+
+    def announce_shutdown(self, now_ms: int) -> None:
+        """Tell every connection that the server will go."""
+        for link in self._links:
+            self._outbox.account.append((link, encode({"event": {"e": "serverShutdown", "E": now_ms}})))
 
     def close(self, link: int) -> bool:
         """Forget a connection and end its subscriptions; False when it was none of these."""

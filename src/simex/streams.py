@@ -1,6 +1,7 @@
-"""Market streams: who hears what, the commands on a live connection, and the frames.
+"""Market streams: who hears what, the commands on a live connection, and when frames are sent.
 
-A frame is written once and then sent to all its listeners, wrapped for those who asked for the combined form.
+A frame is written once and then sent to all its listeners, wrapped for those who asked for the combined form. Which
+streams there are and what they look like is the market's own matter (`simex.spot_streams`).
 """
 
 from __future__ import annotations
@@ -8,66 +9,116 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs, unquote
 
-from simex.book import Book
-from simex.frames import Outbox, decode, echoed, encode
-from simex.klines import INTERVALS, Bar
+from simex import timeunit
+from simex.book import Best, OrderBook
+from simex.channels import Channel, Frame
+from simex.frames import Outbox, RawNumber, decode, echoed, encode
+from simex.klines import Bar
+from simex.trades import Trade
 
 STREAMS_PER_LINK: Final = 1024
+ID_CHARACTERS_MAX: Final = 36
+_ID_MAX: Final = (1 << 63) - 1
+
+AnyBook = TypeVar("AnyBook", bound=OrderBook[Any, Any])
+
+
+class Catalogue(Protocol[AnyBook]):
+    """The streams of one market."""
+
+    @property
+    def books(self) -> Mapping[str, AnyBook]: ...
+
+    @property
+    def arrays(self) -> Sequence[str]: ...
+
+    def split(self, name: str) -> tuple[str, str] | None: ...
+
+    def group(self, name: str) -> str: ...
+
+    def trade(self, kind: str, symbol: str, trade: Trade) -> Frame | None: ...
+
+    def best(self, book: AnyBook, best: Best | None, now_ms: int) -> Frame: ...
+
+    def kline(self, kind: str, book: AnyBook) -> tuple[str, Channel] | None: ...
+
+    def candle(self, kind: str, book: AnyBook, bar: Bar, is_closed: bool, now_ms: int) -> Frame: ...
+
+    def channel(self, kind: str, book: AnyBook) -> Channel | None: ...
+
+    def array(self, name: str, changed: dict[str, None]) -> Channel: ...
 
 
 @dataclass(slots=True)
 class StreamLink:
-    """One market connection: its streams in the order of subscription."""
+    """One market connection: its streams in the order of subscription, and what a millisecond of its times counts.
+
+    `group` names the streams that this connection delivers, None all of them.
+    """
 
     is_combined: bool
+    units_per_ms: int = 1
+    group: str | None = None
     names: dict[str, None] = field(default_factory=dict)
 
 
 class Feed:
     """The listeners of one symbol."""
 
-    __slots__ = ("books", "klines", "trades")
+    __slots__ = ("best", "book", "channels", "is_watched", "klines", "seen_id", "shown", "trades")
 
-    def __init__(self) -> None:
-        self.klines: dict[str, list[int]] = {}
-        self.trades: list[int] = []
-        self.books: list[int] = []
-
-    def listeners(self, kind: str) -> list[int] | None:
-        """The list behind `trade`, `bookTicker` or `kline_<interval>`; None for a stream that does not exist."""
-        if kind == "trade":
-            return self.trades
-        if kind == "bookTicker":
-            return self.books
-        if kind.startswith("kline_") and kind[6:] in INTERVALS:
-            return self.klines.setdefault(kind[6:], [])
-        return None
+    def __init__(self, book: OrderBook[Any, Any]) -> None:
+        self.book = book
+        self.trades: dict[str, list[int]] = {}  # by kind
+        self.best: list[int] = []
+        self.klines: dict[str, dict[str, Channel]] = {}  # by interval, then by kind
+        self.channels: dict[str, Channel] = {}  # by kind
+        self.is_watched = False  # whether somebody would notice a print inside a candle
+        self.seen_id = 0
+        self.shown: Best | None = None  # best prices as they were last told
 
 
 class Streams:
-    """All market connections."""
+    """All market connections of one market."""
 
-    def __init__(self, books: Mapping[str, Book], outbox: Outbox) -> None:
-        self.feeds = {symbol: Feed() for symbol in books}
-        self._books = books
+    def __init__(self, catalogue: Catalogue[Any], outbox: Outbox, forming_klines: bool) -> None:
+        """`forming_klines`: candles are told while they run, and not only when they are closed."""
+        self.feeds = {symbol: Feed(book) for symbol, book in catalogue.books.items()}
+        self._catalogue = catalogue
         self._outbox = outbox
+        self._forming_klines = forming_klines
         self._links: dict[int, StreamLink] = {}
+        self._arrays: dict[str, tuple[Channel, dict[str, None]]] = {}
+        self._waiting: dict[Channel, None] = {}  # something happened, and its period is not over
+        self._of_book: dict[str, Feed] = {}
+
+    # -- connections --------------------------------------------------------------------------------------------
 
     def open(self, link: int, target: str, now_ms: int) -> bool:
-        """A connection to /ws or /stream with the streams it names; False for any other path."""
+        """A connection to /ws or /stream with the streams it names; False for any other path, or for too many streams.
+
+        Refusal -1194 for a time unit that does not exist.
+        """
         path, _, query = target.partition("?")
         if path == "/stream":
-            names = unquote("/".join(parse_qs(query).get("streams", []))).split("/")
+            # A plus sign is part of a name there, and no space.
+            names = "/".join(parse_qs(query.replace("+", "%2B")).get("streams", [])).split("/")
         elif path == "/ws" or path.startswith("/ws/"):
             names = unquote(path).split("/")[2:]
         else:
             return False
-        self._links[link] = StreamLink(is_combined=path == "/stream")
-        self._subscribe(link, [name for name in names if name], now_ms)
+        names = [name for name in names if name]
+        if len(names) > STREAMS_PER_LINK:
+            return False
+        self._links[link] = StreamLink(path == "/stream", timeunit.of_query(query))
+        self._subscribe(link, names, now_ms)
         return True
+
+    def has(self, link: int) -> bool:
+        return link in self._links
 
     def close(self, link: int) -> bool:
         """Forget a connection; False when it was none of these."""
@@ -78,35 +129,111 @@ class Streams:
         del self._links[link]
         return True
 
+    def announce_shutdown(self, now_ms: int) -> None:
+        """Tell every connection that the server will go; nobody has to have asked for it."""
+        for link, entry in self._links.items():
+            event = {"e": "serverShutdown", "E": now_ms * entry.units_per_ms}
+            self._say(link, {"stream": "!serverShutdown", "data": event} if entry.is_combined else event)
+
     def receive(self, link: int, text: str, now_ms: int) -> None:
         """One command; the answer is never wrapped."""
         message = decode(text)
         if message is None:
-            self._answer(link, {"code": 3, "msg": "Invalid JSON: expected an object"})
+            self._say(link, {"code": 3, "msg": "Invalid JSON: expected an object"})
             return
-        request_id = echoed(message.get("id"))
-        if request_id is not None and not isinstance(request_id, int | str):
-            self._answer(link, _invalid("request ID must be an unsigned integer, a string or null"))
+        written = message.get("id")
+        if not _is_id(written):
+            text = f"request ID must be a 64-bit integer, a string of at most {ID_CHARACTERS_MAX} characters or null"
+            self._say(link, _invalid(text))
             return
-        self._answer(link, self._obey(link, message, now_ms) | {"id": request_id})
+        self._say(link, self._obey(link, message, now_ms) | {"id": echoed(written)})
+
+    # -- events -------------------------------------------------------------------------------------------------
 
     def closed(self, symbol: str, interval: str, bar: Bar, now_ms: int) -> None:
         """A finished candle."""
-        self._kline(symbol, interval, self.feeds[symbol].klines.get(interval, ()), bar, True, now_ms)
+        feed = self.feeds[symbol]
+        for kind, channel in feed.klines.get(interval, {}).items():
+            self._waiting.pop(channel, None)
+            frame = self._catalogue.candle(kind, feed.book, bar, True, now_ms)
+            self._send(channel.name, channel.links, frame)
 
-    def printed(self, symbol: str, price: Decimal, volume: Decimal, trade_id: int, forming: bool, now_ms: int) -> None:
-        """What a public trade makes known: best prices, the trade itself, the running candles."""
-        feed, book = self.feeds[symbol], self._books[symbol]
-        if feed.books:
-            self._send(symbol, "bookTicker", feed.books, _book_ticker(book))
+    def printed(self, symbol: str, price: Decimal, volume: Decimal, trade_id: int, now_ms: int) -> None:
+        """What a public trade makes known."""
+        feed = self.feeds[symbol]
+        feed.seen_id = feed.book.update_id
+        if feed.best:
+            self._tell_best(symbol, feed, now_ms)
         if feed.trades:
-            is_buyer_maker = book.previous is not None and price < book.previous
-            self._send(symbol, "trade", feed.trades, _trade(symbol, price, volume, trade_id, is_buyer_maker, now_ms))
-        if forming:
-            for interval, links in feed.klines.items():
-                bar = book.series.running(interval)
-                if bar is not None and links:
-                    self._kline(symbol, interval, links, bar, False, now_ms)
+            trade = Trade(trade_id, price, volume, now_ms, feed.book.is_buyer_maker)
+            for kind, links in feed.trades.items():
+                frame = self._catalogue.trade(kind, symbol, trade)
+                if frame is not None:
+                    self._send(f"{symbol.lower()}@{kind}", links, frame)
+        if self._forming_klines:
+            for channels in feed.klines.values():
+                for channel in channels.values():
+                    self._touch(channel, now_ms)
+        for channel in feed.channels.values():
+            if not channel.is_steady:
+                self._touch(channel, now_ms)
+        for channel, changed in self._arrays.values():
+            changed[symbol] = None
+            if not channel.is_steady:
+                self._touch(channel, now_ms)
+
+    def wake(self, now_ms: int) -> None:
+        """Tell what is due: changes of the books between two prints, and what had to wait for its period."""
+        for symbol, feed in self._of_book.items():
+            if feed.book.update_id != feed.seen_id:
+                self._look(symbol, feed, now_ms)
+        for channel in [channel for channel in self._waiting if channel.due_ms <= now_ms]:
+            self._send_channel(channel, now_ms)
+
+    def deadline_ms(self) -> int | None:
+        """When `wake` is next due; None when nothing waits."""
+        return min((channel.due_ms for channel in self._waiting), default=None)
+
+    def _look(self, symbol: str, feed: Feed, now_ms: int) -> None:
+        feed.seen_id = feed.book.update_id
+        if feed.best and feed.book.best() != feed.shown:
+            self._tell_best(symbol, feed, now_ms)
+        for channel in feed.channels.values():
+            if channel.is_of_book:
+                self._touch(channel, now_ms)
+
+    def _tell_best(self, symbol: str, feed: Feed, now_ms: int) -> None:
+        feed.shown = best = feed.book.best()
+        self._send(f"{symbol.lower()}@bookTicker", feed.best, self._catalogue.best(feed.book, best, now_ms))
+
+    def _touch(self, channel: Channel, now_ms: int) -> None:
+        if now_ms >= channel.due_ms:
+            self._send_channel(channel, now_ms)
+        else:
+            self._waiting[channel] = None
+
+    def _send_channel(self, channel: Channel, now_ms: int) -> None:
+        if not channel.is_steady:
+            self._waiting.pop(channel, None)
+        frame = channel.compose(now_ms)
+        if frame is not None:
+            self._send(channel.name, channel.links, frame)
+        if frame is not None or channel.is_steady:
+            channel.sent(now_ms)
+
+    def _send(self, name: str, links: Sequence[int], frame: Frame) -> None:
+        texts: dict[int, str] = {}
+        for link in links:
+            entry = self._links[link]
+            data = texts.get(entry.units_per_ms)
+            if data is None:
+                data = texts[entry.units_per_ms] = frame(entry.units_per_ms)
+            self._outbox.market.append((link, f'{{"stream":"{name}","data":{data}}}' if entry.is_combined else data))
+
+    def _say(self, link: int, message: object) -> None:
+        self._outbox.market.append((link, encode(message)))
+
+    # -- commands -----------------------------------------------------------------------------------------------
 
     def _obey(self, link: int, message: Mapping[str, object], now_ms: int) -> dict[str, object]:
         entry = self._links[link]
@@ -117,7 +244,7 @@ class Streams:
                     return _invalid("params must be a list of stream names")
                 if method == "UNSUBSCRIBE":
                     self._unsubscribe(link, params)
-                elif len(entry.names) + len(params) > STREAMS_PER_LINK:
+                elif len(entry.names.keys() | set(params)) > STREAMS_PER_LINK:
                     return _invalid(f"too many parameters; expected at most {STREAMS_PER_LINK} streams")
                 else:
                     self._subscribe(link, params, now_ms)
@@ -134,55 +261,129 @@ class Streams:
                 return _invalid(f"unknown variant `{method}`")
 
     def _subscribe(self, link: int, names: Sequence[str], now_ms: int) -> None:
-        """Add listeners; a stream that does not exist is accepted and stays silent."""
+        """Add listeners; a stream that does not exist, or not on this path, is accepted and stays silent."""
+        entry = self._links[link]
         for name in names:
-            if name in self._links[link].names:
-                continue
-            self._links[link].names[name] = None
-            symbol, listeners = self._listeners(name)
-            if listeners is not None:
-                listeners.append(link)
-                if "@kline_" in name:
-                    self._books[symbol].series.watch(name.partition("@kline_")[2], now_ms)
+            if name not in entry.names:
+                entry.names[name] = None
+                if entry.group in (None, self._catalogue.group(name)):
+                    self._listen(link, name, now_ms)
 
     def _unsubscribe(self, link: int, names: Sequence[str]) -> None:
+        entry = self._links[link]
         for name in names:
-            if name not in self._links[link].names:
-                continue
-            del self._links[link].names[name]
-            symbol, listeners = self._listeners(name)
-            if listeners is not None:
-                listeners.remove(link)
-                if not listeners and "@kline_" in name:
-                    interval = name.partition("@kline_")[2]
-                    self._books[symbol].series.unwatch(interval)
-                    del self.feeds[symbol].klines[interval]
+            if name in entry.names:
+                del entry.names[name]
+                if entry.group in (None, self._catalogue.group(name)):
+                    self._leave(link, name)
 
-    def _listeners(self, name: str) -> tuple[str, list[int] | None]:
-        symbol, _, kind = name.partition("@")
-        feed = self.feeds.get(symbol.upper()) if symbol == symbol.lower() else None
-        return symbol.upper(), feed.listeners(kind) if feed is not None else None
+    def _listen(self, link: int, name: str, now_ms: int) -> None:
+        if name in self._catalogue.arrays:
+            if name not in self._arrays:
+                changed: dict[str, None] = {}
+                channel = self._catalogue.array(name, changed)
+                self._arrays[name] = self._named(channel, name, now_ms), changed
+            self._arrays[name][0].links.append(link)
+            self._see_who_watches()
+            return
+        found = self._catalogue.split(name)
+        if found is None:
+            return
+        symbol, kind = found
+        feed = self.feeds[symbol]
+        if kind == "bookTicker":
+            feed.best.append(link)
+        elif self._catalogue.trade(kind, symbol, _NO_TRADE) is not None:
+            feed.trades.setdefault(kind, []).append(link)
+        elif (kline := self._catalogue.kline(kind, feed.book)) is not None:
+            channels = feed.klines.setdefault(kline[0], {})
+            if kind not in channels:
+                channels[kind] = self._named(kline[1], name, now_ms)
+            channels[kind].links.append(link)
+            feed.book.series.watch(kline[0], now_ms)
+        else:
+            if kind not in feed.channels:
+                other = self._catalogue.channel(kind, feed.book)
+                if other is None:
+                    return
+                feed.channels[kind] = self._named(other, name, now_ms)
+            feed.channels[kind].links.append(link)
+        self._see_who_watches()
 
-    def _kline(self, symbol: str, interval: str, links: Sequence[int], bar: Bar, is_closed: bool, now_ms: int) -> None:
-        if links:
-            self._send(symbol, f"kline_{interval}", links, _kline(symbol, interval, bar, is_closed, now_ms))
+    def _named(self, channel: Channel, name: str, now_ms: int) -> Channel:
+        channel.name = name
+        if channel.is_steady:
+            channel.sent(now_ms)
+            self._waiting[channel] = None
+        return channel
 
-    def _send(self, symbol: str, kind: str, links: Sequence[int], data: str) -> None:
-        for link in links:
-            if self._links[link].is_combined:
-                self._outbox.market.append((link, f'{{"stream":"{symbol.lower()}@{kind}","data":{data}}}'))
+    def _leave(self, link: int, name: str) -> None:
+        if name in self._arrays:
+            if self._left(self._arrays[name][0], link):
+                del self._arrays[name]
+            self._see_who_watches()
+            return
+        found = self._catalogue.split(name)
+        if found is None:
+            return
+        symbol, kind = found
+        feed = self.feeds[symbol]
+        if kind == "bookTicker":
+            feed.best.remove(link)
+        elif kind in feed.trades:
+            feed.trades[kind].remove(link)
+            if not feed.trades[kind]:
+                del feed.trades[kind]
+        elif kind in feed.channels:
+            if self._left(feed.channels[kind], link):
+                del feed.channels[kind]
+        else:
+            self._leave_kline(feed, kind, link)
+        self._see_who_watches()
+
+    def _leave_kline(self, feed: Feed, kind: str, link: int) -> None:
+        interval = next((interval for interval, channels in feed.klines.items() if kind in channels), None)
+        if interval is None or not self._left(feed.klines[interval][kind], link):
+            return
+        del feed.klines[interval][kind]
+        if not feed.klines[interval]:
+            del feed.klines[interval]
+            feed.book.series.unwatch(interval)
+
+    def _left(self, channel: Channel, link: int) -> bool:
+        """Take a listener away; whether it was the last one."""
+        channel.links.remove(link)
+        if channel.links:
+            return False
+        self._waiting.pop(channel, None)
+        if channel.end is not None:
+            channel.end()
+        return True
+
+    def _see_who_watches(self) -> None:
+        for symbol, feed in self.feeds.items():
+            forms = self._forming_klines and feed.klines
+            feed.is_watched = bool(feed.best or feed.trades or feed.channels or forms or self._arrays)
+            if feed.best or any(channel.is_of_book for channel in feed.channels.values()):
+                if symbol not in self._of_book:
+                    self._of_book[symbol] = feed
+                    feed.seen_id = feed.book.update_id
             else:
-                self._outbox.market.append((link, data))
-
-    def _answer(self, link: int, message: object) -> None:
-        self._outbox.market.append((link, encode(message)))
+                self._of_book.pop(symbol, None)
 
 
+_NO_TRADE: Final = Trade(0, Decimal(0), Decimal(0), 0, False)
 _UNKNOWN_PROPERTY: Final[dict[str, object]] = {"code": 0, "msg": "Unknown property"}
 
 
 def _invalid(text: str) -> dict[str, object]:
     return {"code": 2, "msg": f"Invalid request: {text}"}
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, RawNumber):
+        return value.lstrip("-").isdigit() and abs(int(value)) <= _ID_MAX
+    return value is None or (isinstance(value, str) and len(value) <= ID_CHARACTERS_MAX)
 
 
 def _set_property(entry: StreamLink, params: object) -> dict[str, object]:
@@ -192,28 +393,3 @@ def _set_property(entry: StreamLink, params: object) -> dict[str, object]:
         return {"code": 1, "msg": "Invalid value type: expected Boolean"}
     entry.is_combined = params[1]
     return {"result": None}
-
-
-def _kline(symbol: str, interval: str, bar: Bar, is_closed: bool, now_ms: int) -> str:
-    return (
-        f'{{"e":"kline","E":{now_ms},"s":"{symbol}","k":{{"t":{bar.open_ms},"T":{bar.end_ms - 1},"s":"{symbol}",'
-        f'"i":"{interval}","f":{bar.first_id},"L":{bar.last_id},"o":"{bar.open:.8f}","c":"{bar.close:.8f}",'
-        f'"h":"{bar.high:.8f}","l":"{bar.low:.8f}","v":"{bar.volume:.8f}","n":{bar.trades},'
-        f'"x":{"true" if is_closed else "false"},"q":"{bar.quote:.8f}","V":"{bar.volume / 2:.8f}",'
-        f'"Q":"{bar.quote / 2:.8f}","B":"0"}}}}'
-    )
-
-
-def _trade(symbol: str, price: Decimal, volume: Decimal, trade_id: int, is_buyer_maker: bool, now_ms: int) -> str:
-    return (
-        f'{{"e":"trade","E":{now_ms},"s":"{symbol}","t":{trade_id},"p":"{price:.8f}","q":"{volume:.8f}",'
-        f'"T":{now_ms},"m":{"true" if is_buyer_maker else "false"},"M":true}}'
-    )
-
-
-def _book_ticker(book: Book) -> str:
-    (bid, bid_qty), (ask, ask_qty) = book.best() or ((Decimal(0), Decimal(0)), (Decimal(0), Decimal(0)))
-    return (
-        f'{{"u":{book.update_id},"s":"{book.spec.symbol}","b":"{bid:.8f}","B":"{bid_qty:.8f}",'
-        f'"a":"{ask:.8f}","A":"{ask_qty:.8f}"}}'
-    )

@@ -16,7 +16,6 @@ from simex.refusal import Refusal
 from simex.reports import Json, amount
 from simex.tickers import HOUR_MS, Window
 
-AVERAGE_MINS: Final = 5
 SYMBOLS_MAX: Final = 100
 _WINDOW: Final = re.compile("(?P<minutes>[1-9]|[1-5][0-9])m|(?P<hours>[1-9]|1[0-9]|2[0-3])h|(?P<days>[1-7])d")
 
@@ -30,10 +29,9 @@ def best(ask: Ask) -> object:
 
 
 def average(ask: Ask) -> object:
-    """The price of the last minutes, weighted by volume; without a trade in them the last price."""
     book = ask.book
-    mean = book.series.average_price(ask.now_ms, AVERAGE_MINS) or book.last or ZERO
-    return {"mins": AVERAGE_MINS, "price": amount(mean), "closeTime": book.series.last_trade_ms or 0}
+    mean = tickers.average(book, ask.now_ms)
+    return {"mins": tickers.AVERAGE_MINS, "price": amount(mean), "closeTime": book.series.last_trade_ms or 0}
 
 
 def day(ask: Ask) -> object:
@@ -113,11 +111,10 @@ def _day(book: Book, is_mini: bool, now_ms: int) -> Json:
     shown = _shown(book, window, is_mini)
     if is_mini:
         return shown
-    newest = book.log.newest(1) if book.log is not None else []
     best_prices = {name: value for name, value in _best(book).items() if name != "symbol"}
     return shown | {
         "prevClosePrice": amount(tickers.price_before(book, window.open_ms)),
-        "lastQty": amount(newest[0].quantity if newest else ZERO),
+        "lastQty": amount(tickers.last_quantity(book)),
         **best_prices,
     }
 

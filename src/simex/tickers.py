@@ -13,6 +13,7 @@ from simex.klines import DAY_MS, MINUTE_MS
 from simex.orders import ZERO
 
 HOUR_MS: Final = 60 * MINUTE_MS
+AVERAGE_MINS: Final = 5
 WINDOWS_MS: Final = {"1h": HOUR_MS, "4h": 4 * HOUR_MS, "1d": DAY_MS}
 
 
@@ -66,3 +67,14 @@ def price_before(book: AnyBook, at_ms: int) -> Decimal:
     """The last price before a full minute; zero when there was none."""
     bars = book.series.newest("1m", at_ms - 1, 1)
     return bars[0].close if bars else ZERO
+
+
+def average(book: AnyBook, now_ms: int) -> Decimal:
+    """The price of the last minutes, weighted by volume; without a trade in them the last price."""
+    return book.series.average_price(now_ms, AVERAGE_MINS) or book.last or ZERO
+
+
+def last_quantity(book: AnyBook) -> Decimal:
+    """What the newest trade was about; zero when there is none, or none are kept."""
+    newest = book.log.newest(1) if book.log is not None else []
+    return newest[0].quantity if newest else ZERO
