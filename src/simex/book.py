@@ -69,9 +69,6 @@ class Resting(Protocol):
     @property
     def is_taking(self) -> bool: ...
 
-    @property
-    def working_ms(self) -> int: ...
-
 
 AnyOrder = TypeVar("AnyOrder", bound=Resting)
 AnySpec = TypeVar("AnySpec", bound=Listed)
@@ -161,7 +158,12 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
 
         None while an order goes on taking: each print is for it.
         """
-        if self._calm is None and not self.waiting and not any(o.is_taking for o in (*self.bids, *self.asks)):
+        if (
+            self._calm is None
+            and not self.waiting
+            and not self._has_trailing
+            and not any(o.is_taking for o in (*self.bids, *self.asks))
+        ):
             tick, wider = self.spec.tick_size, self._half_spread
             below = [order.ticket.stop_price for order in self.stops if not order.ticket.triggers_above]
             above = [order.ticket.stop_price for order in self.stops if order.ticket.triggers_above]
@@ -171,8 +173,17 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
             self._calm = max(below, default=ZERO), min(above, default=PRICE_MAX)
         return self._calm
 
+    def visible(self, order: AnyOrder) -> Decimal:
+        """What the book shows of a resting order."""
+        return order.remaining
+
+    @property
+    def _has_trailing(self) -> bool:
+        """Whether a stop waits that every price may move."""
+        return False
+
     def rest(self, order: AnyOrder) -> None:
-        """Put a limit order into its queue: by price, then by the time it came to the book."""
+        """Put a limit order into its queue: by price, then behind those that are there."""
         self._calm = None
         self.update_id += 1
         if order.ticket.side == "BUY":
@@ -221,7 +232,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         """The levels that can be traded with and their quantities, best first."""
         resting = self.bids if side == "BUY" else self.asks
         levels = {
-            price: sum((order.remaining for order in group), ZERO)
+            price: sum((self.visible(order) for order in group), ZERO)
             for price, group in groupby(resting, key=lambda order: order.ticket.price)
         }
         price = self.shown_price(side)
@@ -246,12 +257,29 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         return max(self.liquidity - self.liquidity % self.spec.lot_size, self.spec.lot_size)
 
 
-Book: TypeAlias = OrderBook[Order, InstrumentSpec]
+class Book(OrderBook[Order, InstrumentSpec]):
+    """A symbol of the spot market: it knows icebergs and trailing stops."""
+
+    def visible(self, order: Order) -> Decimal:
+        return order.visible
+
+    def rest(self, order: Order) -> None:
+        order.slice_left = order.ticket.iceberg_quantity
+        super().rest(order)
+
+    def refill(self, order: Order) -> None:
+        """The next slice of an iceberg, behind its equals; not documented, but what a new quantity would get."""
+        self.remove(order)
+        self.rest(order)
+
+    @property
+    def _has_trailing(self) -> bool:
+        return any(order.ticket.trailing_bips for order in self.stops)
 
 
-def _bid_rank(order: Resting) -> tuple[Decimal, int]:
-    return -order.ticket.price, order.working_ms
+def _bid_rank(order: Resting) -> Decimal:
+    return -order.ticket.price
 
 
-def _ask_rank(order: Resting) -> tuple[Decimal, int]:
-    return order.ticket.price, order.working_ms
+def _ask_rank(order: Resting) -> Decimal:
+    return order.ticket.price

@@ -7,19 +7,22 @@ changed balances are reported.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
+from itertools import takewhile
 from typing import Final
 
 from simex import filters, refusal
 from simex.accounts import Account, Ledger
 from simex.book import Book
+from simex.depth import levels
 from simex.lifecycle import Lifecycle, Outlet
 from simex.matching import Matcher
-from simex.orders import ZERO, ListTicket, Order, OrderList, Ticket
+from simex.orders import BIPS, ZERO, ListTicket, Order, OrderList, Peg, Ticket, opposite
 from simex.refusal import Refusal
-from simex.venue import AccountSpec, FillModel, InstrumentSpec
+from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec
 
 _CLIENT_ID_LENGTH: Final = 22
 
@@ -34,7 +37,9 @@ class Engine:
         model: FillModel,
         outlet: Outlet,
         kept_ms: int,
+        exchange_filters: ExchangeFilters,
     ) -> None:
+        self.exchange_filters = exchange_filters
         self.books = {spec.symbol: Book(spec, model, kept_ms) for spec in instruments}
         self.ledger = Ledger(instruments, accounts)
         self._outlet = outlet
@@ -51,13 +56,17 @@ class Engine:
         book = self.books[tickets[0].symbol]
         average = self.average_price(book, now_ms)
         for ticket in tickets:
-            filters.check_ticket(book.spec, ticket, average)
-        filters.check_counts(book.spec, account, tuple(tickets), is_list)
+            if ticket.peg is None or ticket.peg.asked_price:
+                filters.check_ticket(book.spec, account, ticket, average)
+            if ticket.peg is not None:
+                filters.check_ticket(book.spec, account, self._pegged(book, ticket), average)
+        filters.check_counts(book.spec, self.exchange_filters, account, tuple(tickets), is_list)
 
     def place(self, account: Account, ticket: Ticket, now_ms: int) -> Order:
         """Accept one order and let it trade; Refusal -2010 when the engine does not take it."""
         book = self.books[ticket.symbol]
         self._refuse_duplicate(account, ticket)
+        ticket = self._pegged(book, ticket)
         self._refuse_by_price(book, ticket)
         order = self._new_order(account, ticket, now_ms)
         if ticket.quote_quantity:
@@ -72,6 +81,7 @@ class Engine:
     def place_list(self, account: Account, ticket: ListTicket, now_ms: int) -> OrderList:
         """Accept an order list as a whole or refuse it as a whole."""
         book = self.books[ticket.symbol]
+        ticket = self._pegged_list(book, ticket)
         self._refuse_list(book, account, ticket)
         order_list = self._new_list(account, ticket, now_ms)
         if order_list.working is not None:
@@ -126,9 +136,9 @@ class Engine:
 
     def _fire_stops(self, book: Book, price: Decimal, now_ms: int) -> None:
         before = book.previous if book.previous is not None else price
-        fired = [order for order in book.stops if _has_reached(order.ticket, price)]
+        fired = [order for order in book.stops if _fires(order, price, now_ms)]
         # Which of several stops goes first is not documented: the one the price met first, then the older one.
-        fired.sort(key=lambda order: (abs(order.ticket.stop_price - before), order.order_id))
+        fired.sort(key=lambda order: (abs(order.trigger_price - before), order.order_id))
         for order in fired:
             if order.is_open:
                 self._trigger(book, order, now_ms)
@@ -139,9 +149,13 @@ class Engine:
         self._lifecycle.expire_partner(order, now_ms)
         order.is_triggered = True
         try:
-            filters.check_ticket(book.spec, order.ticket, self.average_price(book, now_ms))
+            if order.ticket.peg is not None:
+                order.ticket = _with_peg(book, order.ticket, order.ticket.peg)
+            filters.check_ticket(book.spec, order.account, order.ticket, self.average_price(book, now_ms))
             if order.is_market:
                 self._relock_market(book, order)
+            else:
+                self._lifecycle.relock(order, self._lifecycle.need(order))
         except Refusal:
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="REJECTED")
             return
@@ -151,12 +165,15 @@ class Engine:
 
     def _fill_resting(self, book: Book, price: Decimal, now_ms: int) -> None:
         tick = book.spec.tick_size
-        reached = [order for order in book.bids if order.ticket.price - tick >= price]
+        reached = deque(order for order in book.bids if order.ticket.price - tick >= price)
         reached += [order for order in book.asks if order.ticket.price + tick <= price]
-        for order in reached:
+        while reached:
+            order = reached.popleft()
             if order.is_open and not order.is_taking:
-                self._matcher.fill_resting(book, order, now_ms)
+                has_filled = self._matcher.fill_resting(book, order, now_ms)
                 self._settle(now_ms)
+                if has_filled and order.is_open and order.ticket.iceberg_quantity:
+                    reached.insert(_equals_ahead(reached, order.ticket), order)
 
     def _see_who_still_takes(self, book: Book) -> None:
         """A limit order that the market moved away from is a taker no longer: it has become part of the book."""
@@ -195,7 +212,7 @@ class Engine:
                 raise refusal.duplicate_order()
 
     def _refuse_by_price(self, book: Book, ticket: Ticket) -> None:
-        if ticket.is_stop and book.last is not None and _has_reached(ticket, book.last):
+        if ticket.stop_price and book.last is not None and _has_reached(ticket, book.last):
             raise refusal.rejected("Order would trigger immediately.")
         if ticket.type == "LIMIT_MAKER" and self._would_take(book, ticket):
             raise refusal.rejected("Order would immediately match and take.")
@@ -207,7 +224,21 @@ class Engine:
     def _new_order(self, account: Account, ticket: Ticket, now_ms: int) -> Order:
         self._order_id += 1
         name = ticket.client_id or self.new_client_id()
-        return Order(account, ticket, self._order_id, name, ticket.quantity, now_ms, now_ms)
+        order = Order(account, ticket, self._order_id, name, ticket.quantity, now_ms, now_ms)
+        if ticket.trailing_bips and not ticket.stop_price:
+            book = self.books[ticket.symbol]
+            guide = (book.last or ZERO) * (1 + ticket.trailing_bips / BIPS)
+            order.guide_price = (guide / book.spec.tick_size).to_integral_value(ROUND_CEILING) * book.spec.tick_size
+        return order
+
+    def _pegged(self, book: Book, ticket: Ticket) -> Ticket:
+        """With its price from the book, if it is pegged and enters at once; Refusal -2010 when there is none."""
+        return ticket if ticket.peg is None or ticket.is_stop else _with_peg(book, ticket, ticket.peg)
+
+    def _pegged_list(self, book: Book, ticket: ListTicket) -> ListTicket:
+        if ticket.working is not None:
+            return replace(ticket, working=self._pegged(book, ticket.working))
+        return replace(ticket, legs=tuple(self._pegged(book, leg) for leg in ticket.legs))
 
     def _register(self, book: Book, order: Order) -> None:
         order.account.add_order(order)
@@ -230,7 +261,7 @@ class Engine:
         side = order.ticket.side
         price = book.taker_price(side, None)
         if price is None:
-            raise refusal.rejected("Order book liquidity is less than LOT_SIZE filter minimum quantity.")
+            raise refusal.rejected("Order book liquidity is less than symbol minimum quantity.")
         for rival in book.asks if side == "BUY" else book.bids:
             is_better = rival.ticket.price <= price if side == "BUY" else rival.ticket.price >= price
             if is_better and rival.account is not order.account:
@@ -282,10 +313,10 @@ class Engine:
         if named is not None and not named.is_done:
             raise refusal.duplicate_order()
         if ticket.working is not None:
-            filters.check_relation(ticket, None)
+            filters.check_relation(ticket.legs, None)
             self._refuse_by_price(book, ticket.working)
             return
-        filters.check_relation(ticket, book.last)
+        filters.check_relation(ticket.legs, book.last)
         for leg in ticket.legs:
             self._refuse_by_price(book, leg)
 
@@ -360,8 +391,9 @@ class Engine:
         for leg in order_list.legs:
             if leg.quantity <= 0:
                 raise refusal.filter_failure("LOT_SIZE")
-            filters.check_ticket(book.spec, leg.ticket, average)
-        filters.check_relation(order_list.ticket, book.last)
+            leg.ticket = self._pegged(book, leg.ticket)
+            filters.check_ticket(book.spec, leg.account, leg.ticket, average)
+        filters.check_relation([leg.ticket for leg in order_list.legs], book.last)
         for leg in order_list.legs:
             self._refuse_by_price(book, leg.ticket)
         if len(order_list.legs) > 1:
@@ -378,6 +410,38 @@ class Engine:
 def _is_calm(book: Book, price: Decimal) -> bool:
     calm = book.calm
     return calm is not None and calm[0] < price < calm[1]
+
+
+def _fires(order: Order, price: Decimal, now_ms: int) -> bool:
+    """Whether a price fires a waiting stop; a trailing one also remembers how far the price has gone."""
+    ticket = order.ticket
+    if not ticket.trailing_bips:
+        return _has_reached(ticket, price)
+    if order.trailing_ms < 0:
+        if not ticket.stop_price or _has_reached(ticket, price):
+            order.trailing_ms, order.extreme = now_ms, price
+        return False
+    if ticket.side == "BUY":
+        order.extreme = min(order.extreme, price)
+        return price >= order.trigger_price
+    order.extreme = max(order.extreme, price)
+    return price <= order.trigger_price
+
+
+def _with_peg(book: Book, ticket: Ticket, peg: Peg) -> Ticket:
+    """The ticket at the price level it is pegged to; Refusal -2010 when the book has none."""
+    offset = peg.offset or 0
+    shown = levels(book, ticket.side if peg.price_type == "PRIMARY_PEG" else opposite(ticket.side), offset + 1)
+    if offset >= len(shown):
+        raise refusal.rejected("Order book liquidity is too low for this pegged order.")
+    found = shown[offset][0]
+    return replace(ticket, price=found, peg=replace(peg, found=found))
+
+
+def _equals_ahead(reached: Iterable[Order], ticket: Ticket) -> int:
+    """How many orders at the front of a queue have the side and price of a ticket."""
+    equals = takewhile(lambda o: (o.ticket.side, o.ticket.price) == (ticket.side, ticket.price), reached)
+    return sum(1 for _ in equals)
 
 
 def _has_reached(ticket: Ticket, price: Decimal) -> bool:

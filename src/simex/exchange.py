@@ -23,7 +23,16 @@ from simex.streams import Streams
 from simex.strip import Strip
 from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
 from simex.user_events import UserEvents
-from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, InstrumentSpec, KeyRights
+from simex.venue import (
+    AccountSpec,
+    Candle,
+    ExchangeFilters,
+    FillModel,
+    HttpRequest,
+    HttpResponse,
+    InstrumentSpec,
+    KeyRights,
+)
 
 NOWHERE: Final = (Decimal(1), Decimal(0))  # a range without prices
 
@@ -40,12 +49,15 @@ class Exchange:
         forming_klines: bool = True,
         kept_ms: int = KEPT_MS,
         kept_trades: int = KEPT_TRADES,
+        exchange_filters: ExchangeFilters | None = None,
     ) -> None:
         """How far back can be read, at least, of what is printed here: candles in ms, trades in their number."""
         self.model = FillModel() if model is None else model
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
-        self._engine = Engine(instruments, accounts, self.model, self._events, kept_ms)
+        self._engine = Engine(
+            instruments, accounts, self.model, self._events, kept_ms, exchange_filters or ExchangeFilters()
+        )
         self._books = self._engine.books
         if kept_trades:
             for book in self._books.values():

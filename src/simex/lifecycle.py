@@ -54,7 +54,7 @@ class Lifecycle:
         """What must be locked for the rest of an order that works or waits for its trigger."""
         if order.ticket.side == "SELL":
             return order.remaining
-        return (order.ticket.price or order.ticket.stop_price) * order.remaining
+        return (order.ticket.price or order.ticket.stop_price or order.guide_price) * order.remaining
 
     def relock(self, order: Order, amount: Decimal) -> None:
         """Lock that much for the order, no more and no less; Refusal when it is not there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from simex import limits, refusal, reports
+from simex import filters, limits, refusal, reports
 from simex.calls import API, Ask, Call
 from simex.klines import INTERVALS, Bar, in_zone
 from simex.params import Params
@@ -28,7 +28,7 @@ def exchange_info(ask: Ask) -> object:
         "timezone": "UTC",
         "serverTime": ask.now_ms,
         "rateLimits": limits.announced(),
-        "exchangeFilters": [],
+        "exchangeFilters": filters.announced_of_exchange(ask.engine.exchange_filters),
         "symbols": [reports.instrument(book.spec) for book in ask.books],
     }
 

@@ -42,13 +42,18 @@ class Matcher:
             else:
                 return
 
-    def fill_resting(self, book: Book, order: Order, now_ms: int) -> None:
-        """The market went through a resting order: it trades at its own price, as far as the liquidity goes."""
-        quantity = book.available(order)
-        if quantity:
-            book.liquidity -= quantity
-            self._lifecycle.expire_partner(order, now_ms)
-            self._fill(book, order, order.ticket.price, quantity, self._next_trade_id(book), True, now_ms)
+    def fill_resting(self, book: Book, order: Order, now_ms: int) -> bool:
+        """The market went through a resting order: what is visible trades at its own price, as far as liquidity goes.
+
+        False when nothing was left for it.
+        """
+        quantity = min(book.available(order), order.visible)
+        if not quantity:
+            return False
+        book.liquidity -= quantity
+        self._lifecycle.expire_partner(order, now_ms)
+        self._fill(book, order, order.ticket.price, quantity, self._next_trade_id(book), True, now_ms)
+        return True
 
     def fillable(self, book: Book, order: Order) -> bool:
         """Whether a fill-or-kill order would fill completely now."""
@@ -70,7 +75,7 @@ class Matcher:
             if mode in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
                 self._lifecycle.prevent(taker, rival, now_ms)
             return
-        quantity = min(taker.remaining, rival.remaining)
+        quantity = min(taker.remaining, rival.visible)
         price = rival.ticket.price
         trade_id = self._next_trade_id(book)
         self._lifecycle.expire_partner(rival, now_ms)
@@ -93,6 +98,10 @@ class Matcher:
         account.trades.setdefault(order.ticket.symbol, []).append((order, fill))
         if order.status == "FILLED":
             self._lifecycle.close(order)
+        elif is_maker and order.ticket.iceberg_quantity:
+            order.slice_left -= quantity
+            if order.slice_left <= 0:
+                book.refill(order)
         self._outlet.order(order, "TRADE", now_ms, fill=fill)
 
     def _settle(

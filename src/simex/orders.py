@@ -17,10 +17,25 @@ Status = Literal[
     "PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"
 ]
 ZERO: Final = Decimal(0)
+BIPS: Final = Decimal(10_000)
 STOP_TYPES: Final = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 LOSS_TYPES: Final = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT"})
 MARKET_TYPES: Final = frozenset({"MARKET", "STOP_LOSS", "TAKE_PROFIT"})
 OPEN_STATUSES: Final = frozenset({"PENDING_NEW", "NEW", "PARTIALLY_FILLED"})
+
+
+def opposite(side: Side) -> Side:
+    return "SELL" if side == "BUY" else "BUY"
+
+
+@dataclass(frozen=True, slots=True)
+class Peg:
+    """A price taken from the book when the order enters it: `found` then, zero before; `asked_price` as it was sent."""
+
+    price_type: str
+    offset: int | None  # price levels behind the best
+    asked_price: Decimal
+    found: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,14 @@ class Ticket:
     prevention: str = "EXPIRE_MAKER"
     strategy_id: int | None = None
     strategy_type: int | None = None
+    trailing_bips: int = 0
+    iceberg_quantity: Decimal = ZERO
+    peg: Peg | None = None
+
+    @property
+    def shown_price(self) -> Decimal:
+        """The price as it was sent."""
+        return self.price if self.peg is None else self.peg.asked_price
 
     @property
     def is_stop(self) -> bool:
@@ -88,12 +111,21 @@ class Order:
     earned: Decimal = ZERO
     prevented: Decimal = ZERO
     expiry_reason: str = "NONE"
+    trailing_ms: int = -1
+    extreme: Decimal = ZERO  # of the prices since a trailing stop is tracking
+    guide_price: Decimal = ZERO  # by which funds are locked when no price was given
+    slice_left: Decimal = ZERO  # of an iceberg: what of its visible part is left
     fills: list[Fill] = field(default_factory=list)
     list: OrderList | None = None
 
     @property
     def remaining(self) -> Decimal:
         return self.quantity - self.executed - self.prevented
+
+    @property
+    def visible(self) -> Decimal:
+        """What the book shows of it."""
+        return min(self.slice_left, self.remaining) if self.ticket.iceberg_quantity else self.remaining
 
     @property
     def is_open(self) -> bool:
@@ -106,6 +138,14 @@ class Order:
     @property
     def waits_for_trigger(self) -> bool:
         return self.ticket.is_stop and not self.is_triggered
+
+    @property
+    def trigger_price(self) -> Decimal:
+        """Where it fires: of a trailing stop by the extreme so far, zero before it is tracking."""
+        if not self.ticket.trailing_bips:
+            return self.ticket.stop_price
+        delta = self.extreme * self.ticket.trailing_bips / BIPS
+        return self.extreme + delta if self.ticket.side == "BUY" else self.extreme - delta
 
     @property
     def is_market(self) -> bool:

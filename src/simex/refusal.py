@@ -77,6 +77,10 @@ def no_such_list() -> Refusal:
     return Refusal(-2013, "Order list does not exist.")
 
 
+def unsupported_combination() -> Refusal:
+    return Refusal(-1014, "Unsupported order combination.")
+
+
 def bad_symbol() -> Refusal:
     return Refusal(-1121, "Invalid symbol.")
 

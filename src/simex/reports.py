@@ -12,7 +12,7 @@ from simex import filters
 from simex.accounts import Account
 from simex.book import Book
 from simex.depth import snapshot
-from simex.orders import Fill, Order, OrderList
+from simex.orders import Fill, Order, OrderList, Peg
 from simex.venue import InstrumentSpec
 
 Json = dict[str, object]
@@ -62,7 +62,7 @@ def query(order: Order) -> Json:
         "orderId": order.order_id,
         "orderListId": _list_id(order),
         "clientOrderId": order.client_id,
-        "price": amount(ticket.price),
+        "price": amount(ticket.shown_price),
         "origQty": amount(order.quantity),
         "executedQty": amount(order.executed),
         "cummulativeQuoteQty": amount(order.cost),
@@ -71,7 +71,7 @@ def query(order: Order) -> Json:
         "type": ticket.type,
         "side": ticket.side,
         "stopPrice": amount(ticket.stop_price),
-        "icebergQty": "0.00000000",
+        "icebergQty": amount(ticket.iceberg_quantity),
         "time": order.created_ms,
         "updateTime": order.updated_ms,
         "isWorking": order.working_ms >= 0,
@@ -198,22 +198,22 @@ def instrument(spec: InstrumentSpec) -> Json:
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
         "orderTypes": list(spec.order_types),
-        "icebergAllowed": False,
+        "icebergAllowed": spec.iceberg_allowed,
         "ocoAllowed": spec.oco_allowed,
         "otoAllowed": spec.oto_allowed,
         "opoAllowed": spec.opo_allowed,
-        "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
-        "cancelReplaceAllowed": True,
-        "amendAllowed": False,
-        "pegInstructionsAllowed": False,
+        "quoteOrderQtyMarketAllowed": spec.quote_quantity_allowed,
+        "allowTrailingStop": spec.trailing_allowed,
+        "cancelReplaceAllowed": spec.cancel_replace_allowed,
+        "amendAllowed": spec.amend_allowed,
+        "pegInstructionsAllowed": spec.peg_allowed,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": filters.announced(spec),
         "permissions": [],
-        "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
-        "allowedSelfTradePreventionModes": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
+        "permissionSets": [list(names) for names in spec.permission_sets],
+        "defaultSelfTradePreventionMode": spec.default_prevention,
+        "allowedSelfTradePreventionModes": list(spec.preventions),
     }
 
 
@@ -241,7 +241,7 @@ def _list_id(order: Order) -> int:
 
 def _amounts(order: Order, as_pending: bool) -> Json:
     """Prices and quantities; a leg that will sell what another order receives has no quantity yet."""
-    amounts: Json = {"price": amount(order.ticket.price)}
+    amounts: Json = {"price": amount(order.ticket.shown_price)}
     waits_for_quantity = order.list is not None and order.list.ticket.sells_received and order is not order.list.working
     if not (waits_for_quantity and (as_pending or not order.quantity)):
         amounts["origQty"] = amount(order.quantity)
@@ -259,8 +259,15 @@ def _kind(order: Order) -> Json:
 def _conditional(order: Order) -> Json:
     ticket = order.ticket
     extra: Json = {}
-    if ticket.is_stop:
+    if ticket.stop_price:
         extra["stopPrice"] = amount(ticket.stop_price)
+    if ticket.iceberg_quantity:
+        extra["icebergQty"] = amount(ticket.iceberg_quantity)
+    if ticket.trailing_bips:
+        extra["trailingDelta"] = ticket.trailing_bips
+        extra["trailingTime"] = order.trailing_ms
+    if ticket.peg is not None:
+        extra |= _pegged(ticket.peg)
     if ticket.strategy_id is not None:
         extra["strategyId"] = ticket.strategy_id
     if ticket.strategy_type is not None:
@@ -269,6 +276,15 @@ def _conditional(order: Order) -> Json:
         extra["preventedQuantity"] = amount(order.prevented)
     if order.expiry_reason != "NONE":
         extra["expiryReason"] = order.expiry_reason
+    return extra
+
+
+def _pegged(peg: Peg) -> Json:
+    extra: Json = {"pegPriceType": peg.price_type}
+    if peg.offset is not None:
+        extra |= {"pegOffsetType": "PRICE_LEVEL", "pegOffsetValue": peg.offset}
+    if peg.found:
+        extra["peggedPrice"] = amount(peg.found)
     return extra
 
 

@@ -11,15 +11,16 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from simex import refusal
-from simex.orders import LOSS_TYPES, MARKET_TYPES, STOP_TYPES, ZERO, ListTicket, Side, Ticket
+from simex.orders import LOSS_TYPES, MARKET_TYPES, STOP_TYPES, ZERO, ListTicket, Peg, Side, Ticket
 from simex.params import Params
 from simex.refusal import Refusal
-from simex.venue import InstrumentSpec
+from simex.venue import ORDER_TYPES, InstrumentSpec
 
 TIMES_IN_FORCE: Final = ("GTC", "IOC", "FOK")
-PREVENTIONS: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 RESPONSE_KINDS: Final = ("ACK", "RESULT", "FULL")
 _LIMIT_TYPES: Final = frozenset({"LIMIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
+PEG_PRICE_TYPES: Final = ("PRIMARY_PEG", "MARKET_PEG")
+PEG_OFFSET_MAX: Final = 100
 _STRATEGY_TYPE_MIN: Final = 1_000_000
 _LEG_TYPES: Final = frozenset({"LIMIT_MAKER", *STOP_TYPES})
 
@@ -62,7 +63,7 @@ def oto(params: Params, spec: InstrumentSpec, kind: Literal["OTO", "OTOCO", "OPO
     _refuse_unavailable(spec, is_opo, needs_oco=kind.endswith("OCO"))
     working = _ticket(params, spec, Names("working", "workingSide", "workingQuantity"), has_quantity=True)
     if working.type not in ("LIMIT", "LIMIT_MAKER"):
-        raise Refusal(-1014, "Unsupported order combination.")
+        raise refusal.unsupported_combination()
     legs: tuple[Ticket, ...]
     if kind.endswith("OCO"):
         above = Names("pendingAbove", "pendingSide", "pendingQuantity")
@@ -86,9 +87,14 @@ def response_kind(params: Params, default: str) -> str:
 
 def _ticket(params: Params, spec: InstrumentSpec, names: Names, has_quantity: bool) -> Ticket:
     side: Side = "BUY" if params.choice(names.side, ("BUY", "SELL"), -1117, "Invalid side.") == "BUY" else "SELL"
-    kind = params.choice(names.of("type"), spec.order_types, -1116, "Invalid orderType.")
-    _refuse_unsupported(params, names)
-    quantity, quote_quantity = _quantities(params, names, kind) if has_quantity else (ZERO, ZERO)
+    kind = params.choice(names.of("type"), ORDER_TYPES, -1116, "Invalid orderType.")
+    if kind not in spec.order_types:
+        raise refusal.rejected(f"{kind.replace('_', ' ').capitalize()} orders are not supported for this symbol.")
+    quantity, quote_quantity = _quantities(params, spec, names, kind) if has_quantity else (ZERO, ZERO)
+    time_in_force = _time_in_force(params, names, kind)
+    peg = _peg(params, spec, names, kind, time_in_force)
+    trailing_bips = _trailing(params, spec, names, kind)
+    has_price = kind not in MARKET_TYPES
     strategy_type = params.maybe_integer(names.of("strategyType"))
     if strategy_type is not None and strategy_type < _STRATEGY_TYPE_MIN:
         raise Refusal(-1134, f"strategyType was less than {_STRATEGY_TYPE_MIN}.")
@@ -96,23 +102,30 @@ def _ticket(params: Params, spec: InstrumentSpec, names: Names, has_quantity: bo
         symbol=spec.symbol,
         side=side,
         type=kind,
-        time_in_force=_time_in_force(params, names, kind),
+        time_in_force=time_in_force,
         quantity=quantity,
         quote_quantity=quote_quantity,
-        price=_wanted(params, names.of("price"), kind not in MARKET_TYPES, "Invalid price."),
-        stop_price=_wanted(params, names.of("stopPrice"), kind in STOP_TYPES, "Invalid stopPrice."),
+        price=_wanted(params, names.of("price"), has_price, "Invalid price.", is_optional=peg is not None),
+        stop_price=_wanted(
+            params, names.of("stopPrice"), kind in STOP_TYPES, "Invalid stopPrice.", is_optional=trailing_bips > 0
+        ),
         client_id=params.client_id(names.client_id),
-        prevention=_prevention(params),
+        prevention=_prevention(params, spec),
         strategy_id=params.maybe_integer(names.of("strategyId")),
         strategy_type=strategy_type,
+        trailing_bips=trailing_bips,
+        iceberg_quantity=_iceberg(params, spec, names, kind, quantity, time_in_force),
+        peg=peg,
     )
 
 
-def _quantities(params: Params, names: Names, kind: str) -> tuple[Decimal, Decimal]:
+def _quantities(params: Params, spec: InstrumentSpec, names: Names, kind: str) -> tuple[Decimal, Decimal]:
     quantity = params.maybe_decimal(names.quantity)
     quote_quantity = params.maybe_decimal("quoteOrderQty")
     if quote_quantity is not None and (kind != "MARKET" or names.prefix):
         raise refusal.not_required("quoteOrderQty")
+    if quote_quantity is not None and not spec.quote_quantity_allowed:
+        raise refusal.rejected("Quote order qty market orders are not support for this symbol.")
     if quantity is None and quote_quantity is None:
         raise refusal.missing(names.quantity)
     if quantity is not None and quote_quantity is not None:
@@ -124,11 +137,13 @@ def _quantities(params: Params, names: Names, kind: str) -> tuple[Decimal, Decim
     return quantity or ZERO, quote_quantity or ZERO
 
 
-def _wanted(params: Params, name: str, is_wanted: bool, if_zero: str) -> Decimal:
-    """A price that this type of order needs, or must not have."""
+def _wanted(params: Params, name: str, is_wanted: bool, if_zero: str, is_optional: bool) -> Decimal:
+    """A price that this type of order needs, may have, or must not have."""
     if not is_wanted:
         if params.has(name):
             raise refusal.not_required(name)
+        return ZERO
+    if is_optional and not params.has(name):
         return ZERO
     value = params.decimal(name)
     if value == 0:
@@ -145,22 +160,73 @@ def _time_in_force(params: Params, names: Names, kind: str) -> str:
     return "GTC"
 
 
-def _prevention(params: Params) -> str:
+def _trailing(params: Params, spec: InstrumentSpec, names: Names, kind: str) -> int:
+    """The distance of a trailing stop in hundredths of a per cent; zero for an order that is none."""
+    name = names.of("trailingDelta")
+    bips = params.maybe_integer(name)
+    if bips is None:
+        return 0
+    if kind not in STOP_TYPES:
+        raise refusal.not_required(name)
+    if not spec.trailing_allowed:
+        raise refusal.rejected("Trailing stop orders are not supported for this symbol.")
+    if bips == 0:
+        raise refusal.filter_failure("TRAILING_DELTA")
+    return bips
+
+
+def _iceberg(
+    params: Params, spec: InstrumentSpec, names: Names, kind: str, quantity: Decimal, time_in_force: str
+) -> Decimal:
+    name = names.of("icebergQty")
+    visible = params.maybe_decimal(name) or ZERO
+    if not visible:
+        return ZERO
+    if kind in MARKET_TYPES:
+        raise refusal.not_required(name)
+    if not spec.iceberg_allowed:
+        raise refusal.rejected("Iceberg orders are not supported for this symbol.")
+    if time_in_force != "GTC":
+        if names.prefix:
+            tif = names.of("timeInForce")
+            raise Refusal(-1160, f"Parameter '{name}' is not supported if '{tif}' is not GTC.")
+        raise refusal.unsupported_combination()
+    if quantity and visible > quantity:
+        raise refusal.rejected("IcebergQty exceeds QTY.")
+    return visible
+
+
+def _peg(params: Params, spec: InstrumentSpec, names: Names, kind: str, time_in_force: str) -> Peg | None:
+    price_type = params.maybe(names.of("pegPriceType"))
+    offset_type, offset = params.maybe(names.of("pegOffsetType")), params.maybe_integer(names.of("pegOffsetValue"))
+    if (offset_type is None) != (offset is None) or (offset is not None and price_type is None):
+        raise refusal.bad_combination()
+    if price_type is None:
+        return None
+    if not spec.peg_allowed:
+        raise refusal.rejected("Pegged orders are not supported for this symbol.")
+    if price_type not in PEG_PRICE_TYPES:
+        raise Refusal(-1210, "Invalid pegPriceType.")
+    if offset_type not in (None, "PRICE_LEVEL"):
+        raise Refusal(-1211, "Invalid pegOffsetType.")
+    if offset is not None and offset > PEG_OFFSET_MAX:
+        raise refusal.invalid(names.of("pegOffsetValue"))
+    if kind in MARKET_TYPES:
+        raise refusal.rejected("This order type may not use pegged price.")
+    if kind == "LIMIT_MAKER" and price_type == "MARKET_PEG":
+        raise refusal.rejected("This price peg cannot be used with this order type.")
+    if kind == "LIMIT" and price_type == "PRIMARY_PEG" and time_in_force != "GTC":
+        raise refusal.unsupported_combination()
+    return Peg(price_type, offset, params.maybe_decimal(names.of("price")) or ZERO)
+
+
+def _prevention(params: Params, spec: InstrumentSpec) -> str:
     mode = params.maybe("selfTradePreventionMode")
     if mode is None:
-        return "EXPIRE_MAKER"
-    if mode not in PREVENTIONS:
+        return spec.default_prevention
+    if mode not in spec.preventions:
         raise Refusal(-1013, "This symbol does not allow the specified self-trade prevention mode.")
     return mode
-
-
-def _refuse_unsupported(params: Params, names: Names) -> None:
-    if params.has(names.of("trailingDelta")):
-        raise refusal.rejected("Trailing stop orders are not supported for this symbol.")
-    if params.has(names.of("icebergQty")):
-        raise refusal.rejected("Iceberg orders are not supported for this symbol.")
-    if params.has(names.of("pegPriceType")):
-        raise refusal.rejected("Pegged orders are not supported for this symbol.")
 
 
 def _refuse_unavailable(spec: InstrumentSpec, is_opo: bool, needs_oco: bool) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from simex.accounts import Account
 from simex.frames import Outbox, encode
 from simex.lifecycle import ReportKind
-from simex.orders import ZERO, Fill, Order, OrderList
+from simex.orders import ZERO, Fill, Order, OrderList, Peg
 from simex.reports import Json, amount
 
 
@@ -89,9 +89,9 @@ def _report(order: Order, kind: ReportKind, now_ms: int, execution_id: int, canc
         "o": ticket.type,
         "f": ticket.time_in_force,
         "q": amount(order.quantity),
-        "p": amount(ticket.price),
+        "p": amount(ticket.shown_price),
         "P": amount(ticket.stop_price),
-        "F": amount(ZERO),
+        "F": amount(ticket.iceberg_quantity),
         "g": -1 if order.list is None else order.list.list_id,
         "C": "" if cancel_id is None else order.client_id,
         "x": kind,
@@ -119,7 +119,20 @@ def _report(order: Order, kind: ReportKind, now_ms: int, execution_id: int, canc
         event["j"] = ticket.strategy_id
     if ticket.strategy_type is not None:
         event["J"] = ticket.strategy_type
+    if ticket.trailing_bips:
+        event |= {"d": ticket.trailing_bips, "D": order.trailing_ms}
+    if ticket.peg is not None:
+        event |= _pegged(ticket.peg)
     return event
+
+
+def _pegged(peg: Peg) -> Json:
+    keys: Json = {"gP": peg.price_type}
+    if peg.offset is not None:
+        keys |= {"gOT": "PRICE_LEVEL", "gOV": peg.offset}
+    if peg.found:
+        keys["gp"] = amount(peg.found)
+    return keys
 
 
 def _executed(fill: Fill) -> Json:

@@ -19,6 +19,7 @@ ORDER_TYPES: Final = (
     "TAKE_PROFIT",
     "TAKE_PROFIT_LIMIT",
 )
+PREVENTIONS: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
 QUOTE_ASSETS: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY")
 AMOUNT_DECIMALS: Final = 8
 
@@ -64,13 +65,44 @@ class InstrumentSpec:
     avg_price_mins: int = 5
     max_num_orders: int = 200
     max_num_algo_orders: int = 5
+    max_num_iceberg_orders: int = 0
     max_num_order_lists: int = 20
+    max_num_order_amends: int = 10
+    max_position: Decimal = Decimal(0)
+    multiplier_up: Decimal = Decimal(0)
+    multiplier_down: Decimal = Decimal(0)
+    market_min_qty: Decimal = Decimal(0)
+    market_lot_size: Decimal = Decimal(0)
+    min_applies_to_market: bool = True
+    max_applies_to_market: bool = False
+    iceberg_parts: int = 100
+    trailing_above_bips: tuple[int, int] = (10, 2000)  # least and most
+    trailing_below_bips: tuple[int, int] = (10, 2000)
     oco_allowed: bool = True
     oto_allowed: bool = True
     opo_allowed: bool = True
+    iceberg_allowed: bool = True
+    trailing_allowed: bool = True
+    peg_allowed: bool = True
+    quote_quantity_allowed: bool = True
+    cancel_replace_allowed: bool = True
+    amend_allowed: bool = True
+    default_prevention: str = "EXPIRE_MAKER"
+    preventions: tuple[str, ...] = PREVENTIONS
+    permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)
     base_precision: int = AMOUNT_DECIMALS
     quote_precision: int = AMOUNT_DECIMALS
     order_types: tuple[str, ...] = ORDER_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFilters:
+    """What an account may have open over all symbols; zero is switched off."""
+
+    max_num_orders: int = 0
+    max_num_algo_orders: int = 0
+    max_num_iceberg_orders: int = 0
+    max_num_order_lists: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +138,7 @@ class AccountSpec:
     futures_taker_bps: Decimal = Decimal(5)
     rights: KeyRights = KeyRights()
     trade_group: int = -1
+    max_asset: Mapping[str, Decimal] = field(default_factory=dict)  # of one order, by asset
 
 
 @dataclass(frozen=True, slots=True)

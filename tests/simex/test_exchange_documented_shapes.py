@@ -24,10 +24,14 @@ WORKING = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def examples(shared_data: Path) -> list[dict[str, Any]]:
+def read_examples(shared_data: Path) -> list[dict[str, Any]]:
     path = shared_data / "measure" / "fixtures" / "binance_docs_examples.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def examples(shared_data: Path) -> list[dict[str, Any]]:
+    return read_examples(shared_data)
 
 
 def example(examples: list[dict[str, Any]], file: str, section: str, label: str = "") -> Any:
