@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from surefoot.core.view import BreakerView, PriceView, View
+from surefoot.core.view import BreakerView, PriceView, VenueLimitView, View
 from surefoot.terminal import Changes, LiveScreen, PlainScreen, Surroundings, picture, plain
 from tests.views import NOON_MS, alarm, decision, empty_view, order, position, rich_view, round_trip
 
@@ -63,6 +63,18 @@ def test_head_tells_mode_run_market_time_equity_change_and_state() -> None:
     assert "Equity 10,012.34 USDT  +12.34 (+0.12 %) since start · round trips 2" in text
     assert "Books agree · links up · entries on" in text
     assert "Not ours at the venue: order 77 on BTCUSDT is not ours" in text
+
+
+@pytest.mark.spec("NET-2")
+def test_head_tells_how_much_of_the_venues_limits_is_used_and_a_ban() -> None:
+    limits = (
+        VenueLimitView("weight", 60_000, 6_000, 42),
+        VenueLimitView("orders", 10_000, 100, 3),
+        VenueLimitView("orders", 86_400_000, 200_000, 60_000),
+    )
+    text = "\n".join(seen(replace(rich_view(), venue_limits=limits, banned_until_ms=NOON_MS + 120_000), 140, 40))
+    assert "entries on · weight 42/6000 in 1 min, orders 60000/200000 in 1 d" in text
+    assert "Banned by the venue until 2025-06-01 12:02:05 UTC" in text
 
 
 @pytest.mark.spec("RISK-2")

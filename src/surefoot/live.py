@@ -17,7 +17,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from surefoot import __version__
@@ -38,7 +38,7 @@ from surefoot.config import Mode, Settings, Venue, settings_digest
 from surefoot.control import KINDS, Answer, ControlError, ControlServer, Wish, socket_path
 from surefoot.core.engine import Engine
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
-from surefoot.core.view import View, view_of
+from surefoot.core.view import VenueLimitView, View, view_of
 from surefoot.store.journal import Journal, StoreError
 
 INBOX_MERGES_AT = 4_096  # from here on, only the newest best price of a symbol is kept
@@ -160,7 +160,13 @@ class Trader:
         self._pings: list[Pinged] = []
 
     def view(self) -> View:
-        return view_of(self.engine, self.clock.now_ms())
+        """The engine's picture, with what the connection knows of the venue's limits."""
+        now_ms = self.clock.now_ms()
+        budget, offset_ms = self.session.calls.budget, self.session.calls.offset_ms
+        limits = (VenueLimitView(*astuple(usage)) for usage in budget.usage(now_ms + offset_ms))
+        until_ms = budget.banned_until_ms
+        banned_until_ms = None if until_ms is None or until_ms <= now_ms + offset_ms else until_ms
+        return replace(view_of(self.engine, now_ms), venue_limits=tuple(limits), banned_until_ms=banned_until_ms)
 
     async def ask(self, wish: Wish, who: str) -> Answer:
         """Let the engine hear of an operator's wish, before everything that waits; back when it is on disk."""

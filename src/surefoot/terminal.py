@@ -23,7 +23,7 @@ from rich.text import Text
 
 from surefoot.core.messages import RecordAlarm, RecordDecision
 from surefoot.core.model import RoundTrip
-from surefoot.core.view import OrderView, PositionView, PriceView, View
+from surefoot.core.view import OrderView, PositionView, PriceView, VenueLimitView, View
 
 NOTES_KEPT = 50
 TRIPS_SHOWN = 10
@@ -94,11 +94,28 @@ def _state(view: View) -> Text:
     text.append(f"DOWN: {', '.join(missing)}" if missing else "up", style=ALARMED if missing else GOOD)
     text.append(" · entries ")
     off = view.entries_off or view.breaker.off
-    return text.append("OFF" if off else "on", style=ALARMED if off else GOOD)
+    text.append("OFF" if off else "on", style=ALARMED if off else GOOD)
+    limits = [f"{each.kind} {each.used}/{each.limit} in {_length(each.interval_ms)}" for each in _tightest(view)]
+    return text.append(f" · {', '.join(limits)}") if limits else text
+
+
+def _tightest(view: View) -> list[VenueLimitView]:
+    """Of each kind of limit the one that is used most."""
+    by_use = sorted(view.venue_limits, key=lambda each: each.used / each.limit)
+    return list({each.kind: each for each in by_use}.values())
+
+
+def _length(interval_ms: int) -> str:
+    for unit_ms, unit in ((86_400_000, "d"), (60_000, "min")):
+        if interval_ms % unit_ms == 0:
+            return f"{interval_ms // unit_ms} {unit}"
+    return f"{interval_ms // 1_000} s"
 
 
 def _troubles(view: View) -> list[Text]:
+    banned_until_ms = view.banned_until_ms
     troubles = [
+        ("Banned by the venue until ", "" if banned_until_ms is None else f"{moment_text(banned_until_ms)} UTC"),
         ("No entries: ", view.entries_off),
         ("Breaker: ", view.breaker.off),
         ("Not ours at the venue: ", "; ".join(view.foreign)),

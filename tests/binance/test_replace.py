@@ -27,6 +27,7 @@ from surefoot.core.messages import (
     OutcomeUnknown,
     ReplaceOrder,
     SubmitOrder,
+    VenueLimited,
 )
 from surefoot.core.model import Fill, OrderRequest, OrderType, Purpose, Side
 from tests.payloads.reading import payload, payload_bytes
@@ -114,11 +115,12 @@ def write(command: ReplaceOrder) -> tuple[Session, HttpRequest]:
 
 
 def heard(answer: tuple[int, bytes] | bool, command: ReplaceOrder = MOVE) -> list[Event]:
-    """What the engine hears of an answer, or of its absence: whether it had left."""
+    """What the engine hears of the orders by an answer, or by its absence: whether it had left."""
     made, request = write(command)
     if isinstance(answer, bool):
         return made.receive(HttpFailed(request.request_id, answer, "broken"), NOW)
-    return made.receive(HttpAnswer(request.request_id, answer[0], {}, answer[1]), NOW)
+    events = made.receive(HttpAnswer(request.request_id, answer[0], {}, answer[1]), NOW)
+    return [event for event in events if not isinstance(event, VenueLimited)]
 
 
 def kinds(events: list[Event]) -> list[tuple[type[Event], str]]:

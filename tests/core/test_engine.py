@@ -41,6 +41,7 @@ from surefoot.core.messages import (
     RecordTrip,
     SubmitList,
     SubmitOrder,
+    VenueLimited,
     WatchPrice,
 )
 from surefoot.core.model import MS_PER_DAY, ListType, OrderRequest, OrderType, Purpose, Side
@@ -748,6 +749,14 @@ def test_dropped_price_is_an_alarm_and_no_price() -> None:
     desk = open_desk()
     assert codes(desk.tell(PriceDropped(desk.now_ms, "BTCUSDT: -1"))) == ["price-dropped"]
     assert desk.engine.marks == {}
+
+
+@pytest.mark.spec("NET-2")
+@pytest.mark.parametrize(("banned", "code"), [(False, "rate-limited"), (True, "banned")])
+def test_limit_and_ban_of_the_venue_are_alarms(banned: bool, code: str) -> None:
+    desk = open_desk()
+    (alarm,) = of(RecordAlarm, desk.tell(VenueLimited(desk.now_ms, desk.now_ms + 7_000, banned, "429 too much")))
+    assert (alarm.code, alarm.text) == (code, "429 too much (7 s to wait)")
 
 
 @pytest.mark.spec("BRK-1", "BRK-2", "BRK-5")

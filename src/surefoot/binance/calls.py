@@ -6,14 +6,15 @@ budget says who has to wait; an entry that would have to wait is given back inst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from surefoot.binance import codec, signing
-from surefoot.binance.budget import Lane, WeightBudget
+from surefoot.binance.budget import ORDERS, WEIGHT, Budget, Cost, Lane
 from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys
-from surefoot.core.messages import Command
+from surefoot.core.messages import Command, VenueLimited
 
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
@@ -51,11 +52,29 @@ class Call:
     tries: int = 0
     not_before_ms: int = 0
     sent_ms: int = 0
+    orders: int = 0  # how many it adds to the venue's count of orders
     outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.weight, self.orders)
 
     @property
     def is_entry(self) -> bool:
         return self.read is None and self.lane is Lane.ENTRY
+
+
+_counted = re.compile(r"x-mbx-(used-weight|order-count)-([0-9]+)([smhd])").fullmatch
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def counts_in(headers: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+    """What the venue has counted, as the headers of an answer tell it: kind and interval of the limit, and how much."""
+    for name, value in headers.items():
+        found = _counted(name)
+        if found is not None and value.isdigit():
+            kind = WEIGHT if found[1] == "used-weight" else ORDERS
+            yield kind, int(found[2]) * _UNIT_MS[found[3]], int(value)
 
 
 def delay_ms(failures: int, cap_ms: int) -> int:
@@ -71,7 +90,7 @@ class Calls:
 
     def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float]) -> None:
         self.offset_ms = 0
-        self.budget = WeightBudget()
+        self.budget = Budget()
         self._keys = keys
         self._recv_window_ms = recv_window_ms
         self._jitter = jitter
@@ -79,6 +98,7 @@ class Calls:
         self._late: list[Call] = []  # entries held up by the venue's limits: given back at the next wake, which is due
         self._sent: dict[int, Call] = {}
         self._last_id = 0
+        self._told_until_ms: dict[str, int] = {}
 
     def next_id(self) -> int:
         """A number that no other request of this session has."""
@@ -103,7 +123,7 @@ class Calls:
         waiting: list[Call] = []
         leaving: list[HttpRequest] = []
         for call in sorted(self._queue, key=lambda call: -call.lane):
-            wait_ms = self.budget.wait_ms(call.weight, call.lane, now_ms + self.offset_ms)
+            wait_ms = self.budget.wait_ms(call.cost, call.lane, now_ms + self.offset_ms)
             call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
             if call.not_before_ms <= now_ms:
                 leaving.append(self._send(call, now_ms))
@@ -137,24 +157,33 @@ class Calls:
         return not self._sent and not self._late and not any(c.not_before_ms <= now_ms for c in self._queue)
 
     def answered(self, answer: HttpAnswer) -> Call:
-        """The call that this answers; the venue's count of our weight is taken over."""
+        """The call that this answers; the venue's counts are taken over."""
         call = self._sent.pop(answer.request_id)
-        used = answer.headers.get("x-mbx-used-weight-1m")
-        if used is not None and used.isdigit():
-            unanswered = sum(each.weight for each in self._sent.values())
-            self.budget.correct(int(used), call.sent_ms + self.offset_ms, unanswered)
+        for kind, interval_ms, used in counts_in(answer.headers):
+            unanswered = sum(each.cost.of(kind) for each in self._sent.values())
+            self.budget.correct(kind, interval_ms, used, call.sent_ms + self.offset_ms, unanswered)
         return call
 
     def failed(self, failure: HttpFailed) -> Call:
         return self._sent.pop(failure.request_id)
 
-    def limited(self, answer: HttpAnswer, error: codec.VenueError, kind: codec.Outcome, now_ms: int) -> None:
-        """Wait as the venue says after 429 and 418; its limit of orders holds up nothing but placements."""
-        if kind not in ("limited", "banned") or error.code == TOO_MANY_ORDERS:
-            return
+    def limited(
+        self, answer: HttpAnswer, error: codec.VenueError, kind: codec.Outcome, now_ms: int
+    ) -> VenueLimited | None:
+        """Wait as the venue says after 429 and 418; its limit of orders holds up nothing but entries. What is to be
+        said of it; None when the same was said before."""
+        if kind not in ("limited", "banned"):
+            return None
         retry_after = answer.headers.get("retry-after", "")
+        retry_after_s = int(retry_after) if retry_after.isdigit() else None
         hold = self.budget.banned if kind == "banned" else self.budget.limited
-        hold(int(retry_after) if retry_after.isdigit() else None, now_ms + self.offset_ms)
+        if error.code == TOO_MANY_ORDERS:
+            hold = self.budget.orders_limited
+        until_ms = hold(retry_after_s, now_ms + self.offset_ms) - self.offset_ms
+        if until_ms <= self._told_until_ms.get(kind, 0):
+            return None
+        self._told_until_ms[kind] = until_ms
+        return VenueLimited(now_ms, until_ms, kind == "banned", f"{answer.status} {error.text}".rstrip())
 
     def repeat(self, call: Call, now_ms: int) -> None:
         """Queue a read again, later each time."""
@@ -176,7 +205,7 @@ class Calls:
             call.outdated = call.outdated or call.read is read
 
     def _send(self, call: Call, now_ms: int) -> HttpRequest:
-        self.budget.spend(call.weight, now_ms + self.offset_ms)
+        self.budget.spend(call.cost, now_ms + self.offset_ms)
         request_id = self.next_id()
         call.sent_ms = now_ms
         self._sent[request_id] = call

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from surefoot.binance import codec, signing
-from surefoot.binance.budget import MINUTE_MS, Lane
+from surefoot.binance.budget import Lane
 from surefoot.binance.calls import Call, Calls, Read, delay_ms
 from surefoot.binance.candles import CandleFeed
 from surefoot.binance.dialogue import (
@@ -260,7 +260,7 @@ class Session:
             self.calls.add(Call("GET", path, params, True, weight, Lane.EXIT, read, command))
 
     def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command) -> None:
-        self.calls.add(Call(method, path, params, True, 1, lane, command=command))
+        self.calls.add(Call(method, path, params, True, 1, lane, command=command, orders=_orders_in(command)))
 
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
         call = self.calls.answered(answer)
@@ -268,14 +268,15 @@ class Session:
             return [] if call.outdated else self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = codec.outcome(answer.status, error)
-        self.calls.limited(answer, error, kind, now_ms)
+        limited = self.calls.limited(answer, error, kind, now_ms)
+        told: list[Event] = [] if limited is None else [limited]
         if error.code == BAD_TIMESTAMP:
             self._read_time()
         if call.outdated:
-            return []
+            return told
         if call.read is not None:
-            return self._on_read_refused(call, error, kind, now_ms)
-        return self._on_write_refused(call, answer.body, error, kind, now_ms)
+            return told + self._on_read_refused(call, error, kind, now_ms)
+        return told + self._on_write_refused(call, answer.body, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
         call = self.calls.failed(failure)
@@ -355,7 +356,7 @@ class Session:
             case Read.RULES:
                 self._instruments = codec.read_instruments(body)
                 self._limits = codec.read_rate_limits(body)
-                self._take_limits(self._limits)
+                self.calls.budget.announce(self._limits)
                 return self._rules_complete(now_ms)
             case Read.FEES:
                 symbol, rates = codec.read_fee_rates(body)
@@ -409,11 +410,6 @@ class Session:
 
     def _hear_time(self, venue_ms: int) -> None:
         self.venue_ms = max(self.venue_ms, venue_ms)
-
-    def _take_limits(self, limits: tuple[codec.RateLimit, ...]) -> None:
-        for limit in limits:
-            if limit.kind == "weight" and limit.interval_ms == MINUTE_MS:
-                self.calls.budget.limit = limit.limit
 
     def _rules_complete(self, now_ms: int) -> list[Event]:
         if self._instruments is None or len(self._fees) < len(self._rule_symbols):
@@ -618,6 +614,8 @@ class Session:
             case codec.ExecutionReport():
                 self._account_events += 1
                 self._hear_time(message.event_ms)
+                if message.execution == "TRADE" and message.executed == message.last_quantity:
+                    self.calls.budget.filled(now_ms + self.calls.offset_ms)
                 return list(codec.order_events(message, now_ms))
             case codec.AccountPosition() | codec.ListStatus():
                 self._account_events += 1
@@ -649,6 +647,11 @@ class Session:
         if reply.error.code == BAD_TIMESTAMP:
             self._read_time()
         return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
+
+
+def _orders_in(command: Command) -> int:
+    """How many orders a write adds to the venue's count."""
+    return len(command.orders) if isinstance(command, SubmitList) else int(not isinstance(command, CancelOrder))
 
 
 def _orders_of(command: Command | None) -> list[str]:

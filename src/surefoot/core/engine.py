@@ -73,6 +73,7 @@ from surefoot.core.messages import (
     RunStarted,
     SubmitList,
     SubmitOrder,
+    VenueLimited,
     VenueTraded,
     WatchPrice,
     Woke,
@@ -200,6 +201,10 @@ class Engine(Contracts):
                 self._on_account(event)
             case PriceDropped():
                 self._alarm(event.at_ms, "price-dropped", event.text)
+            case VenueLimited():
+                wait_s = max(0, event.until_ms - event.at_ms) // 1_000
+                code = "banned" if event.banned else "rate-limited"
+                self._alarm(event.at_ms, code, f"{event.text} ({wait_s} s to wait)")
             case LinkLost():
                 self._alarm(event.at_ms, "link-lost", f"{event.link}: {event.text}")
             case (

@@ -55,6 +55,7 @@ from surefoot.core.messages import (
     RunStarted,
     SubmitList,
     SubmitOrder,
+    VenueLimited,
     VenueTraded,
     WatchPrice,
     Woke,
@@ -220,7 +221,7 @@ class Facts:
                 self.cooldown_until_ms = self._losses_in_row = 0
                 self._errors_ms.clear()
                 self._same_refusals.clear()
-            case PriceDropped() | Woke():
+            case PriceDropped() | VenueLimited() | Woke():
                 pass
             case _:
                 return self._hear(event)

@@ -83,6 +83,16 @@ class PriceDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class VenueLimited:
+    """The venue wants less of us until then (429), or bans us until then (418). Nothing was done of what was asked."""
+
+    at_ms: int
+    until_ms: int
+    banned: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderAccepted:
     """The venue knows the order. `resting` is False for a leg that waits for its entry. `executed` is what it says has
     filled, which may be more than we have heard; None when it did not say."""
@@ -269,6 +279,7 @@ Event = (
     | CandleClosed
     | PriceMarked
     | PriceDropped
+    | VenueLimited
     | OrderAccepted
     | OrderFilled
     | OrderRejected

@@ -96,7 +96,19 @@ class BreakerView:
 
 
 @dataclass(frozen=True, slots=True)
+class VenueLimitView:
+    """A limit of the venue (`weight`, `requests`, `orders`), and how much of it is used in the running window."""
+
+    kind: str
+    interval_ms: int
+    limit: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
 class View:
+    """`venue_limits` and `banned_until_ms` are what the connection knows; without one there are none."""
+
     at_ms: int
     run: str
     equity: Decimal | None
@@ -115,6 +127,8 @@ class View:
     links: tuple[str, ...]
     entries_off: str | None
     breaker: BreakerView
+    venue_limits: tuple[VenueLimitView, ...] = ()
+    banned_until_ms: int | None = None
 
 
 def view_of(engine: Engine, now_ms: int) -> View:
