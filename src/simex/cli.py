@@ -24,6 +24,7 @@ from typing import Never
 from simex import signing
 from simex.exchange import Exchange
 from simex.faults import FAULT_KINDS, Fault, FaultPlan, parse_fault
+from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, contract_for
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
 from simex.server import HOST, MAX_SPEED, REAL_TIME, Server
 from simex.tapefile import TapeError, load_tape
@@ -57,6 +58,7 @@ class Scene:
     market: Market
     start_ms: int
     instruments: Sequence[InstrumentSpec]
+    contracts: Sequence[ContractSpec]
     history: Mapping[str, Sequence[Candle]]
 
 
@@ -88,7 +90,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m simex",
-        description="A simulated Binance spot exchange on the loopback address.",
+        description="A simulated Binance exchange, spot and USDⓈ-M futures, on the loopback address.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -105,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--gaps", choices=("refuse", "keep"), default="refuse", help="missing candles in files (default refuse)")
     option("--path", choices=("worst", "best"), default="worst", help="order of a candle's extremes (default worst)")
     option("--balance", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")
+    option("--market", choices=("spot", "futures", "both"), default="both", help="what is traded (default both)")
+    option("--wallet", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")
     option("--fee-bps", type=_amount, default=Decimal(10), help="maker and taker fee in basis points (default 10)")
     option("--half-spread-bps", type=_amount, default=Decimal(1), help="half of bid to ask (default 1)")
     option("--slippage-bps", type=_amount, default=Decimal(2), help="worsening of a taker's price (default 2)")
@@ -192,7 +196,8 @@ def _generated(options: argparse.Namespace) -> Scene:
     except ValueError as error:
         raise UsageError(str(error)) from None
     instruments = [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in symbols]
-    return Scene(market, start_ms, instruments, market.history)
+    contracts = [spec for spec in DEFAULT_CONTRACTS if spec.symbol in symbols]
+    return Scene(market, start_ms, instruments, contracts, market.history)
 
 
 def _generated_start_ms(options: argparse.Namespace) -> int:
@@ -225,7 +230,12 @@ def _replayed(options: argparse.Namespace) -> Scene:
     volume_share = options.volume_share_pct / 100
     market = CandleTape(played, path=options.path, always_tick=always_tick, volume_share=volume_share)
     history = {symbol: [c for c in series if c.open_ms < start_ms] for symbol, series in tape.candles.items()}
-    return Scene(market, market.start_ms, tape.instruments, history)
+    contracts = [contract_for(spec.symbol, _prices(tape.candles[spec.symbol])) for spec in tape.instruments]
+    return Scene(market, market.start_ms, tape.instruments, contracts, history)
+
+
+def _prices(candles: Sequence[Candle]) -> list[Decimal]:
+    return [price for candle in candles for price in (candle.open, candle.high, candle.low, candle.close)]
 
 
 def _account(options: argparse.Namespace) -> AccountSpec:
@@ -238,6 +248,7 @@ def _account(options: argparse.Namespace) -> AccountSpec:
         secret=options.public_key or options.secret or _derived("secret", options.seed),
         key_type=key_type,
         balances=dict(options.balance or [DEFAULT_BALANCE]),
+        wallet=dict(options.wallet or [DEFAULT_BALANCE]),
         maker_bps=options.fee_bps,
         taker_bps=options.fee_bps,
     )
@@ -255,10 +266,11 @@ def _exchange(options: argparse.Namespace, scene: Scene, account: AccountSpec) -
         path=options.path,
     )
     exchange = Exchange(
-        scene.instruments,
+        scene.instruments if options.market != "futures" else (),
         (account,),
         model=model,
         forming_klines=options.forming_klines == "yes",
+        contracts=scene.contracts if options.market != "spot" else (),
     )
     for symbol, candles in scene.history.items():
         exchange.load_history(symbol, candles)
@@ -351,6 +363,7 @@ def _listening(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
         "rest": f"http://{HOST}:{port}",
         "stream": f"ws://{HOST}:{port}",
         "ws_api": f"ws://{HOST}:{port}/ws-api/v3",
+        "market": options.market,
         "api_key": account.api_key,
         "secret": account.secret,
         "seed": options.seed,

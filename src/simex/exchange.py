@@ -6,12 +6,17 @@ same object stands behind real sockets and inside the virtual-time backtest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+from simex.book import Book
 from simex.engine import Engine
 from simex.frames import Outbox
+from simex.futures.book import EVERYTHING, ContractBook
+from simex.futures.clock import NEVER_MS
+from simex.futures.contracts import ContractSpec
+from simex.futures.exchange import PREFIXES, Futures
 from simex.gate import Gate
 from simex.klines import KEPT_MS
 from simex.limits import WeightBudget
@@ -32,6 +37,7 @@ from simex.venue import (
     HttpResponse,
     InstrumentSpec,
     KeyRights,
+    Undocumented,
 )
 
 NOWHERE: Final = (Decimal(1), Decimal(0))  # a range without prices
@@ -50,8 +56,13 @@ class Exchange:
         kept_ms: int = KEPT_MS,
         kept_trades: int = KEPT_TRADES,
         exchange_filters: ExchangeFilters | None = None,
+        contracts: Sequence[ContractSpec] = (),
+        rules: Undocumented | None = None,
     ) -> None:
-        """How far back can be read, at least, of what is printed here: candles in ms, trades in their number."""
+        """How far back can be read, at least, of what is printed here: candles in ms, trades in their number.
+
+        With contracts there is a futures market too; a print of a symbol goes to all markets that have it.
+        """
         self.model = FillModel() if model is None else model
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
@@ -67,16 +78,24 @@ class Exchange:
         self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines)
         self._feeds = self._streams.feeds
         self._socket_api = SocketApi(gate, self._outbox)
+        self.futures: Futures | None = None
+        if contracts:
+            rules = Undocumented() if rules is None else rules
+            self.futures = Futures(contracts, accounts, self.model, self._outbox, kept_ms, rules)
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
     def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse:
         """Answer one HTTP request that arrives now."""
+        if self.futures is not None and request.target.startswith(PREFIXES):
+            return self.futures.rest(request, now_ms)
         return self._rest.serve(request, now_ms)
 
     def ws_open(self, link: int, target: str, now_ms: int) -> bool:
         """A WebSocket connection by its raw target; False when it is refused: `rest` says why, asked for the same."""
         try:
+            if self.futures is not None and self.futures.ws_open(link, target, now_ms):
+                return True
             return self._socket_api.open(link, target, now_ms) or self._streams.open(link, target, now_ms)
         except Refusal:
             return False
@@ -85,32 +104,45 @@ class Exchange:
         """A text frame from a client; KeyError for a link that is not open."""
         if self._socket_api.has(link):
             self._socket_api.receive(link, text, now_ms)
-        else:
+        elif self.futures is None or not self.futures.ws_text(link, text, now_ms):
             self._streams.receive(link, text, now_ms)
 
     def ws_close(self, link: int) -> None:
         """A connection is gone; what was queued for it is dropped."""
-        if not self._socket_api.close(link):
+        if not self._socket_api.close(link) and not (self.futures is not None and self.futures.ws_close(link)):
             self._streams.close(link)
         self._outbox.forget(link)
 
     def wake(self, now_ms: int) -> None:
-        """Queue the frames that are due now though nothing was printed."""
+        """Do and tell what is due now though nothing was printed."""
+        if self.futures is not None:
+            self.futures.advance(now_ms)
         self._streams.wake(now_ms)
 
     def deadline_ms(self) -> int | None:
         """When `wake` is next due, if nothing happens before; None when nothing waits."""
-        return self._streams.deadline_ms()
+        if self.futures is None:
+            return self._streams.deadline_ms()
+        due_ms = min(self._streams.deadline_ms() or NEVER_MS, self.futures.due_ms())
+        return due_ms if due_ms < NEVER_MS else None
+
+    def hears_account(self, link: int) -> bool:
+        """Whether some account's events are heard on this link."""
+        return self._socket_api.hears_account(link) or (self.futures is not None and self.futures.hears_account(link))
 
     def take_frames(self) -> list[tuple[int, str]]:
-        """Queued frames as (link, text): those of the WebSocket API first, each kind in order of emission."""
+        """Queued frames as (link, text): those about accounts first, each kind in order of emission."""
         return self._outbox.take()
 
     # -- the market ---------------------------------------------------------------------------------------------
 
     def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
         """Closed base candles before the start, oldest first; ValueError when they overlap or come after a print."""
-        book = self._books[symbol]
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.load_history(symbol, candles)
+        book = self._books.get(symbol)
+        if book is None:
+            return
         first_id = book.series.trade_id + 1
         book.series.load_history(candles)
         if candles:
@@ -125,8 +157,12 @@ class Exchange:
 
         It is kept from the watchers of prices and trades when it is not to be told.
         """
-        book, feed = self._books[symbol], self._feeds[symbol]
-        series = book.series
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.print(symbol, price, volume, liquidity, now_ms)
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        feed, series = self._feeds[symbol], book.series
         if now_ms >= series.next_close_ms:
             self._close_klines(symbol, now_ms)
         series.print(price, volume, now_ms)
@@ -142,7 +178,11 @@ class Exchange:
 
         ValueError when an order or somebody's kline would not pass over them, or more of the first one was printed.
         """
-        book = self._books[symbol]
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.pass_candles(symbol, strip, start, end)
+        book = self._books.get(symbol)
+        if book is None:
+            return
         series = book.series
         if strip.open_ms[start] >= series.next_close_ms:
             self._close_klines(symbol, strip.open_ms[start])
@@ -161,32 +201,46 @@ class Exchange:
         book.print(last.close, self.model.volume_share * last.volume)
 
     def next_close_ms(self, symbol: str) -> int:
-        """When the next kline ends that somebody listens to."""
-        return self._books[symbol].series.next_close_ms
+        """When the next kline ends that somebody listens to, or something else is due."""
+        if self.futures is None:
+            return self._books[symbol].series.next_close_ms
+        close_ms = min(market[symbol].series.next_close_ms for market in self._markets if symbol in market)
+        return min(close_ms, self.futures.due_ms())
 
     def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
         """Prints between these two prices, exclusive, change nobody's order, nor the middle of the best prices.
 
         None when any print would.
         """
-        return self._books[symbol].calm
+        if self.futures is None or symbol not in self.futures.books:
+            return self._books[symbol].calm
+        ranges = [self.futures.calm(symbol), self._books[symbol].calm if symbol in self._books else EVERYTHING]
+        known = [entry for entry in ranges if entry is not None]
+        return (max(low for low, _ in known), min(high for _, high in known)) if len(known) == len(ranges) else None
 
     def is_idle(self, symbol: str) -> bool:
         """No open orders, and nobody who would see the prints inside a candle."""
-        return not self._books[symbol].open_count and not self._feeds[symbol].is_watched
+        if self.futures is not None and symbol in self.futures.books and not self.futures.is_idle(symbol):
+            return False
+        book = self._books.get(symbol)
+        return book is None or (not book.open_count and not self._feeds[symbol].is_watched)
 
     def roll(self, now_ms: int) -> None:
         """Close the klines whose interval has ended by now."""
+        if self.futures is not None:
+            self.futures.advance(now_ms)
         for symbol in self._books:
             self._close_klines(symbol, now_ms)
 
     def stop_side(self, symbol: str) -> int:
         """-1: sell stops rest below, +1: buy stops rest above, 0: none."""
-        return self._books[symbol].stop_side()
+        book = self._books.get(symbol)
+        side = book.stop_side() if book is not None else 0
+        return side or (self.futures.stop_side(symbol) if self.futures is not None else 0)
 
     def last_price(self, symbol: str) -> Decimal | None:
         """The last print, before the first one the last close of the history; None without either."""
-        return self._books[symbol].last
+        return next(market[symbol].last for market in self._markets if symbol in market)
 
     # -- the operator -------------------------------------------------------------------------------------------
 
@@ -202,6 +256,8 @@ class Exchange:
     def change_key(self, account: str, rights: KeyRights | None) -> None:
         """What the key may do from now on; None deletes it. KeyError for an unknown key."""
         self._engine.ledger.accounts[account].rights = rights
+        if self.futures is not None:
+            self.futures.change_key(account, rights)
 
     def announce_shutdown(self, now_ms: int) -> None:
         """Tell every connection that the server will go."""
@@ -211,10 +267,16 @@ class Exchange:
     def check_books(self) -> None:
         """AssertionError when an asset was made or lost, a balance is negative or a lock belongs to no order."""
         self._engine.ledger.check()
+        if self.futures is not None:
+            self.futures.check_books()
 
     def totals(self) -> dict[str, Decimal]:
         """Each asset over all accounts, the market's and the fee account's: changed by deposits only."""
         return self._engine.ledger.totals()
+
+    @property
+    def _markets(self) -> list[Mapping[str, Book] | Mapping[str, ContractBook]]:
+        return [self._books] if self.futures is None else [self._books, self.futures.books]
 
     def _close_klines(self, symbol: str, now_ms: int) -> None:
         for interval, bar in self._books[symbol].series.close_until(now_ms):

@@ -79,7 +79,7 @@ class Gate:
         if session is None or credentials.api_key is not None:
             return self.authenticate(params, credentials, now_ms)
         check_key(session)
-        _check_timing(params, now_ms)
+        check_timing(params, now_ms)
         return session
 
     def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
@@ -103,7 +103,7 @@ def authenticate(accounts: Mapping[str, AnyOwner], params: Params, credentials: 
     """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
     account = identify(accounts, credentials)
     signature = params.text("signature")
-    _check_timing(params, now_ms)
+    check_timing(params, now_ms)
     spec = account.spec
     if not signing.verify(spec.key_type, spec.secret, credentials.payload, signature):
         raise Refusal(-1022, "Signature for this request is not valid.")
@@ -131,7 +131,8 @@ def _weight(call: Call, params: Params) -> int:
         return 1
 
 
-def _check_timing(params: Params, now_ms: int) -> None:
+def check_timing(params: Params, now_ms: int) -> None:
+    """Refusal -1102 or -1021 when the time stamp is missing, too early or too old."""
     stamp = params.maybe_integer("timestamp")
     if stamp is None:
         raise refusal.missing("timestamp")

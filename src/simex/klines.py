@@ -257,6 +257,10 @@ class Series:
             return self._at_ms
         return self._history[-1].end_ms - 1 if self._history else None
 
+    def begins_ms(self) -> int | None:
+        """The open of the oldest candle that is known; None before the first."""
+        return self._earliest_ms() or None
+
     def average_price(self, now_ms: int, minutes: int) -> Decimal | None:
         """Volume-weighted price of the last minutes; None when nothing was traded in them."""
         volume = quote = Decimal(0)

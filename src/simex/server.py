@@ -47,6 +47,7 @@ CLOSE_GRACE_S = 0.5
 # Without frames there is no barrier; other tasks must still get their turn now and then.
 EVENTS_PER_TURN = 64
 CLOCK_HEADER = "X-Market-Clock"
+ACCOUNT_PREFIXES = ("/ws-api/", "/ws-fapi/", "/private/")  # links that carry what accounts are told
 
 REAL_TIME = 1.0
 MAX_SPEED = math.inf
@@ -65,6 +66,8 @@ class Venue(Protocol):
     def ws_text(self, link: int, text: str, now_ms: int) -> None: ...
 
     def ws_close(self, link: int) -> None: ...
+
+    def hears_account(self, link: int) -> bool: ...
 
     def take_frames(self) -> list[tuple[int, str]]: ...
 
@@ -313,6 +316,12 @@ class Server:
         held.extend(frame for frame in frames if frame[0] not in account)
         self._send(frame for frame in frames if frame[0] in account)
 
+    def _note_account(self, link: _Link) -> None:
+        has_account = self._exchange.hears_account(link.number)
+        if has_account != link.has_account:
+            link.has_account = has_account
+            self._something_changed.set()
+
     def _send(self, frames: Frames) -> None:
         for number, text in frames:
             link = self._links.get(number)
@@ -320,9 +329,6 @@ class Server:
                 if link.wants_clock and not self._is_real_time:
                     link.tell_clock(self._clock_ms)
                 link.send(text)
-                if link.kind == "ws_api" and not link.has_account and _tells_subscription(text):
-                    link.has_account = True
-                    self._something_changed.set()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -373,6 +379,7 @@ class Server:
         try:
             # Opening may have queued frames already.
             self._send_by_kind(self._exchange.take_frames())
+            self._note_account(link)
             await self._read_on(link)
         finally:
             writer.cancel()
@@ -403,6 +410,8 @@ class Server:
             link.note_subscriptions(text)
             self._something_changed.set()
         self._exchange.ws_text(link.number, text, self.now_ms())
+        if link.kind == "ws_api":
+            self._note_account(link)
         frames = self._exchange.take_frames()
         if link.kind == "stream":
             # Answers to commands are never held: a client may wait for them before it pongs.
@@ -476,7 +485,7 @@ class _Link:
         self, number: int, target: str, socket: web.WebSocketResponse, request: web.BaseRequest, max_queued_frames: int
     ) -> None:
         self.number = number
-        self.kind: LinkKind = "ws_api" if target.startswith("/ws-api/") else "stream"
+        self.kind: LinkKind = "ws_api" if target.startswith(ACCOUNT_PREFIXES) else "stream"
         self.socket = socket
         self.kline_streams = {name for name in _streams_of(target) if "@kline_" in name}
         self.has_account = False
@@ -599,11 +608,3 @@ def _streams_of(target: str) -> list[str]:
         return path[len("/ws/") :].split("/")
     streams = next((part for part in query.split("&") if part.startswith("streams=")), "streams=")
     return streams[len("streams=") :].split("/")
-
-
-def _tells_subscription(text: str) -> bool:
-    if '"subscriptionId"' not in text:
-        return False
-    frame = json.loads(text)
-    result = frame.get("result") if isinstance(frame, dict) else None
-    return isinstance(result, dict) and "subscriptionId" in result

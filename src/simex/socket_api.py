@@ -75,6 +75,11 @@ class SocketApi:
         for link in self._links:
             self._outbox.account.append((link, encode({"event": {"e": "serverShutdown", "E": now_ms}})))
 
+    def hears_account(self, link: int) -> bool:
+        """Whether some account's events are heard on this link."""
+        entry = self._links.get(link)
+        return entry is not None and bool(entry.subscriptions)
+
     def close(self, link: int) -> bool:
         """Forget a connection and end its subscriptions; False when it was none of these."""
         entry = self._links.pop(link, None)

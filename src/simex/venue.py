@@ -152,6 +152,18 @@ class FillModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Undocumented:
+    """Answers to what the documents leave open, each our best guess."""
+
+    futures_sell_margin: Literal["market", "bid"] = "market"  # the price at which the margin of a sell is reckoned
+    triggered_keeps_client_id: bool = True  # the order that a conditional order becomes
+    margin_call_share: Decimal = Decimal("0.8")  # of the margin balance that the maintenance margin is, at the call
+    trigger_band_times: Decimal = Decimal(10)  # how far a trigger price may be from the current price
+    bracket_of_symbol: Literal["list", "object"] = "list"  # the answer of leverageBracket to one symbol
+    opponent_depths: Literal["first", "all"] = "first"  # whether priceMatch still takes OPPONENT_10 and _20
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A request as received: `target` is the raw path and query, header names are lower case."""
 

@@ -90,7 +90,7 @@ def candle_file(folder: Path, count: int, *, skip: int | None = None) -> str:
 def test_it_says_where_it_listens_trades_and_ends_on_sigterm() -> None:
     with running("--seed", "7", "--balance", "USDT=5000", "BTC=1", "--fee-bps", "7.5", *QUICK) as (process, venue):
         told = {"event", "host", "port", "rest", "stream", "ws_api", "api_key", "secret"}
-        assert set(venue) == told | {"seed", "speed", "start_ms", "symbols"}
+        assert set(venue) == told | {"market", "seed", "speed", "start_ms", "symbols"}
         assert (venue["event"], venue["seed"], venue["speed"]) == ("listening", 7, 1)
         assert venue["symbols"] == ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"]
         assert abs(call(venue, "GET", "/api/v3/time")["serverTime"] - time.time() * 1_000) < 2_000

@@ -1,0 +1,166 @@
+"""The futures market of the simulated exchange: its contracts, accounts and wire; it is a machine too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from simex.frames import Outbox
+from simex.futures.calls import Desk, Gate
+from simex.futures.contracts import ContractSpec
+from simex.futures.engine import Engine
+from simex.futures.events import UserEvents
+from simex.futures.limits import WEIGHT_PER_MINUTE
+from simex.futures.private import ListenKeys, PrivateLinks
+from simex.futures.rest import Rest
+from simex.futures.socket_api import SocketApi
+from simex.limits import WeightBudget
+from simex.strip import Strip
+from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, KeyRights, Undocumented
+
+PREFIXES: Final = ("/fapi/", "/futures/data/")
+
+
+class Futures:
+    """Contracts, accounts, and the wire of /fapi, /ws-fapi and /private."""
+
+    def __init__(
+        self,
+        contracts: Sequence[ContractSpec],
+        accounts: Sequence[AccountSpec],
+        model: FillModel,
+        outbox: Outbox,
+        kept_ms: int,
+        rules: Undocumented,
+    ) -> None:
+        is_combined: dict[int, bool] = {}
+        self._model = model
+        self._events = UserEvents(outbox, is_combined)
+        self.engine = Engine(contracts, accounts, model, self._events, kept_ms, rules)
+        self._events.marks = self.engine.margins
+        self.books = self.engine.books
+        self._keys = ListenKeys()
+        self._private = PrivateLinks(self._keys, self._events, outbox, is_combined)
+        gate = Gate(Desk(self.engine, self._keys, self._private), WeightBudget(WEIGHT_PER_MINUTE))
+        self._rest = Rest(gate)
+        self._socket_api = SocketApi(gate, outbox)
+
+    # -- the wire -----------------------------------------------------------------------------------------------
+
+    def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse:
+        self.advance(now_ms)
+        return self._rest.serve(request, now_ms)
+
+    def ws_open(self, link: int, target: str, now_ms: int) -> bool:
+        """A connection to the WebSocket API or to private streams; False for any other path."""
+        self.advance(now_ms)
+        return self._socket_api.open(link, target, now_ms) or self._private.open(link, target)
+
+    def ws_text(self, link: int, text: str, now_ms: int) -> bool:
+        """False when the link is none of this market's."""
+        self.advance(now_ms)
+        if self._socket_api.has(link):
+            self._socket_api.receive(link, text, now_ms)
+        elif self._private.has(link):
+            self._private.receive(link, text)
+        else:
+            return False
+        return True
+
+    def ws_close(self, link: int) -> bool:
+        return self._socket_api.close(link) or self._private.close(link)
+
+    def hears_account(self, link: int) -> bool:
+        """Whether some account's events are heard on this link."""
+        return self._private.hears(link)
+
+    # -- the market ---------------------------------------------------------------------------------------------
+
+    def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
+        book = self.books[symbol]
+        book.series.load_history(candles)
+        if candles:
+            book.last = candles[-1].close
+
+    def advance(self, now_ms: int) -> None:
+        """Do what is due by now: funding, dated orders, countdowns, listenKeys."""
+        self.engine.clock.advance(now_ms)
+        for key in self._keys.expired(now_ms):
+            self._private.expire(key, now_ms)
+
+    def print(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
+        """A public trade; prices between two ticks count as the nearest tick. Klines were closed up to now."""
+        book = self.books[symbol]
+        tick = book.spec.tick_size
+        if price % tick:
+            price = (price / tick).to_integral_value(ROUND_HALF_EVEN) * tick
+        self.advance(now_ms)
+        book.series.print(price, volume, now_ms)
+        self.engine.print(book, price, liquidity, now_ms)
+
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
+        """As `Exchange.pass_candles`, after its klines were closed."""
+        book = self.books[symbol]
+        if not book.is_quiet:
+            calm = self.engine.calm(book)
+            if calm is None or not strip.lies_within(start, end, *calm):
+                raise ValueError(f"{symbol}: an order or a margin would notice these candles: print them one by one")
+        if strip.end_ms(end - 1) > self.engine.clock.due_ms():
+            raise ValueError(f"{symbol}: something is due inside these candles")
+        book.series.finish(strip.candle(start))
+        if end > start + 1:
+            book.series.skip(strip, start + 1, end)
+        last = strip.candle(end - 1)
+        book.print(last.close, self._model.volume_share * last.volume)
+
+    def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
+        """Prints between these two prices, exclusive, change nobody's order, conditional order or margin."""
+        return self.engine.calm(self.books[symbol])
+
+    def is_idle(self, symbol: str) -> bool:
+        """Nobody has an order, a conditional order or a position, or would see the prints inside a candle."""
+        return self.books[symbol].is_quiet
+
+    def due_ms(self) -> int:
+        """When something is to happen that no print causes."""
+        return self.engine.clock.due_ms()
+
+    def stop_side(self, symbol: str) -> int:
+        """-1: protective sell stops wait below, +1: buy stops above, 0: none."""
+        for algo in self.books[symbol].algos:
+            if algo.ticket.orig_type in ("STOP", "STOP_MARKET", "TRAILING_STOP_MARKET"):
+                return 1 if algo.ticket.side == "BUY" else -1
+        return 0
+
+    def mark_price(self, symbol: str) -> Decimal | None:
+        """None before the first price."""
+        return self.books[symbol].mark
+
+    def set_basis(self, symbol: str, basis: Decimal, now_ms: int) -> None:
+        """What the mark price is above the index price from now on; margins and triggers follow at once."""
+        book = self.books[symbol]
+        book.basis = basis
+        for account in book.holders:
+            self.engine.lifecycle.stir(account)
+        book.guard = None
+        if book.last is not None:
+            self.engine.look(book, now_ms)
+
+    # -- the operator -------------------------------------------------------------------------------------------
+
+    def transfer(self, account: str, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Money into (negative: out of) a futures wallet; KeyError, or ValueError when more is taken than may leave."""
+        owner = self.engine.ledger.accounts[account]
+        if amount < 0 and -amount > self.engine.margins.withdrawable(owner, asset):
+            raise ValueError(f"less than {-amount} {asset} may leave the account")
+        self.engine.ledger.book(owner, asset, amount, "TRANSFER", now_ms)
+        self.engine.lifecycle.stir(owner)
+        self._events.account(owner, "DEPOSIT" if amount > 0 else "WITHDRAW", {asset: amount}, [], now_ms)
+
+    def change_key(self, account: str, rights: KeyRights | None) -> None:
+        self.engine.ledger.accounts[account].rights = rights
+
+    def check_books(self) -> None:
+        """AssertionError when money was made or lost, or a wallet or position does not add up."""
+        self.engine.ledger.check()
