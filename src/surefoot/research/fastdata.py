@@ -144,16 +144,11 @@ def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filter
         decisions_for(strategy, symbol, market.interval, confirm_interval, columns, filters, asked)
         for symbol, columns in zip(market.symbols, market.columns, strict=True)
     ]
-    target = np.concatenate([part.target for part in parts])
-    kind = np.where(np.isnan(target), 0, np.where(target > 0, 1, -1)).astype(np.int8)
-    return Opinions(
-        kind=kind,
-        score=np.concatenate([part.score for part in parts]),
-        readiness=np.concatenate([part.readiness for part in parts]),
-        atr=np.concatenate([part.atr for part in parts]),
-        filtered=np.concatenate([part.filtered for part in parts]),
-        gap=np.concatenate([part.gap for part in parts]),
-    )
+    (target,) = _joined([(part.target,) for part in parts])
+    kind = (target > 0).astype(np.int8)
+    kind[target <= 0] = -1  # no opinion is neither
+    told = [(part.score, part.readiness, part.atr, part.filtered, part.gap) for part in parts]
+    return Opinions(kind, *_joined(told))
 
 
 def alike_of(market: Market, confirm_interval: str) -> FloatArray:

@@ -25,6 +25,8 @@ from surefoot.signals.window import Columns, FloatArray, IntArray, resample
 NOT_READY = "not ready"
 ROWS_AT_A_TIME = 4_096  # of which Python's own numbers are made
 
+Places = npt.NDArray[np.int32]
+
 # A rule, its values as columns and its thresholds: the rule's answer for each row.
 Ask = Callable[[Callable[..., int], Sequence[FloatArray], Sequence[float]], IntArray | None]
 
@@ -43,7 +45,7 @@ class Decisions(NamedTuple):
     atr: FloatArray
     filtered: Truths
     gap: Truths
-    rule: npt.NDArray[np.int32]
+    rule: Places
     rules: tuple[str, ...]
 
 
@@ -67,18 +69,17 @@ def decisions_for(
     else:
         place = asked[0]
         target, score = _looked_up(strategy, place)
-    place = np.where(ready, place, len(names) - 1)
-    target, score = np.where(ready, target, np.nan), np.where(ready, score, 0.0)
+    target[~ready], score[~ready], place[~ready] = np.nan, 0.0, len(names) - 1
     score, blocked = filtered_columns(filters, target, score, scene.trends, scene.flips)
     return Decisions(
         close_ms=scene.close_ms,
         target=target,
         score=score,
-        readiness=scene.level.astype(np.int8),
+        readiness=scene.level,
         atr=scene.atr,
         filtered=blocked,
         gap=scene.gap,
-        rule=place.astype(np.int32),
+        rule=place,
         rules=names,
     )
 
@@ -89,13 +90,15 @@ class _Scene:
     def __init__(
         self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, filters: Filters
     ) -> None:
-        confirm, self.finished = resample(columns, interval, confirm_interval)
         count = columns.open_ms.size
         self.members = members_of(strategy)
-        self.seen = [
-            (*member.primary(columns), *(at_finished(array, self.finished) for array in member.confirm(confirm)))
-            for member in self.members
-        ]
+        self.seen = [member.primary(columns) for member in self.members]
+        if any(member.confirms for member in self.members):
+            confirm, finished = resample(columns, interval, confirm_interval)
+            self.seen = [
+                (*own, *(at_finished(array, finished) for array in member.confirm(confirm)))
+                for own, member in zip(self.seen, self.members, strict=True)
+            ]
         self.close_ms = columns.open_ms + INTERVAL_MS[interval] - 1
         self.atr = range_of(columns)
         self.gap = np.diff(columns.open_ms, prepend=columns.open_ms[:1]) > INTERVAL_MS[interval]
@@ -105,7 +108,7 @@ class _Scene:
         counts = np.arange(1, count + 1)
         self.level = np.minimum.reduce(
             [
-                member.warmup.level(np.minimum(counts, self.finished) if member.confirms else counts)
+                member.warmup.level(np.minimum(counts, finished) if member.confirms else counts).astype(np.int8)
                 for member in self.members
             ]
         )
@@ -123,7 +126,7 @@ def trend_columns(columns: Columns, interval: str, context: str, filters: Filter
     return at_finished(higher.close, finished), at_finished(averages, finished)
 
 
-def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask: Ask | None) -> IntArray:
+def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask: Ask | None) -> Places:
     """The place in the strategy's rules at each candle; one behind the last where there is no value.
 
     The quicker way is asked about every candle; what it says of those that are not ready or have no value is not looked
@@ -135,8 +138,10 @@ def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask:
     none, thresholds = len(strategy.rules), strategy.thresholds
     answers = None if ask is None else ask(strategy.rule, seen, thresholds)
     if answers is not None:
-        return np.where(known, answers, none)
-    places = np.full(ready.size, none, dtype=np.int64)
+        places = answers.astype(np.int32)
+        places[~known] = none
+        return places
+    places = np.full(ready.size, none, dtype=np.int32)
     for start in range(0, ready.size, ROWS_AT_A_TIME):
         rows = start + np.flatnonzero(known[start : start + ROWS_AT_A_TIME])
         columns = (array[rows].tolist() for array in seen)
@@ -144,7 +149,7 @@ def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask:
     return places
 
 
-def _looked_up(strategy: Strategy, places: IntArray) -> tuple[FloatArray, FloatArray]:
+def _looked_up(strategy: Strategy, places: Places) -> tuple[FloatArray, FloatArray]:
     """Target and score of each place; no opinion one behind the last."""
     targets = [np.nan if rule.target is None else rule.target for rule in strategy.rules]
     scores = [rule.score for rule in strategy.rules]
@@ -152,12 +157,12 @@ def _looked_up(strategy: Strategy, places: IntArray) -> tuple[FloatArray, FloatA
 
 
 def _together(
-    ensemble: Ensemble, members: Sequence[Strategy], asked: Sequence[IntArray]
-) -> tuple[FloatArray, FloatArray, IntArray]:
+    ensemble: Ensemble, members: Sequence[Strategy], asked: Sequence[Places]
+) -> tuple[FloatArray, FloatArray, Places]:
     pairs = [_looked_up(member, places) for member, places in zip(members, asked, strict=True)]
     targets, scores = (np.array(arrays).T for arrays in zip(*pairs, strict=True))
     results = ensemble.results(targets, scores)
     place = np.where(results > 0, 1, np.where(results < 0, 2, 0))
     silent = np.logical_and.reduce([places == len(one.rules) for one, places in zip(members, asked, strict=True)])
     place = np.where(silent, len(ensemble.rules), place)
-    return np.where(results == 0, np.nan, np.sign(results)), np.abs(results), place
+    return np.where(results == 0, np.nan, np.sign(results)), np.abs(results), place.astype(np.int32)

@@ -179,7 +179,7 @@ def resample(columns: Columns, interval: str, higher_interval: str) -> tuple[Col
     Agrees with `Resampler`: the last higher candle is in the columns even if no lower candle saw it finished.
     """
     step_ms, higher_ms = _lengths_ms(interval, higher_interval)
-    return resample_mixed(columns, np.full_like(columns.open_ms, step_ms), higher_ms)
+    return resample_mixed(columns, np.broadcast_to(np.int64(step_ms), columns.open_ms.shape), higher_ms)
 
 
 def resample_mixed(columns: Columns, length_ms: IntArray, higher_ms: int) -> tuple[Columns, IntArray]:
@@ -199,7 +199,7 @@ def resample_mixed(columns: Columns, length_ms: IntArray, higher_ms: int) -> tup
     )
     complete = columns.open_ms[last] + length_ms[last] == higher.open_ms + higher_ms
     seen_at = np.where(complete, last, last + 1)
-    return higher, np.cumsum(np.bincount(seen_at, minlength=opens_ms.size + 1)[: opens_ms.size])
+    return higher, np.repeat(np.arange(seen_at.size + 1), np.diff(seen_at, prepend=0, append=opens_ms.size))
 
 
 def _lengths_ms(interval: str, higher_interval: str) -> tuple[int, int]:
