@@ -105,11 +105,27 @@ async def test_a_killed_process_is_restarted() -> None:
         await asyncio.sleep(0.01)
     first = child.child.pid
     os.kill(first, 9)
-    while child.restarts == 0 or child.child.pid == first:
+    while child.restarts == 0 or child.child._process is None:  # until the next one has started
         await asyncio.sleep(0.01)
+    assert child.child.pid != first
     await child.stop(5)
     await running
     assert reports == ["the child was ended by SIGKILL; starting it again in 0.01 s"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_who_cancels_the_keeping_leaves_no_process_behind(started: bool) -> None:
+    child = kept("import time; time.sleep(30)")
+    running = asyncio.create_task(child.run())
+    while child.child is None or (started and child.child._process is None):
+        await asyncio.sleep(0)
+    running.cancel()
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    process = child.child._process
+    assert (process is not None) == started
+    assert process is None or process.returncode in (-9, -15)
 
 
 @pytest.mark.spec("OPS-3")

@@ -137,7 +137,7 @@ class Kept:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """Until it is stopped or an end is lasting; the exit code of that end."""
+        """Until it is stopped or an end is lasting; the exit code of that end. Who cancels it ends the process."""
         failures = 0
         while True:
             started_s = time.monotonic()
@@ -145,7 +145,11 @@ class Kept:
             await self.child.start()
             if self._stopping.is_set():  # told while it was being started
                 await self.child.stop(0)
-            code = await self.child.wait()
+            try:
+                code = await self.child.wait()
+            except asyncio.CancelledError:
+                await self.child.stop(0)
+                raise
             if self._stopping.is_set() or self._lasting(code):
                 return code
             failures = 0 if time.monotonic() - started_s >= STEADY_S else failures
