@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simex import refusal, reports
+from simex import filters, refusal, reports
 from simex.calls import API, Ask, Call
 from simex.limits import DAY_MS
 from simex.orders import Fill, Order, OrderList
@@ -82,6 +82,67 @@ def open_order_lists(ask: Ask) -> object:
     return [reports.order_list(entry) for entry in ask.account.open_lists.values()]
 
 
+def all_order_lists(ask: Ask) -> object:
+    from_id = ask.params.maybe_integer("fromId")
+    start_ms, end_ms = _times(ask.params)
+    if from_id is not None and (start_ms is not None or end_ms is not None):
+        raise refusal.bad_combination()
+    limit = ask.params.limit(500, 1000)
+    chosen = [
+        entry
+        for entry in ask.account.lists.values()
+        if (from_id is None or entry.list_id >= from_id)
+        and (start_ms is None or entry.at_ms >= start_ms)
+        and (end_ms is None or entry.at_ms <= end_ms)
+    ]
+    is_from_start = from_id is not None or start_ms is not None
+    return [reports.order_list(entry) for entry in (chosen[:limit] if is_from_start else chosen[-limit:])]
+
+
+def prevented_matches(ask: Ask) -> object:
+    """By one match, or by an order from a match on."""
+    symbol, params = ask.book.spec.symbol, ask.params
+    match_id, order_id = params.maybe_integer("preventedMatchId"), params.maybe_integer("orderId")
+    from_id = params.maybe_integer("fromPreventedMatchId")
+    if (match_id is None) == (order_id is None) or (from_id is not None and order_id is None):
+        raise refusal.bad_combination()
+    chosen = [
+        match
+        for match in ask.account.prevented_matches
+        if match.symbol == symbol
+        and (match_id is None or match.match_id == match_id)
+        and (order_id is None or order_id in (match.taker_id, match.maker_id))
+        and (from_id is None or match.match_id >= from_id)
+    ]
+    return [reports.prevented_match(match) for match in chosen[: params.limit(500, 1000)]]
+
+
+def allocations(ask: Ask) -> object:
+    """None for any symbol: this exchange routes no order to another one."""
+    ask.book_of(ask.params.text("symbol"))
+    return []
+
+
+def amendments(ask: Ask) -> object:
+    if not ask.params.has("orderId"):
+        raise refusal.missing("orderId")
+    found = find_order(ask)
+    if found is None:
+        raise refusal.no_such_order()
+    from_id = ask.params.maybe_integer("fromExecutionId") or 0
+    chosen = [entry for entry in found.amendments if entry.execution_id >= from_id]
+    return [reports.amendment(found, entry) for entry in chosen[: ask.params.limit(500, 1000)]]
+
+
+def relevant_filters(ask: Ask) -> object:
+    spec = ask.book.spec
+    return {
+        "exchangeFilters": filters.announced_of_exchange(ask.engine.exchange_filters),
+        "symbolFilters": filters.announced(spec),
+        "assetFilters": filters.announced_of_assets(spec, ask.account),
+    }
+
+
 def order_counts(ask: Ask) -> object:
     return ask.account.order_count.as_limits(ask.now_ms)
 
@@ -115,6 +176,10 @@ def open_orders_weight(params: Params) -> int:
     return 6 if params.has("symbol") else 80
 
 
+def prevented_matches_weight(params: Params) -> int:
+    return 20 if params.has("orderId") else 2
+
+
 def my_trades_weight(params: Params) -> int:
     return 5 if params.has("orderId") else 20
 
@@ -135,7 +200,12 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{API}/myTrades"): Call(my_trades, my_trades_weight, is_signed=True),
     ("GET", f"{API}/orderList"): Call(order_list, 4, is_signed=True),
     ("GET", f"{API}/openOrderList"): Call(open_order_lists, 6, is_signed=True),
+    ("GET", f"{API}/allOrderList"): Call(all_order_lists, 20, is_signed=True),
     ("GET", f"{API}/rateLimit/order"): Call(order_counts, 40, is_signed=True),
+    ("GET", f"{API}/myPreventedMatches"): Call(prevented_matches, prevented_matches_weight, is_signed=True),
+    ("GET", f"{API}/myAllocations"): Call(allocations, 20, is_signed=True),
+    ("GET", f"{API}/order/amendments"): Call(amendments, 4, is_signed=True),
+    ("GET", f"{API}/myFilters"): Call(relevant_filters, 40, is_signed=True),
 }
 SOCKET: Final[dict[str, Call]] = {
     "account.status": REST["GET", f"{API}/account"],
@@ -146,5 +216,10 @@ SOCKET: Final[dict[str, Call]] = {
     "myTrades": REST["GET", f"{API}/myTrades"],
     "orderList.status": REST["GET", f"{API}/orderList"],
     "openOrderLists.status": REST["GET", f"{API}/openOrderList"],
+    "allOrderLists": REST["GET", f"{API}/allOrderList"],
     "account.rateLimits.orders": REST["GET", f"{API}/rateLimit/order"],
+    "myPreventedMatches": REST["GET", f"{API}/myPreventedMatches"],
+    "myAllocations": REST["GET", f"{API}/myAllocations"],
+    "order.amendments": REST["GET", f"{API}/order/amendments"],
+    "myFilters": REST["GET", f"{API}/myFilters"],
 }

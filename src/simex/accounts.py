@@ -12,10 +12,11 @@ from typing import Final
 
 from simex import refusal
 from simex.limits import OrderCount
-from simex.orders import ZERO, Fill, Order, OrderList
+from simex.orders import ZERO, Fill, Order, OrderList, PreventedMatch
 from simex.venue import AccountSpec, InstrumentSpec, KeyRights
 
 FIRST_UID: Final = 1_000_001
+NO_GROUP: Final = -1
 
 
 class Balance:
@@ -47,6 +48,7 @@ class Account:
         self.open_lists: dict[int, OrderList] = {}
         self.order_count = OrderCount()
         self.trades: dict[str, list[tuple[Order, Fill]]] = {}
+        self.prevented_matches: list[PreventedMatch] = []
         self.subscriptions: list[tuple[int, int]] = []  # (link, subscription id) of who hears this account's events
         self._by_client_id: dict[tuple[str, str], Order] = {}
         self._list_by_client_id: dict[str, OrderList] = {}
@@ -82,6 +84,20 @@ class Account:
         self.orders[order.order_id] = order
         self.open[order.order_id] = order
         self._by_client_id[order.ticket.symbol, order.client_id] = order
+
+    def rename(self, order: Order, client_id: str) -> None:
+        """An amended order is known by its new client id only."""
+        names = self._by_client_id
+        symbol = order.ticket.symbol
+        if names.get((symbol, order.client_id)) is order:
+            del names[symbol, order.client_id]
+        order.client_id = client_id
+        names[symbol, client_id] = order
+
+    def shares_group_with(self, other: Account) -> bool:
+        """Whether the two do not trade with each other unless they ask for it."""
+        group = self.spec.trade_group
+        return other is self or (group != NO_GROUP and group == other.spec.trade_group)
 
     def add_list(self, order_list: OrderList) -> None:
         self.lists[order_list.list_id] = order_list

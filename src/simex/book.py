@@ -260,6 +260,8 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
 class Book(OrderBook[Order, InstrumentSpec]):
     """A symbol of the spot market: it knows icebergs and trailing stops."""
 
+    prevented_matches = 0
+
     def visible(self, order: Order) -> Decimal:
         return order.visible
 

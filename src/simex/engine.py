@@ -19,8 +19,8 @@ from simex.accounts import Account, Ledger
 from simex.book import Book
 from simex.depth import levels
 from simex.lifecycle import Lifecycle, Outlet
-from simex.matching import Matcher
-from simex.orders import BIPS, ZERO, ListTicket, Order, OrderList, Peg, Ticket, opposite
+from simex.matching import Matcher, is_prevented
+from simex.orders import BIPS, ZERO, Amendment, ListTicket, Order, OrderList, Peg, Ticket, opposite
 from simex.refusal import Refusal
 from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec
 
@@ -109,6 +109,52 @@ class Engine:
                 self._lifecycle.finish(member, "CANCELED", now_ms, cancel_id=name)
         self._settle(now_ms)
         return name
+
+    def amend(self, order: Order, quantity: Decimal, client_id: str | None, now_ms: int) -> Amendment:
+        """Reduce an open order, which keeps its place; the other leg of a pair follows. Refusal -2038 or -1013."""
+        book = self.books[order.ticket.symbol]
+        self._refuse_amend(book, order, quantity, client_id, now_ms)
+        name = client_id or self.new_client_id()
+        is_renamed = name != order.client_id
+        amendment = self._reduce(order, quantity, name, now_ms)
+        partner = order.list.partner(order) if order.list is not None else None
+        if partner is not None:
+            self._reduce(partner, quantity, partner.client_id, now_ms)
+        if order.list is not None and is_renamed:
+            self._outlet.order_list(order.list, now_ms, is_update=True)
+        if order.remaining <= 0:
+            self._lifecycle.finish(order, "EXPIRED", now_ms)
+        self._settle(now_ms)
+        return amendment
+
+    def _refuse_amend(self, book: Book, order: Order, quantity: Decimal, client_id: str | None, now_ms: int) -> None:
+        if quantity == order.quantity:
+            raise refusal.amend_rejected("The requested action would change no state; rejecting")
+        if quantity > order.quantity:
+            raise refusal.amend_rejected("Order amend (quantity increase) is not supported.")
+        if order.is_pending and order.list is not None and order.list.ticket.sells_received:
+            raise refusal.amend_rejected("Order amend (pending OPO order) is not supported.")
+        if book.spec.max_num_order_amends and len(order.amendments) >= book.spec.max_num_order_amends:
+            raise refusal.amend_rejected("Filter failure: MAX_NUM_ORDER_AMENDS")
+        named = order.account.order_named(order.ticket.symbol, client_id) if client_id is not None else None
+        if named is not None and named is not order and named.is_open:
+            raise refusal.amend_rejected("Duplicate order sent.")
+        if quantity > order.executed + order.prevented:
+            reduced = replace(order.ticket, quantity=quantity)
+            filters.check_ticket(book.spec, order.account, reduced, self.average_price(book, now_ms))
+
+    def _reduce(self, order: Order, quantity: Decimal, client_id: str, now_ms: int) -> Amendment:
+        old_name, old_quantity = order.client_id, order.quantity
+        order.quantity = max(quantity, order.executed + order.prevented)
+        order.ticket = replace(order.ticket, quantity=order.quantity)
+        order.updated_ms = now_ms
+        order.account.rename(order, client_id)
+        if order.locked and (not order.is_market or order.waits_for_trigger):
+            self._lifecycle.relock(order, self._lifecycle.need(order))
+        number = self._outlet.order(order, "REPLACED", now_ms, old_client_id=old_name)
+        amendment = Amendment(number, old_name, client_id, old_quantity, order.quantity, now_ms)
+        order.amendments.append(amendment)
+        return amendment
 
     def deposit(self, account: Account, asset: str, amount: Decimal, now_ms: int) -> None:
         self.ledger.deposit(account, asset, amount)
@@ -264,7 +310,7 @@ class Engine:
             raise refusal.rejected("Order book liquidity is less than symbol minimum quantity.")
         for rival in book.asks if side == "BUY" else book.bids:
             is_better = rival.ticket.price <= price if side == "BUY" else rival.ticket.price >= price
-            if is_better and rival.account is not order.account:
+            if is_better and not is_prevented(order, rival):
                 met = min(rival.remaining, filters.lots_down(book.spec, left / rival.ticket.price))
                 quantity += met
                 left -= met * rival.ticket.price

@@ -70,7 +70,7 @@ class Gate:
             if call.is_trading or call.wants_trading:
                 check_right_to_trade(account, now_ms)
         answer = call.answer(Ask(self._engine, params, account, now_ms))
-        if call.is_trading:
+        if call.is_trading or (call.free_if is not None and call.free_if(answer)):
             self.weights.refund(weight, now_ms)
         return answer, account
 

@@ -13,9 +13,9 @@ from typing import Literal, Protocol
 
 from simex.accounts import Account, Ledger
 from simex.book import Book
-from simex.orders import ZERO, Fill, Order, OrderList, Status
+from simex.orders import ZERO, Fill, Order, OrderList, PreventedMatch, Status
 
-ReportKind = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION"]
+ReportKind = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION", "REPLACED"]
 
 
 class Outlet(Protocol):
@@ -29,10 +29,13 @@ class Outlet(Protocol):
         *,
         fill: Fill | None = None,
         cancel_id: str | None = None,
-        rival: Order | None = None,
-    ) -> None: ...
+        prevented: PreventedMatch | None = None,
+        old_client_id: str | None = None,
+    ) -> int:
+        """One report; its execution id."""
+        ...
 
-    def order_list(self, order_list: OrderList, now_ms: int) -> None: ...
+    def order_list(self, order_list: OrderList, now_ms: int, is_update: bool = False) -> None: ...
 
     def balances(self, account: Account, assets: list[str], now_ms: int) -> None: ...
 
@@ -82,13 +85,17 @@ class Lifecycle:
         kind: ReportKind = "CANCELED" if status == "CANCELED" else "EXPIRED"
         self._outlet.order(order, kind, now_ms, cancel_id=cancel_id)
 
-    def prevent(self, order: Order, rival: Order, now_ms: int) -> None:
-        """End an order that would have met another one of its own account."""
-        order.prevented += order.remaining
-        order.status = "EXPIRED_IN_MATCH"
+    def prevent(self, order: Order, match: PreventedMatch, now_ms: int) -> None:
+        """Take from an order what would have met another one of its own account or group; it may end by that."""
+        order.prevented += match.loss_of(order.order_id)
+        order.prevented_match_id = match.match_id
         order.updated_ms = now_ms
-        self.close(order)
-        self._outlet.order(order, "TRADE_PREVENTION", now_ms, rival=rival)
+        if order.remaining <= 0:
+            order.status = "EXPIRED_IN_MATCH"
+            self.close(order)
+        elif not order.is_market:
+            self.relock(order, self.need(order))
+        self._outlet.order(order, "TRADE_PREVENTION", now_ms, prevented=match)
 
     def close(self, order: Order) -> None:
         """Take a finished order off the book and let go of its lock."""

@@ -13,9 +13,11 @@ from typing import Final
 from simex.accounts import Ledger
 from simex.book import Book
 from simex.lifecycle import Lifecycle, Outlet
-from simex.orders import Fill, Order
+from simex.orders import Fill, Order, PreventedMatch
 
 FEE_STEP: Final = Decimal("0.00000001")
+EXPIRES_TAKER: Final = ("EXPIRE_TAKER", "EXPIRE_BOTH")
+EXPIRES_MAKER: Final = ("EXPIRE_MAKER", "EXPIRE_BOTH")
 
 
 class Matcher:
@@ -63,17 +65,13 @@ class Matcher:
         for rival in book.asks if side == "BUY" else book.bids:
             beyond = rival.ticket.price - order.ticket.price
             reaches = beyond <= 0 if side == "BUY" else beyond >= 0
-            if reaches and rival.account is not order.account:
+            if reaches and not is_prevented(order, rival):
                 found += rival.remaining
         return found >= order.remaining
 
     def _meet(self, book: Book, taker: Order, rival: Order, now_ms: int) -> None:
-        mode = taker.ticket.prevention
-        if rival.account is taker.account and mode != "NONE":
-            if mode in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
-                self._lifecycle.prevent(rival, taker, now_ms)
-            if mode in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
-                self._lifecycle.prevent(taker, rival, now_ms)
+        if is_prevented(taker, rival):
+            self._prevent(book, taker, rival, now_ms)
             return
         quantity = min(taker.remaining, rival.visible)
         price = rival.ticket.price
@@ -81,6 +79,54 @@ class Matcher:
         self._lifecycle.expire_partner(rival, now_ms)
         self._fill(book, taker, price, quantity, trade_id, False, now_ms)
         self._fill(book, rival, price, quantity, trade_id, True, now_ms)
+
+    def _prevent(self, book: Book, taker: Order, maker: Order, now_ms: int) -> None:
+        """Self-trade prevention: the taker's mode decides, but a transfer takes two."""
+        mode = taker.ticket.prevention
+        if mode == "TRANSFER" and maker.ticket.prevention != "TRANSFER":
+            mode = "DECREMENT"
+        quantity = min(taker.remaining, maker.visible)
+        is_shared = mode in ("DECREMENT", "TRANSFER")
+        match = PreventedMatch(
+            match_id=book.prevented_matches,
+            symbol=book.spec.symbol,
+            taker_id=taker.order_id,
+            maker_id=maker.order_id,
+            trade_group=taker.account.spec.trade_group,
+            mode=mode,
+            price=maker.ticket.price,
+            quantity=quantity,
+            taker_quantity=quantity if is_shared else taker.remaining if mode in EXPIRES_TAKER else None,
+            maker_quantity=quantity if is_shared else maker.remaining if mode in EXPIRES_MAKER else None,
+            at_ms=now_ms,
+        )
+        book.prevented_matches += 1
+        for account in dict.fromkeys((taker.account, maker.account)):
+            account.prevented_matches.append(match)
+        if mode == "TRANSFER" and taker.account is not maker.account:
+            self._transfer(book, taker, match)
+            self._transfer(book, maker, match)
+        if match.maker_quantity is not None:
+            self._lifecycle.prevent(maker, match, now_ms)
+            if maker.is_open and maker.ticket.iceberg_quantity:
+                self._show_next(book, maker, quantity)
+        if match.taker_quantity is not None:
+            self._lifecycle.prevent(taker, match, now_ms)
+
+    def _transfer(self, book: Book, order: Order, match: PreventedMatch) -> None:
+        """What would have been traded changes hands without a trade and without a fee."""
+        spec, cost = book.spec, match.price * match.quantity
+        buys = order.ticket.side == "BUY"
+        paid, paid_asset = (cost, spec.quote) if buys else (match.quantity, spec.base)
+        order.account.spend_locked(paid_asset, paid)
+        order.locked -= paid
+        order.account.receive(spec.base if buys else spec.quote, match.quantity if buys else cost)
+
+    def _show_next(self, book: Book, order: Order, quantity: Decimal) -> None:
+        """An iceberg lost some of what it shows; when that is gone the next slice appears."""
+        order.slice_left -= quantity
+        if order.slice_left <= 0:
+            book.refill(order)
 
     def _fill(
         self, book: Book, order: Order, price: Decimal, quantity: Decimal, trade_id: int, is_maker: bool, now_ms: int
@@ -99,9 +145,7 @@ class Matcher:
         if order.status == "FILLED":
             self._lifecycle.close(order)
         elif is_maker and order.ticket.iceberg_quantity:
-            order.slice_left -= quantity
-            if order.slice_left <= 0:
-                book.refill(order)
+            self._show_next(book, order, quantity)
         self._outlet.order(order, "TRADE", now_ms, fill=fill)
 
     def _settle(
@@ -131,3 +175,8 @@ class Matcher:
     def _next_trade_id(self, book: Book) -> int:
         book.series.trade_id += 1
         return book.series.trade_id
+
+
+def is_prevented(taker: Order, maker: Order) -> bool:
+    """Whether two orders that meet must not trade."""
+    return taker.ticket.prevention != "NONE" and taker.account.shares_group_with(maker.account)

@@ -90,6 +90,45 @@ class Fill:
         return self.price * self.quantity
 
 
+@dataclass(frozen=True, slots=True)
+class PreventedMatch:
+    """A match that self-trade prevention did not let happen.
+
+    `quantity` would have been traded; a side that lost nothing has none of its own.
+    """
+
+    match_id: int
+    symbol: str
+    taker_id: int
+    maker_id: int
+    trade_group: int
+    mode: str
+    price: Decimal
+    quantity: Decimal
+    taker_quantity: Decimal | None
+    maker_quantity: Decimal | None
+    at_ms: int
+
+    def rival_of(self, order_id: int) -> int:
+        return self.maker_id if order_id == self.taker_id else self.taker_id
+
+    def loss_of(self, order_id: int) -> Decimal:
+        loss = self.taker_quantity if order_id == self.taker_id else self.maker_quantity
+        return ZERO if loss is None else loss
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """One reduction of an order's quantity."""
+
+    execution_id: int
+    old_client_id: str
+    new_client_id: str
+    old_quantity: Decimal
+    new_quantity: Decimal
+    at_ms: int
+
+
 @dataclass(slots=True, eq=False)
 class Order:
     """An order in its life; `locked` is the part of the account's locked balance that stands for it."""
@@ -115,7 +154,9 @@ class Order:
     extreme: Decimal = ZERO  # of the prices since a trailing stop is tracking
     guide_price: Decimal = ZERO  # by which funds are locked when no price was given
     slice_left: Decimal = ZERO  # of an iceberg: what of its visible part is left
+    prevented_match_id: int | None = None
     fills: list[Fill] = field(default_factory=list)
+    amendments: list[Amendment] = field(default_factory=list)
     list: OrderList | None = None
 
     @property

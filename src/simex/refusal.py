@@ -53,6 +53,10 @@ def rejected(text: str) -> Refusal:
     return Refusal(-2010, text)
 
 
+def amend_rejected(text: str) -> Refusal:
+    return Refusal(-2038, text)
+
+
 def insufficient_balance() -> Refusal:
     return rejected("Account has insufficient balance for requested action.")
 

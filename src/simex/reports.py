@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from simex import filters
-from simex.accounts import Account
+from simex.accounts import NO_GROUP, Account
 from simex.book import Book
 from simex.depth import snapshot
-from simex.orders import Fill, Order, OrderList, Peg
+from simex.orders import Amendment, Fill, Order, OrderList, Peg, PreventedMatch
 from simex.venue import InstrumentSpec
 
 Json = dict[str, object]
@@ -108,6 +108,71 @@ def placed_list(entry: OrderList, kind: str, now_ms: int) -> Json:
     return order_list(entry) | begun | {"orderReports": reports}
 
 
+def amended(order: Order, amendment: Amendment) -> Json:
+    """An order right after it was reduced; its list too where it is in one."""
+    ticket = order.ticket
+    shown: Json = {
+        "symbol": ticket.symbol,
+        "orderId": order.order_id,
+        "orderListId": _list_id(order),
+        "origClientOrderId": amendment.old_client_id,
+        "clientOrderId": amendment.new_client_id,
+        "price": amount(ticket.shown_price),
+        "qty": amount(order.quantity),
+        "executedQty": amount(order.executed),
+        "preventedQty": amount(order.prevented),
+        "quoteOrderQty": amount(ticket.quote_quantity),
+        "cumulativeQuoteQty": amount(order.cost),
+        "status": order.status,
+    }
+    shown |= _kind(order)
+    if order.working_ms >= 0:
+        shown["workingTime"] = order.working_ms
+    shown |= _conditional(order) | {"selfTradePreventionMode": ticket.prevention}
+    answer: Json = {
+        "transactTime": amendment.at_ms,
+        "executionId": amendment.execution_id,
+        "amendedOrder": shown,
+    }
+    if order.list is not None:
+        entry = order_list(order.list)
+        untold = ("listStatusType", "transactionTime")
+        answer["listStatus"] = {name: value for name, value in entry.items() if name not in untold}
+    return answer
+
+
+def amendment(order: Order, entry: Amendment) -> Json:
+    """One line of an order's history."""
+    return {
+        "symbol": order.ticket.symbol,
+        "orderId": order.order_id,
+        "executionId": entry.execution_id,
+        "origClientOrderId": entry.old_client_id,
+        "newClientOrderId": entry.new_client_id,
+        "origQty": amount(entry.old_quantity),
+        "newQty": amount(entry.new_quantity),
+        "time": entry.at_ms,
+    }
+
+
+def prevented_match(match: PreventedMatch) -> Json:
+    report: Json = {
+        "symbol": match.symbol,
+        "preventedMatchId": match.match_id,
+        "takerOrderId": match.taker_id,
+        "makerSymbol": match.symbol,
+        "makerOrderId": match.maker_id,
+        "tradeGroupId": match.trade_group,
+        "selfTradePreventionMode": match.mode,
+        "price": amount(match.price),
+    }
+    if match.taker_quantity is not None:
+        report["takerPreventedQuantity"] = amount(match.taker_quantity)
+    if match.maker_quantity is not None:
+        report["makerPreventedQuantity"] = amount(match.maker_quantity)
+    return report | {"transactTime": match.at_ms}
+
+
 def trade(order: Order, fill: Fill) -> Json:
     return {
         "symbol": order.ticket.symbol,
@@ -149,7 +214,7 @@ def account(owner: Account, omit_zero: bool) -> Json:
         "balances": balances,
         "permissions": ["SPOT"],
         "uid": owner.uid,
-    }
+    } | ({"tradeGroupId": owner.spec.trade_group} if owner.spec.trade_group != NO_GROUP else {})
 
 
 def commission(owner: Account, symbol: str) -> Json:
@@ -272,8 +337,8 @@ def _conditional(order: Order) -> Json:
         extra["strategyId"] = ticket.strategy_id
     if ticket.strategy_type is not None:
         extra["strategyType"] = ticket.strategy_type
-    if order.prevented:
-        extra["preventedQuantity"] = amount(order.prevented)
+    if order.prevented_match_id is not None:
+        extra |= {"preventedMatchId": order.prevented_match_id, "preventedQuantity": amount(order.prevented)}
     if order.expiry_reason != "NONE":
         extra["expiryReason"] = order.expiry_reason
     return extra

@@ -226,8 +226,8 @@ def _want_key(is_wanted: bool, params: Params) -> None:
 
 def _failure(refused: Refusal, now_ms: int) -> dict[str, object]:
     error: dict[str, object] = {"code": refused.code, "msg": refused.text}
-    if refused.retry_at_ms is not None:
-        error["data"] = {"serverTime": now_ms, "retryAfter": refused.retry_at_ms}
-    elif isinstance(refused, ReplaceRefusal):
+    if isinstance(refused, ReplaceRefusal):
         error["data"] = refused.data
+    elif refused.retry_at_ms is not None:
+        error["data"] = {"serverTime": now_ms, "retryAfter": refused.retry_at_ms}
     return {"status": refused.status, "error": error}

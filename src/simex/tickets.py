@@ -57,6 +57,35 @@ def oco(params: Params, spec: InstrumentSpec) -> ListTicket:
     return ListTicket(spec.symbol, legs, client_id=params.client_id("listClientOrderId"))
 
 
+def old_oco(params: Params, spec: InstrumentSpec) -> ListTicket:
+    """The tickets of the deprecated POST /order/oco: a limit and a stop, which the new call names by their places."""
+    is_buy = params.text("side") == "BUY"
+    limit, stop = ("below", "above") if is_buy else ("above", "below")
+    names = {
+        "price": f"{limit}Price",
+        "limitClientOrderId": f"{limit}ClientOrderId",
+        "limitStrategyId": f"{limit}StrategyId",
+        "limitStrategyType": f"{limit}StrategyType",
+        "limitIcebergQty": f"{limit}IcebergQty",
+        "stopPrice": f"{stop}StopPrice",
+        "stopLimitPrice": f"{stop}Price",
+        "stopLimitTimeInForce": f"{stop}TimeInForce",
+        "stopClientOrderId": f"{stop}ClientOrderId",
+        "stopStrategyId": f"{stop}StrategyId",
+        "stopStrategyType": f"{stop}StrategyType",
+        "stopIcebergQty": f"{stop}IcebergQty",
+        "trailingDelta": f"{stop}TrailingDelta",
+    }
+    for name in ("price", "stopPrice"):
+        params.text(name)
+    has_limit = params.has("stopLimitPrice")
+    if has_limit:
+        params.text("stopLimitTimeInForce")
+    translated = {names.get(name, name): value for name, value in params.values.items()}
+    translated |= {f"{limit}Type": "LIMIT_MAKER", f"{stop}Type": "STOP_LOSS_LIMIT" if has_limit else "STOP_LOSS"}
+    return oco(Params(translated), spec)
+
+
 def oto(params: Params, spec: InstrumentSpec, kind: Literal["OTO", "OTOCO", "OPO", "OPOCO"]) -> ListTicket:
     """The tickets of a working order and the legs that follow it."""
     is_opo = kind.startswith("OPO")

@@ -50,20 +50,24 @@ def cancel_all(ask: Ask) -> object:
 
 def cancel_replace(ask: Ask) -> object:
     """Cancel one order and place another; filters and order count are checked before either."""
+    if not ask.book.spec.cancel_replace_allowed:
+        raise refusal.rejected("Order cancel-replace is not supported for this symbol.")
     mode = ask.params.choice(
-        "cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102,
-        "Mandatory parameter 'cancelReplaceMode' was not sent, was empty/null, or malformed.",
-    )  # fmt: skip
+        "cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), *_malformed("cancelReplaceMode")
+    )
     ticket = tickets.single(ask.params, ask.book.spec)
     kind = tickets.response_kind(ask.params, "FULL" if ticket.type in ("MARKET", "LIMIT") else "ACK")
     found = find_order(ask, "cancelOrderId", "cancelOrigClientOrderId")
     ask.engine.check(ask.account, [ticket], ask.now_ms)
-    ask.account.order_count.admit(1, ask.now_ms)
+    over_limit = _over_limit(ask)
     cancel_id = ask.params.client_id("cancelNewClientOrderId")
     cancelled = _attempt(lambda: _cancel(ask, found, cancel_id))
     if isinstance(cancelled, Refusal) and mode == "STOP_ON_FAILURE":
-        ask.account.order_count.placed(1, ask.now_ms)
-        raise ReplaceRefusal(cancelled, None)
+        if over_limit is None:
+            ask.account.order_count.placed(1, ask.now_ms)
+        raise ReplaceRefusal(cancelled, None, over_limit)
+    if over_limit is not None:
+        raise ReplaceRefusal(cancelled, over_limit, over_limit if mode == "STOP_ON_FAILURE" else None)
     placed = _attempt(lambda: _report(_placed(ask, ticket), kind, ask.now_ms))
     if isinstance(placed, Refusal):
         ask.account.order_count.placed(1, ask.now_ms)  # it counts whatever becomes of it
@@ -77,21 +81,63 @@ def cancel_replace(ask: Ask) -> object:
     }
 
 
-class ReplaceRefusal(Refusal):
-    """A cancel-replace that failed in part (-2021) or wholly (-2022); `data` tells both halves."""
+def _over_limit(ask: Ask) -> Refusal | None:
+    """The refusal of one more order, where the client wants the cancel all the same; else it is raised."""
+    name = "orderRateLimitExceededMode"
+    mode = ask.params.maybe(name) or "DO_NOTHING"
+    if mode not in ("DO_NOTHING", "CANCEL_ONLY"):
+        raise refusal.missing(name)
+    try:
+        ask.account.order_count.admit(1, ask.now_ms)
+    except Refusal as refused:
+        if mode == "DO_NOTHING":
+            raise
+        return refused
+    return None
 
-    def __init__(self, cancelled: object, placed: object) -> None:
+
+class ReplaceRefusal(Refusal):
+    """A cancel-replace that failed in part (-2021) or wholly (-2022); `data` tells both halves.
+
+    `over_limit` makes it a matter of the order count, status 429.
+    """
+
+    def __init__(self, cancelled: object, placed: object, over_limit: Refusal | None = None) -> None:
         is_partial = not isinstance(cancelled, Refusal) or not (placed is None or isinstance(placed, Refusal))
+        status, retry_at_ms = (429, over_limit.retry_at_ms) if over_limit is not None else (0, None)
         if is_partial:
-            super().__init__(-2021, "Order cancel-replace partially failed.", status=409)
+            super().__init__(-2021, "Order cancel-replace partially failed.", status or 409, retry_at_ms)
         else:
-            super().__init__(-2022, "Order cancel-replace failed.")
+            super().__init__(-2022, "Order cancel-replace failed.", status or 400, retry_at_ms)
         self.data = {
             "cancelResult": "FAILURE" if isinstance(cancelled, Refusal) else "SUCCESS",
             "newOrderResult": _outcome(placed),
             "cancelResponse": _half(cancelled),
             "newOrderResponse": _half(placed),
         }
+
+
+def amend(ask: Ask) -> object:
+    """Reduce an order's quantity; it keeps its place. An amend that ends the order costs nothing."""
+    if not ask.book.spec.amend_allowed:
+        raise refusal.amend_rejected("Order amend is not supported for this symbol.")
+    quantity = ask.params.decimal("newQty")
+    if quantity == 0:
+        raise Refusal(-1013, "Invalid quantity.")
+    client_id = ask.params.client_id("newClientOrderId")
+    order = find_order(ask)
+    if order is None or not order.is_open:
+        raise refusal.amend_rejected("Unknown order sent.")
+    amendment = ask.engine.amend(order, quantity, client_id, ask.now_ms)
+    return reports.amended(order, amendment)
+
+
+def _has_ended(answer: object) -> bool:
+    return isinstance(answer, dict) and answer["amendedOrder"]["status"] == "EXPIRED"
+
+
+def place_old_oco(ask: Ask) -> object:
+    return _place_list(ask, tickets.old_oco(ask.params, ask.book.spec))
 
 
 def place_oco(ask: Ask) -> object:
@@ -174,6 +220,11 @@ def _report(order: Order, kind: str, now_ms: int) -> reports.Json:
     return shown[kind](order, now_ms)
 
 
+def _malformed(name: str) -> tuple[int, str]:
+    refused = refusal.missing(name)
+    return refused.code, refused.text
+
+
 def _attempt(act: Callable[[], object]) -> object:
     try:
         return act()
@@ -196,6 +247,8 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("POST", f"{API}/order/test"): Call(test, test_weight, is_signed=True, wants_trading=True),
     ("DELETE", f"{API}/order"): Call(cancel, 1, is_signed=True, is_trading=True),
     ("POST", f"{API}/order/cancelReplace"): Call(cancel_replace, 1, is_signed=True, is_trading=True),
+    ("PUT", f"{API}/order/amend/keepPriority"): Call(amend, 4, is_signed=True, wants_trading=True, free_if=_has_ended),
+    ("POST", f"{API}/order/oco"): Call(place_old_oco, 1, is_signed=True, is_trading=True),
     ("DELETE", f"{API}/openOrders"): Call(cancel_all, 1, is_signed=True, is_trading=True),
     ("POST", f"{API}/orderList/oco"): Call(place_oco, 1, is_signed=True, is_trading=True),
     ("POST", f"{API}/orderList/oto"): Call(place_oto, 1, is_signed=True, is_trading=True),
@@ -209,6 +262,8 @@ SOCKET: Final[dict[str, Call]] = {
     "order.test": REST["POST", f"{API}/order/test"],
     "order.cancel": REST["DELETE", f"{API}/order"],
     "order.cancelReplace": REST["POST", f"{API}/order/cancelReplace"],
+    "order.amend.keepPriority": REST["PUT", f"{API}/order/amend/keepPriority"],
+    "orderList.place": REST["POST", f"{API}/order/oco"],
     "openOrders.cancelAll": REST["DELETE", f"{API}/openOrders"],
     "orderList.place.oco": REST["POST", f"{API}/orderList/oco"],
     "orderList.place.oto": REST["POST", f"{API}/orderList/oto"],

@@ -7,7 +7,7 @@ from decimal import Decimal
 from simex.accounts import Account
 from simex.frames import Outbox, encode
 from simex.lifecycle import ReportKind
-from simex.orders import ZERO, Fill, Order, OrderList, Peg
+from simex.orders import ZERO, Fill, Order, OrderList, Peg, PreventedMatch
 from simex.reports import Json, amount
 
 
@@ -26,24 +26,28 @@ class UserEvents:
         *,
         fill: Fill | None = None,
         cancel_id: str | None = None,
-        rival: Order | None = None,
-    ) -> None:
+        prevented: PreventedMatch | None = None,
+        old_client_id: str | None = None,
+    ) -> int:
         """executionReport."""
         self._execution_id += 1
         if not order.account.subscriptions:
-            return
+            return self._execution_id
         event = _report(order, kind, now_ms, self._execution_id, cancel_id)
         if fill is not None:
             event |= _executed(fill)
-        if rival is not None:
-            event |= {"v": self._execution_id, "A": amount(order.prevented), "u": -1, "U": rival.order_id}
+        if prevented is not None:
+            event |= _prevented(order, prevented)
+        if old_client_id is not None:
+            event["C"] = old_client_id
         if order.working_ms >= 0:
             event["W"] = order.working_ms
         if order.expiry_reason != "NONE":
             event["eR"] = order.expiry_reason
         self._send(order.account, event)
+        return self._execution_id
 
-    def order_list(self, order_list: OrderList, now_ms: int) -> None:
+    def order_list(self, order_list: OrderList, now_ms: int, is_update: bool = False) -> None:
         """listStatus."""
         account = order_list.orders[0].account
         symbol = order_list.ticket.symbol
@@ -53,7 +57,7 @@ class UserEvents:
             "s": symbol,
             "g": order_list.list_id,
             "c": order_list.contingency,
-            "l": "ALL_DONE" if order_list.is_done else "EXEC_STARTED",
+            "l": "UPDATED" if is_update else "ALL_DONE" if order_list.is_done else "EXEC_STARTED",
             "L": "ALL_DONE" if order_list.is_done else "EXECUTING",
             "r": "NONE",
             "C": order_list.client_id,
@@ -133,6 +137,20 @@ def _pegged(peg: Peg) -> Json:
     if peg.found:
         keys["gp"] = amount(peg.found)
     return keys
+
+
+def _prevented(order: Order, match: PreventedMatch) -> Json:
+    return {
+        "v": match.match_id,
+        "A": amount(order.prevented),
+        "B": amount(match.loss_of(order.order_id)),
+        "u": match.trade_group,
+        "U": match.rival_of(order.order_id),
+        "Cs": match.symbol,
+        "pl": amount(match.quantity),
+        "pL": amount(match.price),
+        "pY": amount(match.price * match.quantity),
+    }
 
 
 def _executed(fill: Fill) -> Json:
