@@ -10,15 +10,11 @@ client whose handshake has the header `X-Market-Clock: yes`, in an unasked pong 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Literal, Protocol
-from urllib.parse import unquote
+from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -31,28 +27,25 @@ from simex.faults import (
     unknown_outcome_answer,
     unknown_outcome_body,
 )
+from simex.link import FrameKind, Link
+from simex.linkrules import RULES, Arrivals, LinkKind, LinkRules, kind_of
 from simex.market import Market
+from simex.pause import MAX_SPEED, Pause
 from simex.strip import Strip
 from simex.venue import HttpRequest, HttpResponse
 
 HOST = "127.0.0.1"
 MAX_QUEUED_FRAMES = 4_096
 MAX_TEXT_BYTES = 1_048_576
-KEEPALIVE_PING_S = 20.0
-KEEPALIVE_PONG_S = 60.0
-LINK_LIFE_S = 86_400.0
 BARRIER_TIMEOUT_S = 5.0
-CATCH_UP_S = 1.0
 CLOSE_GRACE_S = 0.5
 # Without frames there is no barrier; other tasks must still get their turn now and then.
 EVENTS_PER_TURN = 64
-CLOCK_HEADER = "X-Market-Clock"
-ACCOUNT_PREFIXES = ("/ws-api/", "/ws-fapi/", "/private/")  # links that carry what accounts are told
+COUNTED = (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG)
+TOO_MANY_CONNECTIONS = "Too many connection attempts; current limit is 300 per 5 MINUTE."
 
 REAL_TIME = 1.0
-MAX_SPEED = math.inf
 
-LinkKind = Literal["ws_api", "stream"]
 Frames = Iterable[tuple[int, str]]
 
 
@@ -68,6 +61,12 @@ class Venue(Protocol):
     def ws_close(self, link: int) -> None: ...
 
     def hears_account(self, link: int) -> bool: ...
+
+    def wake(self, now_ms: int) -> None: ...
+
+    def deadline_ms(self) -> int | None: ...
+
+    def announce_shutdown(self, now_ms: int) -> None: ...
 
     def take_frames(self) -> list[tuple[int, str]]: ...
 
@@ -111,8 +110,7 @@ class Server:
         faults: FaultPlan | None = None,
         wall_ms: Callable[[], int] = wall_clock_ms,
         max_queued_frames: int = MAX_QUEUED_FRAMES,
-        keepalive_ping_s: float = KEEPALIVE_PING_S,
-        keepalive_pong_s: float = KEEPALIVE_PONG_S,
+        rules: Mapping[LinkKind, LinkRules] = RULES,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
     ) -> None:
         self.faults = faults if faults is not None else FaultPlan()
@@ -123,10 +121,10 @@ class Server:
         self._wait_for_account = wait_for_account
         self._wall_ms = wall_ms
         self._max_queued_frames = max_queued_frames
-        self._keepalive_ping_s = keepalive_ping_s
-        self._keepalive_pong_s = keepalive_pong_s
+        self._rules = rules
+        self._arrivals = Arrivals()
         self._barrier_timeout_s = barrier_timeout_s
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
         self._last_link = 0
         self._last_digest = 0
         self._held_market_frames: list[tuple[int, str]] | None = None
@@ -134,7 +132,8 @@ class Server:
         self._clock_ms = self._first_clock_ms()
         self._ended_s: float | None = None
         self._runner: web.ServerRunner | None = None
-        self._keepalive: asyncio.Task[None] | None = None
+        self._wake: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -150,14 +149,14 @@ class Server:
             await runner.cleanup()
             raise
         self._runner = runner
-        if self._is_real_time:
-            self._keepalive = asyncio.create_task(self._keep_alive())
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Close every link and stop listening; takes less than two seconds whatever the clients do."""
-        if self._keepalive is not None:
-            self._keepalive.cancel()
+        if self._wake is not None:
+            self._wake.cancel()
+        for task in self._closing:
+            task.cancel()
         closing = [asyncio.create_task(link.close(WSCloseCode.GOING_AWAY)) for link in self._links.values()]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_GRACE_S)
@@ -166,12 +165,25 @@ class Server:
             await self._runner.cleanup()
             self._runner = None
 
-    def drop_connections(self, kind: LinkKind | None = None) -> int:
+    def drop_connections(self, kind: FrameKind | None = None) -> int:
         """Cut the WebSocket links (of one kind) without a close frame, as a failing network does; how many."""
         dropped = [link for link in self._links.values() if kind in (None, link.kind)]
         for link in dropped:
             link.abort()
         return len(dropped)
+
+    def announce_shutdown(self, lead_s: float) -> None:
+        """Tell the links that the server will go, and close them when that time is over; new ones stay."""
+        self._exchange.announce_shutdown(self.now_ms())
+        self._send_by_kind(self._exchange.take_frames())
+        told = [link for link in self._links.values() if self._rules[link.wire_kind].announces_shutdown]
+        task = asyncio.create_task(self._close_after(lead_s, told))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_after(self, lead_s: float, links: list[Link]) -> None:
+        await asyncio.sleep(lead_s)
+        await asyncio.gather(*(link.close(WSCloseCode.GOING_AWAY) for link in links))
 
     def now_ms(self) -> int:
         """The exchange's clock: UTC ms, wall time at speed 1, market time otherwise; it never goes back."""
@@ -208,7 +220,7 @@ class Server:
         while (at_ms := self._market.next_ms()) is not None:
             await asyncio.sleep(max(0, at_ms - self._wall_ms()) / 1_000)
             self._perform_due()
-            self._send_by_kind(self._exchange.take_frames())
+            self._tell()
 
     def _perform_due(self) -> None:
         """At speed 1 a request must not see a market that is late, so what is due comes first."""
@@ -216,8 +228,23 @@ class Server:
         while (at_ms := self._market.next_ms()) is not None and at_ms <= now_ms:
             self._market.advance(self._exchange)
 
+    def _tell(self) -> None:
+        """Send what the exchange has to say by now; on the wall clock, come back when it will have more."""
+        self._exchange.wake(self.now_ms())
+        self._send_by_kind(self._exchange.take_frames())
+        self._plan_wake()
+
+    def _plan_wake(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        due_ms = self._exchange.deadline_ms() if self._is_real_time else None
+        if due_ms is not None:
+            delay_s = max(0, due_ms - self.now_ms()) / 1_000
+            self._wake = asyncio.get_running_loop().call_later(delay_s, self._tell)
+
     async def _play_paced(self) -> None:
-        pause = _Pause(self._speed)
+        pause = Pause(self._speed)
         turn = 0
         await self._clients_are_ready()
         while (at_ms := self._market.next_ms()) is not None:
@@ -226,6 +253,7 @@ class Server:
             # What clients were sent before, such as answers to their subscriptions, is digested before time moves.
             await self._barrier()
             await self._wake_clients(pause, at_ms)
+            await self._wake_exchange(pause, at_ms)
             await pause.until(at_ms)
             self._clock_ms = at_ms
             self._market.advance(self._exchange)
@@ -234,7 +262,7 @@ class Server:
             if not turn:
                 await asyncio.sleep(0)
 
-    async def _wake_clients(self, pause: _Pause, before_ms: int) -> None:
+    async def _wake_clients(self, pause: Pause, before_ms: int) -> None:
         """Stop at every time between events that a client asked for with its pong, so that it can act at it."""
         while True:
             wishes = [link.wake_ms for link in self._links.values() if link.wake_ms is not None]
@@ -247,6 +275,14 @@ class Server:
                 if link.wake_ms is not None and link.wake_ms <= at_ms:
                     link.wake()
             await self._barrier()
+
+    async def _wake_exchange(self, pause: Pause, before_ms: int) -> None:
+        """Stop between events, too, where a stream has something to tell that had to wait."""
+        while (due_ms := self._exchange.deadline_ms()) is not None and due_ms < before_ms:
+            await pause.until(due_ms)
+            self._clock_ms = max(self._clock_ms, due_ms)
+            self._exchange.wake(self._clock_ms)
+            await self._deliver()
 
     async def _clients_are_ready(self) -> None:
         while not self._is_ready():
@@ -284,7 +320,7 @@ class Server:
             if not await self._answered(owing):
                 self._stop_pacing(owing)
 
-    async def _answered(self, links: list[_Link]) -> bool:
+    async def _answered(self, links: list[Link]) -> bool:
         try:
             async with asyncio.timeout(self._barrier_timeout_s):
                 while any(link.awaits_pong for link in links):
@@ -294,7 +330,7 @@ class Server:
             return False
         return True
 
-    def _stop_pacing(self, links: list[_Link]) -> None:
+    def _stop_pacing(self, links: list[Link]) -> None:
         for link in links:
             if link.awaits_pong:
                 link.is_pacing = False
@@ -316,7 +352,7 @@ class Server:
         held.extend(frame for frame in frames if frame[0] not in account)
         self._send(frame for frame in frames if frame[0] in account)
 
-    def _note_account(self, link: _Link) -> None:
+    def _note_account(self, link: Link) -> None:
         has_account = self._exchange.hears_account(link.number)
         if has_account != link.has_account:
             link.has_account = has_account
@@ -347,7 +383,7 @@ class Server:
         if self._is_real_time:
             self._perform_due()
         answer = self._exchange.rest(wire_request, self.now_ms())
-        self._send_by_kind(self._exchange.take_frames())
+        self._tell()
         fault: FaultKind | None = None
         if answer.status == 200 and places_order(wire_request.method, wire_request.target):
             fault = self.faults.on_accepted_order()
@@ -361,6 +397,9 @@ class Server:
 
     async def _serve_link(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path
+        kind = kind_of(target)
+        if not self._arrivals.admits(request.remote or "", kind, self._rules[kind], self._wall_ms()):
+            return web.json_response({"code": -1034, "msg": TOO_MANY_CONNECTIONS}, status=429)
         self._last_link += 1
         number = self._last_link
         if not self._exchange.ws_open(number, target, self.now_ms()):
@@ -372,29 +411,40 @@ class Server:
         except BaseException:
             self._exchange.ws_close(number)
             raise
-        link = _Link(number, target, socket, request, self._max_queued_frames)
+        link = Link(number, target, socket, request, self._max_queued_frames, self._rules[kind])
         self._links[number] = link
         self._something_changed.set()
         writer = asyncio.create_task(link.write_on())
+        keeper = asyncio.create_task(self._keep_alive(link))
         try:
             # Opening may have queued frames already.
-            self._send_by_kind(self._exchange.take_frames())
+            self._tell()
             self._note_account(link)
             await self._read_on(link)
         finally:
             writer.cancel()
+            keeper.cancel()
             del self._links[number]
             self._exchange.ws_close(number)
             self._something_changed.set()
         return socket
 
-    async def _read_on(self, link: _Link) -> None:
+    async def _keep_alive(self, link: Link) -> None:
+        """In a paced market the barrier pings, and time that stands still ends nobody's life."""
+        if self._is_real_time:
+            await link.keep_alive(lambda: b"%d" % self.now_ms())
+
+    async def _read_on(self, link: Link) -> None:
         while True:
             message = await link.socket.receive()
+            answers = message.type is WSMsgType.PONG and link.on_pong(bytes(message.data))
+            counts = self._is_real_time and message.type in COUNTED and not answers
+            if counts and not link.admits(message.type is WSMsgType.TEXT):
+                await link.close(WSCloseCode.POLICY_VIOLATION, b"Too many requests")
+                return
             if message.type is WSMsgType.TEXT:
                 self._on_text(link, message.data)
             elif message.type is WSMsgType.PONG:
-                link.on_pong(bytes(message.data))
                 self._something_changed.set()
             elif message.type is WSMsgType.PING:
                 link.pong(bytes(message.data))
@@ -403,7 +453,7 @@ class Server:
             else:
                 return
 
-    def _on_text(self, link: _Link, text: str) -> None:
+    def _on_text(self, link: Link, text: str) -> None:
         if self._is_real_time:
             self._perform_due()
         if link.kind == "stream":
@@ -412,7 +462,9 @@ class Server:
         self._exchange.ws_text(link.number, text, self.now_ms())
         if link.kind == "ws_api":
             self._note_account(link)
+        self._exchange.wake(self.now_ms())
         frames = self._exchange.take_frames()
+        self._plan_wake()
         if link.kind == "stream":
             # Answers to commands are never held: a client may wait for them before it pongs.
             self._send(frames)
@@ -421,7 +473,7 @@ class Server:
             frames = self._with_fault(link, text, frames)
         self._send_by_kind(frames)
 
-    def _with_fault(self, link: _Link, text: str, frames: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    def _with_fault(self, link: Link, text: str, frames: list[tuple[int, str]]) -> list[tuple[int, str]]:
         placing = placing_id(text)
         if placing is None:
             return frames
@@ -435,176 +487,6 @@ class Server:
         lost = (link.number, unknown_outcome_answer(placing[0]))
         return [lost if frame is answer else frame for frame in frames]
 
-    async def _keep_alive(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._keepalive_ping_s)
-            now_s = loop.time()
-            for link in list(self._links.values()):
-                silent_s = now_s - link.pong_heard_s
-                if silent_s > self._keepalive_pong_s or now_s - link.opened_s > LINK_LIFE_S:
-                    link.abort()
-                else:
-                    link.ping(b"%d" % self.now_ms())
-
-
-class _Pause:
-    """Real sleeps between events of market time: the gap over the speed, without drift."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._anchor_s = 0.0
-        self._anchor_ms: int | None = None
-
-    async def until(self, at_ms: int) -> None:
-        if self._speed == MAX_SPEED:
-            return
-        now_s = time.monotonic()
-        if self._anchor_ms is None:
-            self._anchor_s, self._anchor_ms = now_s, at_ms
-        due_s = self._anchor_s + (at_ms - self._anchor_ms) / (1_000 * self._speed)
-        if now_s - due_s > CATCH_UP_S:
-            # Far behind, after a long barrier: go on from here instead of rushing to make up for it.
-            self._anchor_s, self._anchor_ms = now_s, at_ms
-        elif due_s > now_s:
-            await asyncio.sleep(due_s - now_s)
-
-
-def _split_wish(payload: bytes) -> tuple[bytes, int | None]:
-    """`digest <number> <ms>` may be followed by ` <ms>`: when the client wants to be pinged again."""
-    echo, _, wish = payload.rpartition(b" ")
-    if payload.startswith(b"digest ") and payload.count(b" ") == 3 and wish.isdigit():
-        return echo, int(wish)
-    return payload, None
-
-
-class _Link:
-    """One WebSocket link: a bounded queue out, what it subscribed to, and which frames its client has digested."""
-
-    def __init__(
-        self, number: int, target: str, socket: web.WebSocketResponse, request: web.BaseRequest, max_queued_frames: int
-    ) -> None:
-        self.number = number
-        self.kind: LinkKind = "ws_api" if target.startswith(ACCOUNT_PREFIXES) else "stream"
-        self.socket = socket
-        self.kline_streams = {name for name in _streams_of(target) if "@kline_" in name}
-        self.has_account = False
-        self.is_pacing = True
-        self.opened_s = self.pong_heard_s = asyncio.get_running_loop().time()
-        self._request = request
-        self._max_queued_frames = max_queued_frames
-        self._queue: deque[tuple[WSMsgType, bytes]] = deque()
-        self._queue_filled = asyncio.Event()
-        self._is_aborted = False
-        self._sent = 0
-        self._sent_at_ping = 0
-        self._digested = 0
-        self._awaited: bytes | None = None
-        self.wants_clock = request.headers.get(CLOCK_HEADER) == "yes"
-        self._told_ms: int | None = None
-        self.wake_ms: int | None = None
-        # A pong nobody asked for does not keep a link alive.
-        self._recent_pings: deque[bytes] = deque(maxlen=4)
-
-    @property
-    def owes_pong(self) -> bool:
-        return self._can_pace and self._sent > self._digested
-
-    @property
-    def awaits_pong(self) -> bool:
-        return self._can_pace and self._awaited is not None
-
-    @property
-    def _can_pace(self) -> bool:
-        return self.is_pacing and not self._is_aborted and not self.socket.closed
-
-    def send(self, text: str) -> None:
-        self._sent += 1
-        self._put(WSMsgType.TEXT, text.encode())
-
-    def ping(self, payload: bytes) -> None:
-        self._awaited = payload
-        self._recent_pings.append(payload)
-        self._sent_at_ping = self._sent
-        self._put(WSMsgType.PING, payload)
-
-    def pong(self, payload: bytes) -> None:
-        self._put(WSMsgType.PONG, payload)
-
-    def tell_clock(self, now_ms: int) -> None:
-        """Ahead of the first frame of a moment, an unasked pong says what moment that is."""
-        if now_ms != self._told_ms:
-            self._told_ms = now_ms
-            self._put(WSMsgType.PONG, b"clock %d" % now_ms)
-
-    def wake(self) -> None:
-        """Make the next barrier ping it, which tells it the time."""
-        self.wake_ms = None
-        self._sent += 1
-
-    def on_pong(self, payload: bytes) -> None:
-        """A plain echo, or in a paced market the echo and the market time at which the client wants to be pinged."""
-        echo, wish_ms = _split_wish(payload)
-        if echo in self._recent_pings:
-            self.pong_heard_s = asyncio.get_running_loop().time()
-        if echo == self._awaited:
-            self._awaited = None
-            self._digested = self._sent_at_ping
-            self.wake_ms = wish_ms
-
-    def note_subscriptions(self, text: str) -> None:
-        """Keep track of kline streams, which tell the market that somebody watches."""
-        try:
-            command = json.loads(text)
-        except ValueError:
-            return
-        params = command.get("params") if isinstance(command, dict) else None
-        if not isinstance(params, list):
-            return
-        names = {name for name in params if isinstance(name, str) and "@kline_" in name}
-        if command.get("method") == "SUBSCRIBE":
-            self.kline_streams |= names
-        elif command.get("method") == "UNSUBSCRIBE":
-            self.kline_streams -= names
-
-    def abort(self) -> None:
-        """Cut the connection at once, as a failing network does."""
-        self._is_aborted = True
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-    async def close(self, code: int) -> None:
-        await self.socket.close(code=code)
-
-    async def write_on(self) -> None:
-        """Write queued frames until the link is gone."""
-        try:
-            while True:
-                await self._queue_filled.wait()
-                self._queue_filled.clear()
-                while self._queue:
-                    kind, payload = self._queue.popleft()
-                    await self.socket.send_frame(payload, kind)
-        except ConnectionError:
-            self.abort()
-
-    def _put(self, kind: WSMsgType, payload: bytes) -> None:
-        if self._is_aborted:
-            return
-        if len(self._queue) >= self._max_queued_frames:
-            self.abort()
-            return
-        self._queue.append((kind, payload))
-        self._queue_filled.set()
-
 
 def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _streams_of(target: str) -> list[str]:
-    path, _, query = unquote(target).partition("?")
-    if path.startswith("/ws/"):
-        return path[len("/ws/") :].split("/")
-    streams = next((part for part in query.split("&") if part.startswith("streams=")), "streams=")
-    return streams[len("streams=") :].split("/")

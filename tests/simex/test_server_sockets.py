@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import math
 import socket
@@ -22,6 +23,7 @@ from yarl import URL
 
 from simex.exchange import Exchange
 from simex.faults import Fault
+from simex.linkrules import RULES, LinkRules
 from simex.market import CandleTape, GeneratedMarket, Market
 from simex.server import Server
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, Candle, HttpRequest, HttpResponse
@@ -252,7 +254,7 @@ async def test_a_clients_ping_is_answered_with_its_payload_and_binary_is_refused
 
 async def test_at_real_time_the_server_pings_and_closes_links_that_never_pong() -> None:
     market = GeneratedMarket(7, ("BTCUSDT",), T0_MS, history_days=0)
-    async with listening(market, speed=1.0, keepalive_ping_s=0.05, keepalive_pong_s=1.0) as venue:
+    async with listening(market, speed=1.0, rules=dict.fromkeys(RULES, LinkRules(0.05, 1.0))) as venue:
         silent = await venue.link("/ws", autoping=False)
         alive = await venue.link("/ws")
         reader = asyncio.create_task(alive.receive())
@@ -595,3 +597,91 @@ async def test_the_same_replay_with_the_same_client_gives_the_same_frames() -> N
     first = await one_run()
     assert sum("executedQty" in frame for frame in first) == 6
     assert await one_run() == first
+
+
+def quiet() -> GeneratedMarket:
+    """A market that makes its first print and then, as the clock of the test stands still, no other."""
+    return GeneratedMarket(7, ("BTCUSDT",), T0_MS, history_days=0)
+
+
+async def until_closed(link: aiohttp.ClientWebSocketResponse) -> int | None:
+    async with asyncio.timeout(PATIENCE_S):
+        while (await link.receive()).type not in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED):
+            pass
+    return link.close_code
+
+
+@pytest.mark.spec("SIM-1")
+async def test_too_many_messages_in_a_second_end_a_stream_link() -> None:
+    clock = lambda: T0_MS  # noqa: E731
+    async with listening(quiet(), speed=1.0, wall_ms=clock) as venue:
+        link, api = await venue.link("/ws"), await venue.link("/ws-api/v3")
+        for number in range(50):
+            await link.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            await api.send_json({"method": "time", "id": number})
+        assert await until_closed(link) == aiohttp.WSCloseCode.POLICY_VIOLATION
+        assert json.loads((await api.receive(PATIENCE_S)).data)["status"] == 200
+        assert not api.closed
+
+
+@pytest.mark.spec("SIM-1")
+async def test_too_many_connections_are_refused_for_a_while() -> None:
+    rules = RULES | {"spot_stream": LinkRules(20, 60, connections_max=2)}
+    async with listening(tape(5), speed=60.0, rules=rules) as venue:
+        for _ in range(2):
+            await venue.link("/ws")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await venue.link("/ws")
+        assert refused.value.status == 429
+        await venue.link("/ws-api/v3")
+
+
+@pytest.mark.spec("SIM-1")
+async def test_an_announced_shutdown_ends_the_links_that_were_told_and_keeps_the_new_ones() -> None:
+    async with listening(quiet(), speed=1.0, wall_ms=lambda: T0_MS) as venue:
+        old, api = await venue.link("/stream"), await venue.link("/ws-api/v3")
+        venue.server.announce_shutdown(0.3)
+        told = json.loads((await old.receive(PATIENCE_S)).data)
+        assert (told["stream"], told["data"]["e"]) == ("!serverShutdown", "serverShutdown")
+        assert json.loads((await api.receive(PATIENCE_S)).data)["event"]["e"] == "serverShutdown"
+        new = await venue.link("/stream")
+        assert await until_closed(old) == await until_closed(api) == aiohttp.WSCloseCode.GOING_AWAY
+        await new.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+        assert json.loads((await new.receive(PATIENCE_S)).data)["result"] == []
+
+
+@pytest.mark.spec("SIM-1")
+async def test_what_had_to_wait_for_its_period_is_sent_when_it_is_over() -> None:
+    async with listening(quiet(), speed=1.0, wall_ms=lambda: T0_MS) as venue:
+        await venue.get("/api/v3/time")  # which performs what is due
+        link = await venue.link("/ws/btcusdt@depth@100ms")
+        for price in ("50000", "50001"):
+            await venue.post(
+                "/api/v3/order", f"symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price={price}"
+            )
+        venue.server._wall_ms = lambda: T0_MS + 100
+        venue.server._tell()
+        first, second = [json.loads((await link.receive(PATIENCE_S)).data) for _ in range(2)]
+        assert first["b"][-1] == ["50000.00000000", "0.01000000"]
+        assert ["50001.00000000", "0.01000000"] in second["b"]
+        assert second["U"] == first["u"] + 1
+
+
+@pytest.mark.spec("SIM-1")
+async def test_in_paced_time_the_exchange_is_woken_between_events() -> None:
+    async with listening(tape(3), speed=math.inf, wait_for_klines=True) as venue:
+        link = await venue.link("/stream?streams=btcusdt@kline_1m/btcusdt@depth@100ms")
+        status, _ = await venue.post(
+            "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=50000"
+        )
+        assert status == 200
+        depths = []
+        async with playing(venue.server) as end:
+            while not end.done():
+                with contextlib.suppress(TimeoutError):
+                    message = await link.receive(0.2)
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        frame = json.loads(message.data)
+                        depths += [frame["data"]] if frame["stream"].endswith("100ms") else []
+        assert depths
+        assert all(later["U"] == earlier["u"] + 1 for earlier, later in itertools.pairwise(depths))
