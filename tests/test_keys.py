@@ -1,10 +1,13 @@
-"""Both kinds of keys open the whole dialogue: the same bot and exchange, another signature."""
+"""All three kinds of keys open the whole dialogue: the same bot and exchange, another signature."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from decimal import Decimal
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from simex.exchange import Exchange
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec
@@ -17,7 +20,15 @@ from tests.binance.test_signing import ED25519_PEM
 from tests.simex.test_signing import ED25519_PUBLIC
 from tests.stage import START_MS, Script, scripted_engine, stage_settings
 
+RSA_KEY = rsa.generate_private_key(65_537, 2_048)
+RSA_PEM = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+RSA_PUBLIC = b64encode(RSA_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
 KINDS = {
+    "RSA": (
+        Keys("key", RSA_PEM),
+        AccountSpec("key", RSA_PUBLIC, {"USDT": Decimal(1_000)}, key_type="RSA"),
+    ),
     "HMAC": (Keys("key", "secret"), AccountSpec("key", "secret", {"USDT": Decimal(1_000)})),
     "ED25519": (
         Keys("key", ED25519_PEM),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from decimal import Decimal
+
 import pytest
 
+from surefoot.assembly import build_session
 from surefoot.binance.budget import Lane
 from surefoot.binance.calls import RETRY_CAP_MS, Call, Calls, Read, delay_ms
 from surefoot.binance.codec import VenueError
-from surefoot.binance.dialogue import HttpAnswer, HttpFailed, Keys
-from surefoot.core.messages import VenueLimited
+from surefoot.binance.dialogue import Arrival, HttpAnswer, HttpFailed, HttpRequest, Keys, SessionFailed, Wake
+from surefoot.binance.session import Session
+from surefoot.core.messages import Command, OrderRejected, OutcomeUnknown, QueryOrder, SubmitOrder, VenueLimited
+from surefoot.core.model import OrderRequest, OrderType, Purpose, Side
+from tests.stage import stage_settings
 
 NOON = 1_790_000_040_000 // 60_000 * 60_000
 
@@ -80,3 +87,103 @@ def test_repeated_read_is_signed_anew() -> None:
     (second,) = some.take(NOON + 1_000)
     assert f"timestamp={NOON + 1_000}" in second.target
     assert first.target.partition("signature=")[2] != second.target.partition("signature=")[2]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is repeated, as the table says: a read, an exit, an entry
+
+SALE = OrderRequest("bot-1", "BTCUSDT", Side.SELL, OrderType.MARKET, Purpose.EXIT, Decimal(1))
+ENTRY = OrderRequest("bot-2", "BTCUSDT", Side.BUY, OrderType.LIMIT, Purpose.ENTRY, Decimal(1), Decimal(1))
+COMMANDS: dict[str, Command] = {
+    "read": QueryOrder(NOON, "BTCUSDT", "bot-3"),
+    "exit": SubmitOrder(NOON, SALE),
+    "entry": SubmitOrder(NOON, ENTRY),
+}
+LOST, UNSENT = "lost", "unsent"
+
+REPEATED = [
+    # what came of it: status and code, no answer, never left; and who asks again
+    (400, -1100, ()),
+    (400, -1013, ()),
+    (401, -1099, ()),
+    (403, None, ()),
+    (404, -5000, ()),
+    (400, -1021, ("read", "exit")),
+    (429, -1003, ("read", "exit")),
+    (429, -1015, ("read", "exit")),
+    (418, -1003, ("read", "exit")),
+    (400, -1007, ("read",)),
+    (408, None, ("read",)),
+    (500, None, ("read",)),
+    (502, None, ("read",)),
+    (503, -1008, ("read",)),
+    (504, None, ("read",)),
+    (LOST, None, ("read",)),
+    (UNSENT, None, ("read", "exit")),
+]
+
+
+def session_with(command: Command) -> tuple[Session, HttpRequest]:
+    made = build_session(stage_settings(["BTCUSDT"]), Keys("key", "secret"), lambda: 0.5, watch_always=True)
+    made.submit([command], NOON)
+    (request,) = (each for each in made.take_requests(NOON) if isinstance(each, HttpRequest))
+    return made, request
+
+
+def outcome_of(request: HttpRequest, status: int | str, code: int | None) -> Arrival:
+    if isinstance(status, str):
+        return HttpFailed(request.request_id, status == LOST, "no answer")
+    body = b"" if code is None else b'{"code":%d,"msg":"no"}' % code
+    return HttpAnswer(request.request_id, status, {"retry-after": "1"} if status in (418, 429) else {}, body)
+
+
+@pytest.mark.spec("NET-3", "SAFE-1")
+@pytest.mark.parametrize("who", COMMANDS)
+@pytest.mark.parametrize(("status", "code", "repeated"), REPEATED)
+def test_only_what_did_nothing_is_asked_again(
+    status: int | str, code: int | None, repeated: tuple[str, ...], who: str
+) -> None:
+    made, request = session_with(COMMANDS[who])
+    again: list[HttpRequest] = []
+    with suppress(SessionFailed):  # a read that the venue refuses for good is for a person
+        made.receive(outcome_of(request, status, code), NOON)
+        again = [
+            each
+            for each in made.take_requests(NOON + 1_250)
+            if isinstance(each, HttpRequest) and each.target.partition("?")[0] == "/api/v3/order"
+        ]
+    assert bool(again) == (who in repeated)
+    for each in again:
+        assert each.method == request.method
+        assert ids_in(each) == ids_in(request)
+        assert f"timestamp={NOON + 1_250}" in each.target
+
+
+def ids_in(request: HttpRequest) -> list[str]:
+    return [part for part in request.target.split("&") if "lientOrderId" in part]
+
+
+@pytest.mark.spec("NET-3")
+@pytest.mark.parametrize(("who", "status"), [("read", LOST), ("read", 503), ("exit", UNSENT)])
+def test_third_failure_is_told_to_the_core(who: str, status: int | str) -> None:
+    made, request = session_with(COMMANDS[who])
+    now_ms, events = NOON, made.receive(outcome_of(request, status, None), NOON)
+    for wait_ms in (1_000, 2_000):
+        assert events == []
+        now_ms += wait_ms
+        (request,) = (each for each in made.take_requests(now_ms) if isinstance(each, HttpRequest))
+        events = made.receive(outcome_of(request, status, None), now_ms)
+    assert [type(event) for event in events] == [OutcomeUnknown if who == "read" else OrderRejected]
+    assert made.take_requests(now_ms + 60_000) == []
+
+
+@pytest.mark.spec("NET-2", "SAFE-1")
+def test_exit_that_would_leave_long_after_it_was_decided_is_given_back() -> None:
+    made, request = session_with(COMMANDS["exit"])
+    made.receive(HttpAnswer(request.request_id, 429, {"retry-after": "60"}, b'{"code":-1003,"msg":"no"}'), NOON)
+    assert made.take_requests(NOON + 1_000) == []
+    assert made.deadline_ms() == 0
+    (event,) = made.receive(Wake(), NOON + 1_000)
+    assert isinstance(event, OrderRejected)
+    assert event.text.startswith("not sent")
+    assert made.take_requests(NOON + 120_000) == []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -334,7 +338,17 @@ def test_documented_futures_examples_are_signed_as_documented() -> None:
 
 @pytest.mark.spec("NET-1")
 def test_a_private_key_of_another_kind_is_refused_in_words() -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    with pytest.raises(ValueError, match="only Ed25519 is supported"):
-        sign_rest(pem, b"payload")
+    for key in (ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65_537, 1_024)):
+        with pytest.raises(ValueError, match="a private key is Ed25519, or RSA of 2048 to 4096 bits"):
+            sign_rest(pem_of(key), b"payload")
+
+
+@pytest.mark.spec("NET-1")
+def test_rsa_signs_by_the_padding_that_the_venue_wants() -> None:
+    key = rsa.generate_private_key(65_537, 2_048)
+    signature = b64decode(sign_rest(pem_of(key), b"symbol=BTCUSDT"))
+    key.public_key().verify(signature, b"symbol=BTCUSDT", PKCS1v15(), SHA256())
+
+
+def pem_of(key: PrivateKeyTypes) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

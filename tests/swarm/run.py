@@ -181,6 +181,8 @@ class RoughTime(VirtualTime):
         elif answer is None or fate.instead == 0 or waited_ms + delay_ms > HTTP_TIMEOUT_MS:
             answer = HttpFailed(request.request_id, True, "time-out")
             delay_ms = max(0, HTTP_TIMEOUT_MS - waited_ms)
+        if isinstance(answer, HttpAnswer) and (answer.status in (418, 429) or b":-1021," in answer.body):
+            self.stage.sent_for_nothing(request)
         self._push(delay_ms, answer)
         self.take_frames()
 
@@ -472,13 +474,20 @@ class Swarm(Stage):
     # -- invariants all along ---------------------------------------------------------------------------------
 
     def see_request(self, request: HttpRequest) -> None:
-        """A placement leaves once, whatever became of it."""
-        if request.method != "POST":
-            return
-        names = set(OUR_NAMES.findall(REPLACED_NAME.sub("", request.target)))
+        """A placement leaves once, unless the venue says that it did nothing."""
+        names = self._names_in(request)
         if names & self._sent_names:
             self._fail(f"{sorted(names & self._sent_names)} was sent again")
         self._sent_names |= names
+
+    def sent_for_nothing(self, request: HttpRequest) -> None:
+        """The venue had too much of us, or our clock was wrong: it will say so, and did nothing."""
+        self._sent_names -= self._names_in(request)
+
+    def _names_in(self, request: HttpRequest) -> set[str]:
+        if request.method != "POST":
+            return set()
+        return set(OUR_NAMES.findall(REPLACED_NAME.sub("", request.target)))
 
     def look(self) -> None:
         """The venue's truth, after anything that happened."""

@@ -1,7 +1,9 @@
 """HTTP calls from their queueing to their answer: what may leave when, signed as it leaves, and what is repeated.
 
-Reads may be repeated, writes never. A call is signed with the timestamp of the moment in which it is taken. The weight
-budget says who has to wait; an entry that would have to wait is given back instead, because its price grows old.
+Reads may be repeated; a write only where it certainly did nothing, and never an entry, because its price grows old. A
+call is signed with the timestamp of the moment in which it is taken. The budget says who has to wait; an entry that
+would have to wait is given back instead, and so is every write that would have to wait for long: the core would have
+given it up meanwhile and decided anew, and both would act.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from surefoot.core.messages import Command, VenueLimited
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
 RETRY_JITTER = 0.25
+TRIES_MAX = 3
+WRITE_HELD_MAX_MS = 5_000  # well before an order that nobody answers for counts as lost
 TOO_MANY_ORDERS = -1015
 
 
@@ -50,6 +54,7 @@ class Call:
     command: Command | None = None
     symbol: str = ""
     tries: int = 0
+    queued_ms: int = 0  # of a write: when it was decided
     not_before_ms: int = 0
     sent_ms: int = 0
     orders: int = 0  # how many it adds to the venue's count of orders
@@ -58,6 +63,11 @@ class Call:
     @property
     def cost(self) -> Cost:
         return Cost(self.weight, self.orders)
+
+    @property
+    def cannot_wait(self) -> bool:
+        """Whether it is given back rather than sent when it may go."""
+        return self.is_entry or (self.read is None and self.not_before_ms > self.queued_ms + WRITE_HELD_MAX_MS)
 
     @property
     def is_entry(self) -> bool:
@@ -95,7 +105,7 @@ class Calls:
         self._recv_window_ms = recv_window_ms
         self._jitter = jitter
         self._queue: list[Call] = []
-        self._late: list[Call] = []  # entries held up by the venue's limits: given back at the next wake, which is due
+        self._late: list[Call] = []  # writes held up by the venue's limits: given back at the next wake, which is due
         self._sent: dict[int, Call] = {}
         self._last_id = 0
         self._told_until_ms: dict[str, int] = {}
@@ -128,12 +138,12 @@ class Calls:
             if call.not_before_ms <= now_ms:
                 leaving.append(self._send(call, now_ms))
             else:
-                (self._late if call.is_entry else waiting).append(call)
+                (self._late if call.cannot_wait else waiting).append(call)
         self._queue = waiting
         return leaving
 
     def take_late(self) -> list[Call]:
-        """Entries that could not leave in time."""
+        """Writes that could not leave in time."""
         late, self._late = self._late, []
         return late
 
@@ -189,6 +199,14 @@ class Calls:
         """Queue a read again, later each time."""
         call.not_before_ms = now_ms + self.jittered(delay_ms(call.tries, RETRY_CAP_MS))
         self._queue.append(call)
+
+    def repeat_write(self, call: Call, now_ms: int) -> bool:
+        """Queue a write again that did nothing at the venue; False when it is an entry, or was tried often enough."""
+        call.tries += 1
+        if call.is_entry or call.tries >= TRIES_MAX:
+            return False
+        self.repeat(call, now_ms)
+        return True
 
     def jittered(self, wait_ms: int) -> int:
         """A quarter more or less."""

@@ -1,7 +1,8 @@
 """The dialogue with the venue, without I/O: commands and arrivals in, requests and events out.
 
-Rules of this file. Reads may be repeated, writes never: a write whose answer is lost becomes `OutcomeUnknown`, one that
-certainly never left becomes a rejection. Requests are signed when they are taken, not when they are queued. Account
+Rules of this file. Reads may be repeated. A write whose answer is lost is never repeated, it becomes `OutcomeUnknown`;
+one that certainly did nothing (it never left, the venue was busy, our clock was wrong) is repeated within seconds or
+becomes a rejection. Requests are signed when they are taken, not when they are queued. Account
 state is read only after the account stream is subscribed, so that nothing falls between the two; a reading during
 which an account event arrived is thrown away and made again.
 """
@@ -15,7 +16,7 @@ from typing import assert_never
 
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import Lane
-from surefoot.binance.calls import Call, Calls, Read, delay_ms
+from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read, delay_ms
 from surefoot.binance.candles import CandleFeed
 from surefoot.binance.dialogue import (
     ACCOUNT,
@@ -69,7 +70,6 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, OrderLimit, Purpose, VenueOrder
 
-READ_TRIES = 3
 RECONNECT_CAP_MS = 64_000
 STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
 LINK_READY_MS = 10_000
@@ -179,17 +179,17 @@ class Session:
                 case SubmitOrder():
                     lane = Lane.ENTRY if command.order.purpose is Purpose.ENTRY else Lane.EXIT
                     params = signing.order_params(command.order)
-                    self._write("POST", "/api/v3/order", params, lane, command)
+                    self._write("POST", "/api/v3/order", params, lane, command, now_ms)
                 case SubmitList():
                     path, params = signing.list_request(command)
                     lane = Lane.PROTECTION if command.orders[0].purpose is Purpose.TARGET else Lane.ENTRY
-                    self._write("POST", path, params, lane, command)
+                    self._write("POST", path, params, lane, command, now_ms)
                 case CancelOrder():
                     params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
-                    self._write("DELETE", "/api/v3/order", params, Lane.EXIT, command)
+                    self._write("DELETE", "/api/v3/order", params, Lane.EXIT, command, now_ms)
                 case ReplaceOrder():
                     params = signing.replace_params(command)
-                    self._write("POST", "/api/v3/order/cancelReplace", params, Lane.EXIT, command)
+                    self._write("POST", "/api/v3/order/cancelReplace", params, Lane.EXIT, command, now_ms)
                 case QueryOrder():
                     params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
                     self._ask(Read.ORDER, "/api/v3/order", params, 4, command)
@@ -259,8 +259,9 @@ class Session:
         if not any(call.read is read and call.params == params for call in self.calls.pending()):
             self.calls.add(Call("GET", path, params, True, weight, Lane.EXIT, read, command))
 
-    def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command) -> None:
-        self.calls.add(Call(method, path, params, True, 1, lane, command=command, orders=_orders_in(command)))
+    def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command, now_ms: int) -> None:
+        orders = _orders_in(command)
+        self.calls.add(Call(method, path, params, True, 1, lane, command=command, orders=orders, queued_ms=now_ms))
 
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
         call = self.calls.answered(answer)
@@ -276,6 +277,8 @@ class Session:
             return told
         if call.read is not None:
             return told + self._on_read_refused(call, error, kind, now_ms)
+        if (kind in ("limited", "banned") or error.code == BAD_TIMESTAMP) and self._may_repeat(call, now_ms):
+            return told
         return told + self._on_write_refused(call, answer.body, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
@@ -286,7 +289,13 @@ class Session:
             return self._repeat(call, failure.text, now_ms)
         if failure.sent:
             return self._outcome_unknown(call, failure.text, now_ms)
+        if self._may_repeat(call, now_ms):
+            return []
         return self._refused(call, None, f"not sent: {failure.text}", now_ms)
+
+    def _may_repeat(self, call: Call, now_ms: int) -> bool:
+        """Queue again what did nothing. A cancel-replace is told half by half, so that it is left to the core."""
+        return not isinstance(call.command, ReplaceOrder) and self.calls.repeat_write(call, now_ms)
 
     # -- answers to writes ------------------------------------------------------------------------------------
 
@@ -387,7 +396,7 @@ class Session:
         """Read again later. A query gives up after some tries and leaves asking to the engine; before the first answer
         of all, giving up is for a person to know."""
         call.tries += 1
-        if call.tries >= READ_TRIES:
+        if call.tries >= TRIES_MAX:
             if isinstance(call.command, QueryOrder):
                 return [OutcomeUnknown(now_ms, call.command.client_order_id, text)]
             if isinstance(call.command, ReadFills):

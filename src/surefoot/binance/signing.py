@@ -1,4 +1,4 @@
-"""What we say to the venue, and how it is signed: orders as parameters, decimals as plain text, HMAC-SHA256 over them.
+"""What we say to the venue, and how it is signed: orders as parameters, decimals as plain text, HMAC, RSA or Ed25519.
 
 Rules: parameters are made here without timestamp, recvWindow and signature, which the session adds when it sends.
 REST is encoded first and then signed, over the very bytes that are sent; the WebSocket API is signed over unencoded
@@ -17,6 +17,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from surefoot.core.messages import ReplaceOrder, SubmitList
@@ -25,24 +28,32 @@ from surefoot.core.model import ListType, OrderRequest, OrderType, Side
 Params = list[tuple[str, str]]
 
 PEM_MARK = "-----BEGIN "
+RSA_BITS = (2048, 4096)
 
 
 def sign_rest(secret: str, payload: bytes) -> str:
     """The signature over the raw query followed by the raw body, nothing between them, without `signature`.
 
-    Lower-case hex by a shared secret; base64 where the secret is an Ed25519 private key in PEM form.
+    Lower-case hex by a shared secret; base64 where the secret is a private key in PEM form, Ed25519 or RSA.
     """
     if secret.startswith(PEM_MARK):
-        return b64encode(_private_key(secret).sign(payload)).decode()
+        key = _private_key(secret)
+        if isinstance(key, Ed25519PrivateKey):
+            return b64encode(key.sign(payload)).decode()
+        return b64encode(key.sign(payload, PKCS1v15(), SHA256())).decode()
     return hmac.new(secret.encode(), payload, sha256).hexdigest()
 
 
 @lru_cache(maxsize=4)
-def _private_key(pem: str) -> Ed25519PrivateKey:
-    """ValueError for another kind of key, which the venue would take but this version does not sign with."""
+def _private_key(pem: str) -> Ed25519PrivateKey | RSAPrivateKey:
+    """ValueError for a key that the venue would not take."""
     key = load_pem_private_key(pem.encode(), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{type(key).__name__}: of private keys only Ed25519 is supported")
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    if not isinstance(key, RSAPrivateKey) or not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
+        raise ValueError(
+            f"{type(key).__name__}: a private key is Ed25519, or RSA of {RSA_BITS[0]} to {RSA_BITS[1]} bits"
+        )
     return key
 
 
