@@ -26,7 +26,7 @@ from surefoot.config import (
     to_toml,
     venue_for,
 )
-from surefoot.core.model import INTERVAL_MS
+from surefoot.core.model import INTERVAL_MS, Market
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "surefoot.example.toml"
 KEYS = {"SUREFOOT_API_KEY": "the-key-itself", "SUREFOOT_API_SECRET": "the-secret-itself"}
@@ -64,6 +64,7 @@ UNITLESS = {
     "rsi.extreme_low": "points of the index",
     "rsi.extreme_high": "points of the index",
     "bollinger.deviations": "population deviations",
+    "futures.leverage": "a multiple has no unit",
     "risk.positions_max": "a number of positions",
     "risk.correlation_max": "a correlation has no unit",
     "risk.loss_streak_max": "a number of losses",
@@ -455,6 +456,10 @@ def test_mode_alone_decides_the_hosts() -> None:
     assert venue_for(Mode.PAPER, "http://127.0.0.1:8123/") == Venue(
         "http://127.0.0.1:8123", "ws://127.0.0.1:8123/ws-api/v3", "ws://127.0.0.1:8123"
     )
+    assert venue_for(Mode.LIVE, market=Market.FUTURES).rest == "https://fapi.binance.com"
+    assert venue_for(Mode.PAPER, "http://127.0.0.1:8123", Market.FUTURES) == Venue(
+        "http://127.0.0.1:8123", "ws://127.0.0.1:8123/ws-fapi/v1", "ws://127.0.0.1:8123"
+    )
     (line,) = refusal("[venue]\nrest = 'https://api.binance.com'\n", {"mode": "paper"})
     assert "venue.rest" in line
     assert "unknown key" in line
@@ -462,7 +467,7 @@ def test_mode_alone_decides_the_hosts() -> None:
 
 @pytest.mark.spec("MODE-1", "SAFE-6")
 def test_mixing_venues_is_refused() -> None:
-    for venue in VENUES.values():
+    for venue in (venue for markets in VENUES.values() for venue in markets.values()):
         with pytest.raises(ConfigError, match="is not the address of a simulated exchange"):
             venue_for(Mode.PAPER, venue.rest)
     for mode in VENUES:
@@ -493,7 +498,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "27903e75c71b3e89c318b8db78d3a07b994cd359681925159f85066c3476ee75"
+    assert digest == "311be9d1dcd4468c8c983ebef0a8ee7720f7d8dff5b579af0b5755e2288fde28"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

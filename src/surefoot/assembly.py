@@ -10,12 +10,14 @@ from surefoot.config import Mode, Settings
 from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
-from surefoot.core.model import INTERVAL_MS, Tier
+from surefoot.core.margin import MarginSettings
+from surefoot.core.model import INTERVAL_MS, Market, Tier
 from surefoot.core.risk import RiskSettings, Sizing
 from surefoot.signals.source import SignalSource
 from surefoot.strategies import decider_of, filters_of
 
 if TYPE_CHECKING:
+    from surefoot.binance.dialect import Dialect
     from surefoot.binance.dialogue import Keys
     from surefoot.binance.session import Session
     from surefoot.core.engine import Engine
@@ -54,7 +56,18 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
         ),
         keys,
         jitter,
+        _dialect(settings),
     )
+
+
+def _dialect(settings: Settings) -> Dialect:
+    from surefoot.binance.futures.dialect import Futures
+    from surefoot.binance.futures.preparation import MarginWishes
+    from surefoot.binance.spot import Spot
+
+    if settings.market.venue is Market.SPOT:
+        return Spot()
+    return Futures(MarginWishes(settings.futures.leverage, settings.futures.margin_type))
 
 
 def build_signals(settings: Settings) -> SignalSource:
@@ -176,4 +189,16 @@ def engine_settings(settings: Settings) -> EngineSettings:
         partial_fill_wait_ms=orders.partial_fill_wait_s * 1_000,
         unprotected_max_ms=orders.unprotected_max_s * 1_000,
         reconcile_every_ms=orders.reconcile_every_s * 1_000,
+        margin=_margin_settings(settings),
+    )
+
+
+def _margin_settings(settings: Settings) -> MarginSettings | None:
+    futures = settings.futures
+    if settings.market.venue is Market.SPOT:
+        return None
+    return MarginSettings(
+        leverage=futures.leverage,
+        isolated=futures.margin_type == "ISOLATED",
+        distance_min_pct=futures.liquidation_distance_min_pct,
     )

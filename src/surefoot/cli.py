@@ -216,7 +216,7 @@ def trade(
         raise CommandError(
             "mode = paper: give the exchange's address with --rest, or use surefoot run, which starts one"
         )
-    venue = venue_for(settings.mode, rest)
+    venue = venue_for(settings.mode, rest, settings.market.venue)
     venue = replace(
         venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
     )

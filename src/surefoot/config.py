@@ -28,7 +28,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from surefoot.core.model import INTERVAL_MS
+from surefoot.core.model import INTERVAL_MS, Market
 from surefoot.presets import filled_in
 
 PREFIX = "SUREFOOT_"
@@ -57,21 +57,34 @@ class Venue:
     streams: str
 
 
-# Only these two are reached over the network, with keys of one's own. Paper's exchange gets its address when it starts.
-VENUES: Mapping[Mode, Venue] = {
-    Mode.LIVE: Venue(
-        "https://api.binance.com", "wss://ws-api.binance.com:443/ws-api/v3", "wss://stream.binance.com:9443"
-    ),
-    Mode.TESTNET: Venue(
-        "https://testnet.binance.vision",
-        "wss://ws-api.testnet.binance.vision/ws-api/v3",
-        "wss://stream.testnet.binance.vision",
-    ),
+# Only these are reached over the network, with keys of one's own. Paper's exchange gets its address when it starts.
+VENUES: Mapping[Mode, Mapping[Market, Venue]] = {
+    Mode.LIVE: {
+        Market.SPOT: Venue(
+            "https://api.binance.com", "wss://ws-api.binance.com:443/ws-api/v3", "wss://stream.binance.com:9443"
+        ),
+        Market.FUTURES: Venue(
+            "https://fapi.binance.com", "wss://ws-fapi.binance.com/ws-fapi/v1", "wss://fstream.binance.com"
+        ),
+    },
+    Mode.TESTNET: {
+        Market.SPOT: Venue(
+            "https://testnet.binance.vision",
+            "wss://ws-api.testnet.binance.vision/ws-api/v3",
+            "wss://stream.testnet.binance.vision",
+        ),
+        Market.FUTURES: Venue(
+            "https://demo-fapi.binance.com",
+            "wss://testnet.binancefuture.com/ws-fapi/v1",
+            "wss://fstream.binancefuture.com",
+        ),
+    },
 }
+_WS_API_PATHS = {Market.SPOT: "/ws-api/v3", Market.FUTURES: "/ws-fapi/v1"}
 
 
-def venue_for(mode: Mode, paper_base: str | None = None) -> Venue:
-    """The venue of a mode. `paper_base` is the simulated exchange's address, like http://127.0.0.1:9443.
+def venue_for(mode: Mode, paper_base: str | None = None, market: Market = Market.SPOT) -> Venue:
+    """The venue of a mode and a market. `paper_base` is the simulated exchange's address, like http://127.0.0.1:9443.
 
     Raises ConfigError where mode and address do not belong together, and for a backtest, which has no hosts.
     """
@@ -80,7 +93,7 @@ def venue_for(mode: Mode, paper_base: str | None = None) -> Venue:
     if mode is not Mode.PAPER:
         if paper_base is not None:
             raise ConfigError(f"mode = {mode}: its hosts are fixed, {paper_base} is for mode = paper only")
-        return VENUES[mode]
+        return VENUES[mode][market]
     if paper_base is None:
         raise ConfigError("mode = paper: the address of the simulated exchange is missing")
     address = urlsplit(paper_base)
@@ -88,7 +101,7 @@ def venue_for(mode: Mode, paper_base: str | None = None) -> Venue:
         # A real venue asks for https, so that this also keeps paper away from real hosts.
         raise ConfigError(f"mode = paper: {paper_base} is not the address of a simulated exchange, http://HOST:PORT")
     stream_base = f"ws://{address.netloc}"
-    return Venue(f"http://{address.netloc}", f"{stream_base}/ws-api/v3", stream_base)
+    return Venue(f"http://{address.netloc}", stream_base + _WS_API_PATHS[market], stream_base)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -184,6 +197,9 @@ class Section(BaseModel):
 class MarketSettings(Section):
     """What is traded, and on which candles"""
 
+    venue: Market = Field(
+        default=Market.SPOT, description="spot trades coins, long only; futures trade USDⓈ-M contracts, long and short"
+    )
     symbols: Symbols = Field(
         default=("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"),
         description="symbols traded; those that close together are decided in this order",
@@ -195,6 +211,26 @@ class MarketSettings(Section):
     )
     warmup_candles: Whole = Field(
         default=600, ge=20, le=5000, description="candles of interval read before the first signal"
+    )
+
+
+class FuturesSettings(Section):
+    """How positions in futures are held; read when market.venue = futures"""
+
+    leverage: Whole = Field(
+        default=1,
+        ge=1,
+        le=125,
+        description="times its margin that a position may be; it does not change the risk",
+    )
+    margin_type: Literal["CROSSED", "ISOLATED"] = Field(
+        default="CROSSED", description="whether all positions share one wallet or each has its own"
+    )
+    liquidation_distance_min_pct: Exact = Field(
+        default=Decimal(1),
+        ge=Decimal("0.1"),
+        le=50,
+        description="percent of the liquidation price that a price may not come nearer to it; then all is closed",
     )
 
 
@@ -575,6 +611,7 @@ class Settings(BaseModel):
     )
     live_confirmed: Truth = Field(default=False, description="second confirmation that mode = live trades real money")
     market: MarketSettings = MarketSettings()
+    futures: FuturesSettings = FuturesSettings()
     strategy: StrategySettings = StrategySettings()
     rsi: RsiSettings = RsiSettings()
     macd: MacdSettings = MacdSettings()

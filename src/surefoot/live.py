@@ -23,7 +23,7 @@ from pathlib import Path
 from surefoot import __version__
 from surefoot.assembly import build_engine, build_session
 from surefoot.binance.dialogue import (
-    MARKET,
+    ACCOUNT,
     Arrival,
     Frame,
     Keys,
@@ -139,7 +139,7 @@ class Inbox:
 
 def _price_key(frame: Frame) -> bytes | None:
     """The stream name of a best-price frame; None for all others."""
-    if frame.link != MARKET or not isinstance(frame.data, bytes):
+    if frame.link == ACCOUNT or not isinstance(frame.data, bytes):
         return None
     head = frame.data[:80]
     at = head.find(b"@bookTicker")
@@ -322,6 +322,11 @@ async def _trade_with(
     engine = build_engine(settings)
     for entry in journal.read():
         engine.fold(entry.message)
+    others = {each.market for each in engine.instruments.values()} - {settings.market.venue}
+    if others:
+        other, wanted = ", ".join(others), settings.market.venue
+        say(f"{path} is a journal of {other}, and market.venue = {wanted}: choose another store.journal_path")
+        return EXIT_USE
     clock = MarketClock() if paced else WallClock()
     session = build_session(settings, keys, random.random, watch_always=True)
     trader = Trader(engine, session, journal, clock)
@@ -336,7 +341,7 @@ async def _trade_with(
     except ControlError as problem:  # nobody can look in, but what is held still needs its trader
         say(f"no view for others: {problem}")
     try:
-        if paced and not await _set_clock(clock, gateway):
+        if paced and not await _set_clock(clock, gateway, session.time_path):
             say(f"the venue does not answer at {venue.rest}: check the network and the address")
             return EXIT_VENUE
         await trader.drive(gateway, _started(settings, clock.now_ms()))
@@ -352,10 +357,10 @@ async def _trade_with(
     return EXIT_OK
 
 
-async def _set_clock(clock: WallClock | MarketClock, gateway: Gateway) -> bool:
+async def _set_clock(clock: WallClock | MarketClock, gateway: Gateway, time_path: str) -> bool:
     """Begin at the market's time."""
     for _ in range(FIRST_TIME_TRIES):
-        market_ms = await gateway.server_time_ms()
+        market_ms = await gateway.server_time_ms(time_path)
         if market_ms is not None:
             clock.observe(market_ms)
             return True

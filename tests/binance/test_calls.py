@@ -11,6 +11,7 @@ from surefoot.assembly import build_session
 from surefoot.binance.budget import Lane
 from surefoot.binance.calls import RETRY_CAP_MS, Call, Calls, Read, delay_ms
 from surefoot.binance.codec import VenueError
+from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import Arrival, HttpAnswer, HttpFailed, HttpRequest, Keys, SessionFailed, Wake
 from surefoot.binance.session import Session
 from surefoot.core.messages import Command, OrderRejected, OutcomeUnknown, QueryOrder, SubmitOrder, VenueLimited
@@ -25,7 +26,7 @@ def calls(jitter: float = 0.5) -> Calls:
 
 
 def read(lane: Lane = Lane.DATA) -> Call:
-    return Call("GET", "/api/v3/klines", [], False, 2, lane, Read.CANDLES)
+    return Call(Ask("GET", "/api/v3/klines", [], 2, lane, signed=False), Read.CANDLES)
 
 
 def answer(status: int, **headers: str) -> HttpAnswer:
@@ -58,11 +59,11 @@ def test_too_many_orders_hold_up_neither_reads_nor_exits() -> None:
     some = calls()
     limited = some.limited(answer(429, retry_after="3"), VenueError(-1015, "Too many new orders"), "limited", NOON)
     assert limited == VenueLimited(NOON, NOON + 3_000, False, "429 Too many new orders")
-    some.add(Call("POST", "/api/v3/order", [], True, 1, Lane.ENTRY, orders=1))
-    some.add(Call("POST", "/api/v3/order", [], True, 1, Lane.EXIT, orders=1))
+    some.add(Call(Ask("POST", "/api/v3/order", [], 1, Lane.ENTRY, orders=1)))
+    some.add(Call(Ask("POST", "/api/v3/order", [], 1, Lane.EXIT, orders=1)))
     some.add(read())
     assert [request.method for request in some.take(NOON)] == ["POST", "GET"]
-    assert [call.lane for call in some.take_late()] == [Lane.ENTRY]
+    assert [call.ask.lane for call in some.take_late()] == [Lane.ENTRY]
 
 
 @pytest.mark.spec("NET-3")
@@ -77,7 +78,7 @@ def test_waits_double_up_to_thirty_seconds_a_quarter_more_or_less() -> None:
 @pytest.mark.spec("NET-3")
 def test_repeated_read_is_signed_anew() -> None:
     some = calls()
-    call = Call("GET", "/api/v3/account", [], True, 20, Lane.DATA, Read.BALANCES)
+    call = Call(Ask("GET", "/api/v3/account", [], 20), Read.ACCOUNT)
     some.add(call)
     (first,) = some.take(NOON)
     some.failed(HttpFailed(first.request_id, True, "reset"))

@@ -22,6 +22,7 @@ from surefoot.binance.dialogue import (
     SendText,
 )
 from surefoot.binance.session import Session, SessionSettings
+from surefoot.binance.spot import Spot
 from surefoot.core.model import Candle
 from tests.e2e.processes import PATIENCE_S, T0_MS, candle_files, exchange, minutes_before_end
 
@@ -32,7 +33,7 @@ AHEAD_MS = 30_000
 
 def started_session() -> Session:
     """A session that has asked for the time and been told that it is the same."""
-    session = Session(SessionSettings(("BTCUSDT",), "1m", 20, 5_000, True), Keys("key", "secret"), lambda: 0.5)
+    session = Session(SessionSettings(("BTCUSDT",), "1m", 20, 5_000, True), Keys("key", "secret"), lambda: 0.5, Spot())
     session.start()
     answer_time(session, NOW_MS)
     return session

@@ -15,6 +15,7 @@ from enum import Enum, auto
 
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import ORDERS, WEIGHT, Budget, Cost, Lane
+from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys
 from surefoot.core.messages import Command, VenueLimited
 
@@ -30,12 +31,13 @@ class Read(Enum):
     """Reads that the session makes of its own accord, and those that commands ask for."""
 
     TIME = auto()
-    RULES = auto()
-    FEES = auto()
+    PREPARATION = auto()
     CANDLES = auto()
     CONTEXT = auto()
-    BALANCES = auto()
-    OPEN_ORDERS = auto()
+    ACCOUNT = auto()
+    INCOME = auto()
+    ACCOUNT_KEY = auto()
+    KEEP_KEY = auto()
     ORDER = auto()
     FILLS = auto()
 
@@ -44,12 +46,7 @@ class Read(Enum):
 class Call:
     """An HTTP request from its queueing to its answer."""
 
-    method: str
-    path: str
-    params: signing.Params
-    signed: bool
-    weight: int
-    lane: Lane
+    ask: Ask
     read: Read | None = None
     command: Command | None = None
     symbol: str = ""
@@ -57,12 +54,11 @@ class Call:
     queued_ms: int = 0  # of a write: when it was decided
     not_before_ms: int = 0
     sent_ms: int = 0
-    orders: int = 0  # how many it adds to the venue's count of orders
     outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
 
     @property
     def cost(self) -> Cost:
-        return Cost(self.weight, self.orders)
+        return Cost(self.ask.weight, self.ask.orders)
 
     @property
     def cannot_wait(self) -> bool:
@@ -71,7 +67,7 @@ class Call:
 
     @property
     def is_entry(self) -> bool:
-        return self.read is None and self.lane is Lane.ENTRY
+        return self.read is None and self.ask.lane is Lane.ENTRY
 
 
 _counted = re.compile(r"x-mbx-(used-weight|order-count)-([0-9]+)([smhd])").fullmatch
@@ -132,8 +128,8 @@ class Calls:
             return []
         waiting: list[Call] = []
         leaving: list[HttpRequest] = []
-        for call in sorted(self._queue, key=lambda call: -call.lane):
-            wait_ms = self.budget.wait_ms(call.cost, call.lane, now_ms + self.offset_ms)
+        for call in sorted(self._queue, key=lambda call: -call.ask.lane):
+            wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, now_ms + self.offset_ms)
             call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
             if call.not_before_ms <= now_ms:
                 leaving.append(self._send(call, now_ms))
@@ -227,15 +223,14 @@ class Calls:
         request_id = self.next_id()
         call.sent_ms = now_ms
         self._sent[request_id] = call
-        params = call.params
-        headers: dict[str, str] = {}
-        if call.signed:
-            headers["X-MBX-APIKEY"] = self._keys.api_key
+        ask, params = call.ask, call.ask.params
+        headers = {"X-MBX-APIKEY": self._keys.api_key} if ask.signed or ask.keyed else {}
+        if ask.signed:
             times = [("recvWindow", str(self._recv_window_ms)), ("timestamp", str(now_ms + self.offset_ms))]
             params = [*params, *times]
         query = signing.query_text(params)
-        if call.signed:
+        if ask.signed:
             signature = signing.sign_rest(self._keys.secret, query.encode())
             query += "&" + signing.query_text([("signature", signature)])
-        target = f"{call.path}?{query}" if query else call.path
-        return HttpRequest(request_id, call.method, target, headers)
+        target = f"{ask.path}?{query}" if query else ask.path
+        return HttpRequest(request_id, ask.method, target, headers)

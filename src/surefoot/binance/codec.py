@@ -160,7 +160,7 @@ def _read_execution_report(event: Raw) -> ExecutionReport:
     report = decode(wire.EXECUTION_REPORT, event, "executionReport")
     check_amounts(report.quantity, report.executed, report.last_quantity, report.last_price, report.fee)
     if report.execution == "TRADE":
-        _sound(_reported_fill(report, report.client_order_id))
+        sound_fill(_reported_fill(report, report.client_order_id))
     return report
 
 
@@ -202,7 +202,7 @@ def order_events(report: ExecutionReport, at_ms: int) -> tuple[OrderEvent, ...]:
         case "REJECTED":
             return (OrderRejected(at_ms, client_order_id, None, report.reject_reason),)
         case _:
-            return _ending(at_ms, client_order_id, report.status, report.executed, report.expiry_reason)
+            return ending(at_ms, client_order_id, report.status, report.executed, report.expiry_reason)
 
 
 def _reported_fill(report: ExecutionReport, client_order_id: str) -> Fill:
@@ -220,7 +220,7 @@ def _reported_fill(report: ExecutionReport, client_order_id: str) -> Fill:
     )
 
 
-def _sound(fill: Fill) -> Fill:
+def sound_fill(fill: Fill) -> Fill:
     """The fill itself, unless nobody could have traded so."""
     check_amounts(fill.price, fill.quantity, fill.fee)
     if fill.price <= 0 or fill.quantity <= 0 or fill.trade_id < 0:
@@ -230,9 +230,10 @@ def _sound(fill: Fill) -> Fill:
     return fill
 
 
-def _ending(
+def ending(
     at_ms: int, client_order_id: str, status: str | None, executed: Decimal | None, reason: str | None
 ) -> tuple[OrderEvent, ...]:
+    """How an order of this status ended; nothing while it lives, and nothing when it ended by its fills."""
     if status == "CANCELED":
         return (OrderCanceled(at_ms, client_order_id, executed),)
     if status in ("EXPIRED", "EXPIRED_IN_MATCH"):
@@ -331,10 +332,10 @@ def _instrument(symbol: wire.Symbol) -> Instrument:
         base=symbol.base_asset,
         quote=symbol.quote_asset,
         trading=symbol.status == "TRADING" and symbol.is_spot_trading_allowed,
-        tick_size=_step(price.tick_size, symbol.quote_asset_precision),
+        tick_size=step_of(price.tick_size, symbol.quote_asset_precision),
         price_min=price.min_price,
         price_max=price.max_price,
-        lot_size=_step(lot.step_size, symbol.base_asset_precision),
+        lot_size=step_of(lot.step_size, symbol.base_asset_precision),
         quantity_min=lot.min_qty,
         quantity_max=lot.max_qty,
         market_quantity_max=filters.get("MARKET_LOT_SIZE", _OFF).max_qty,
@@ -352,7 +353,8 @@ def _instrument(symbol: wire.Symbol) -> Instrument:
     )
 
 
-def _step(step: Decimal, precision: int) -> Decimal:
+def step_of(step: Decimal, precision: int) -> Decimal:
+    """The step of prices or quantities, or what the decimals of the asset leave of one."""
     # Without a step of its own a symbol is still bound to the asset's decimals (-1111).
     if not 0 <= precision <= EXPONENT_MAX:
         raise BadFrame(f"exchangeInfo: no asset has {precision} decimals")
@@ -474,9 +476,9 @@ def read_replace_failure(body: bytes, command: ReplaceOrder, at_ms: int) -> tupl
 
 def _cancel_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEvent, ...]:
     check_amounts(report.executed_qty)
-    ending = _ending(at_ms, _report_id(report), report.status, report.executed_qty, report.expiry_reason)
+    ended = ending(at_ms, _report_id(report), report.status, report.executed_qty, report.expiry_reason)
     # An order that did not end tells at least how much of it has filled.
-    return ending or _order_report_events(report, at_ms)
+    return ended or _order_report_events(report, at_ms)
 
 
 def _order_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEvent, ...]:
@@ -491,7 +493,7 @@ def _order_report_events(report: wire.OrderReport, at_ms: int) -> tuple[OrderEve
     return (
         accepted,
         *fills,
-        *_ending(at_ms, client_order_id, report.status, report.executed_qty, report.expiry_reason),
+        *ending(at_ms, client_order_id, report.status, report.executed_qty, report.expiry_reason),
     )
 
 
@@ -503,7 +505,7 @@ def _report_id(report: wire.OrderReport) -> str:
 def _part_fill(report: wire.OrderReport, part: wire.FillPart) -> Fill:
     if report.side is None or report.transact_time is None:
         raise BadFrame(f"order {report.order_id}: fills without side or time")
-    return _sound(
+    return sound_fill(
         Fill(
             client_order_id=_report_id(report),
             symbol=report.symbol,
@@ -529,7 +531,7 @@ def read_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[OrderFil
 
 
 def _row_fill(row: wire.TradeRow, client_order_id: str) -> Fill:
-    return _sound(
+    return sound_fill(
         Fill(
             client_order_id=client_order_id,
             symbol=row.symbol,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MARKET, ACCOUNT = "market", "account"
+MARKET, ACCOUNT, BOOK = "market", "account", "book"
 
 
 @dataclass(frozen=True, slots=True)

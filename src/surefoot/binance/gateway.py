@@ -18,7 +18,6 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from yarl import URL
 
 from surefoot.binance.dialogue import (
-    ACCOUNT,
     Arrival,
     CloseLink,
     Frame,
@@ -68,7 +67,7 @@ Deliver = Callable[[Arrival | Pinged | ClockTold], None]
 
 
 class Gateway:
-    """One HTTP pool and up to two connections. `deliver` is called on the event loop, in the order of arrival."""
+    """One HTTP pool and a few connections. `deliver` is called on the event loop, in the order of arrival."""
 
     def __init__(self, addresses: Addresses, deliver: Deliver, *, paced: bool = False) -> None:
         self._addresses = addresses
@@ -95,11 +94,11 @@ class Gateway:
         if self._http is not None:
             await self._http.close()
 
-    async def server_time_ms(self) -> int | None:
+    async def server_time_ms(self, path: str) -> int | None:
         """The venue's clock, read once outside the dialogue; None when it does not answer."""
         assert self._http is not None
         try:
-            async with self._http.get(f"{self._addresses.rest}/api/v3/time") as response:
+            async with self._http.get(f"{self._addresses.rest}{path}") as response:
                 return int((await response.json())["serverTime"])
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
             return None
@@ -154,7 +153,7 @@ class Gateway:
 
     async def _open(self, request: OpenLink) -> None:
         addresses = self._addresses
-        url = addresses.ws_api if request.link == ACCOUNT else addresses.streams + request.target
+        url = addresses.ws_api if request.target.startswith("/ws-") else addresses.streams + request.target
         try:
             await ws_connect(
                 lambda: _Listener(self, request.link, self._paced),

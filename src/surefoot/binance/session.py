@@ -1,4 +1,4 @@
-"""The dialogue with the venue, without I/O: commands and arrivals in, requests and events out.
+"""The dialogue with the venue, without I/O: commands and arrivals in, requests and events out, whatever the market.
 
 Rules of this file. Reads may be repeated. A write whose answer is lost is never repeated, it becomes `OutcomeUnknown`;
 one that certainly did nothing (it never left, the venue was busy, our clock was wrong) is repeated within seconds or
@@ -9,15 +9,14 @@ which an account event arrived is thrown away and made again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from surefoot.binance import codec, signing
-from surefoot.binance.budget import Lane
+from surefoot.binance import codec
 from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read, delay_ms
 from surefoot.binance.candles import CandleFeed
+from surefoot.binance.dialect import Ask, Dialect, Ended, Heard, Question, Reading, Reply
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
@@ -36,14 +35,13 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.core.messages import (
-    AccountSnapshot,
-    BalanceMoved,
     CancelOrder,
     CancelRefused,
     ClockRead,
     Command,
     Event,
     HistoryLoaded,
+    IncomePaid,
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
@@ -68,25 +66,18 @@ from surefoot.core.messages import (
     SubmitOrder,
     WatchPrice,
 )
-from surefoot.core.model import INTERVAL_MS, Balance, FeeRates, Instrument, OrderLimit, Purpose, VenueOrder
+from surefoot.core.model import INTERVAL_MS, OrderLimit
 
 RECONNECT_CAP_MS = 64_000
 STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
 LINK_READY_MS = 10_000
-TRANSFERS_REMEMBERED = 100
+KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
 NO_SUCH_ORDER = -2013
 BAD_TIMESTAMP = -1021
-REPLACE_FAILED = (-2021, -2022)  # the body tells what became of each half
-TOO_MANY_ORDERS = -1015
-FATAL_CODES = {
-    -1002: "this key may not do that: check the key's permissions at the venue",
-    -1022: "the signature was refused: check that the API secret belongs to the API key",
-    -2014: "the API key has a wrong format: check SUREFOOT_API_KEY",
-    -2015: "the venue does not know this API key, its permissions or this IP address: check the key at the venue",
-    -1121: "the venue does not know one of the symbols: check market.symbols",
-}
+BAD_KEY = -1125
+BAD_SYMBOL = -1121
 
 
 # -- state ----------------------------------------------------------------------------------------------------------
@@ -123,24 +114,24 @@ class Session:
     `jitter` returns numbers from 0 to 1. `venue_ms` is the newest time that the venue has told.
     """
 
-    def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float]) -> None:
+    def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float], dialect: Dialect) -> None:
         self.settings = settings
         self.venue_ms = 0
         self.calls = Calls(keys, settings.recv_window_ms, jitter)
         self._keys = keys
+        self._dialect = dialect
         self._interval_ms = INTERVAL_MS[settings.interval]
         self._feeds = {
             symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
         }
         self._context_left = {(symbol, one) for symbol in settings.symbols for one in settings.context_intervals}
-        self._links = {MARKET: _Link("/stream"), ACCOUNT: _Link("/ws-api/v3")}
+        self._links = {name: _Link(target) for name, target in dialect.market_links.items()} | {ACCOUNT: _Link("")}
+        self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
-        self._instruments: tuple[Instrument, ...] | None = None
-        self._fees: dict[str, FeeRates] = {}
-        self._limits: tuple[codec.RateLimit, ...] = ()
         self._watched: set[str] = set()
-        self._balances: tuple[Balance, ...] = ()
-        self._transfers: deque[codec.BalanceUpdate] = deque(maxlen=TRANSFERS_REMEMBERED)
+        self._reading: Reading | None = None
+        self._income_ms: int | None = None  # of the newest income that was told
+        self._keep_key_ms: int | None = None
         self._account_events = 0
         self._events_at_reading = 0
         self._disturbed = 0
@@ -149,7 +140,7 @@ class Session:
 
     def start(self, extra_symbols: Sequence[str] = ()) -> None:
         """Begin: clock, then rules and fees, then the links. `extra_symbols` are held but no longer traded."""
-        self._rule_symbols = (*self.settings.symbols, *extra_symbols)
+        self._preparation = self._dialect.preparation(self.settings.symbols, extra_symbols)
         self._read_time()
 
     def receive(self, arrival: Arrival, now_ms: int) -> list[Event]:
@@ -176,28 +167,15 @@ class Session:
         """Turn the engine's requests into calls; its records are not for the venue."""
         for command in commands:
             match command:
-                case SubmitOrder():
-                    lane = Lane.ENTRY if command.order.purpose is Purpose.ENTRY else Lane.EXIT
-                    params = signing.order_params(command.order)
-                    self._write("POST", "/api/v3/order", params, lane, command, now_ms)
-                case SubmitList():
-                    path, params = signing.list_request(command)
-                    lane = Lane.PROTECTION if command.orders[0].purpose is Purpose.TARGET else Lane.ENTRY
-                    self._write("POST", path, params, lane, command, now_ms)
-                case CancelOrder():
-                    params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
-                    self._write("DELETE", "/api/v3/order", params, Lane.EXIT, command, now_ms)
-                case ReplaceOrder():
-                    params = signing.replace_params(command)
-                    self._write("POST", "/api/v3/order/cancelReplace", params, Lane.EXIT, command, now_ms)
+                case SubmitOrder() | SubmitList() | CancelOrder() | ReplaceOrder():
+                    self.calls.add(Call(self._dialect.write(command), command=command, queued_ms=now_ms))
                 case QueryOrder():
-                    params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
-                    self._ask(Read.ORDER, "/api/v3/order", params, 4, command)
+                    self._ask(Read.ORDER, command)
                 case ReadFills():
-                    params = [("symbol", command.symbol), ("orderId", str(command.order_id))]
-                    self._ask(Read.FILLS, "/api/v3/myTrades", params, 5, command)
+                    self._ask(Read.FILLS, command)
                 case ReadAccount():
                     self._disturbed = 0
+                    self._income_ms = max(self._income_ms or 0, command.income_since_ms or 0) or None
                     self._begin_reading()
                 case WatchPrice():
                     self._watch(command)
@@ -214,6 +192,11 @@ class Session:
                     pass
                 case _:
                     assert_never(command)
+
+    @property
+    def time_path(self) -> str:
+        """Where the venue tells its time."""
+        return self._dialect.time().path
 
     def has_writes(self) -> bool:
         """Whether something that moves money is about to leave: the journal has to be on disk before."""
@@ -234,6 +217,8 @@ class Session:
             for link_due in (link.open_at_ms, link.ready_by_ms):
                 if link_due is not None:
                     due = link_due if due is None else min(due, link_due)
+        if self._keep_key_ms is not None:
+            due = self._keep_key_ms if due is None else min(due, self._keep_key_ms)
         return due
 
     def idle(self, now_ms: int) -> bool:
@@ -247,28 +232,23 @@ class Session:
 
     # -- calls ------------------------------------------------------------------------------------------------
 
-    def _read(
-        self, read: Read, path: str, params: signing.Params, weight: int, *, signed: bool = True, symbol: str = ""
-    ) -> None:
-        self.calls.add(Call("GET", path, params, signed, weight, Lane.DATA, read, symbol=symbol))
+    def _read(self, read: Read, ask: Ask, symbol: str = "") -> None:
+        self.calls.add(Call(ask, read, symbol=symbol))
 
     def _read_time(self) -> None:
-        self._read(Read.TIME, "/api/v3/time", [], weight=1, signed=False)
+        self._read(Read.TIME, self._dialect.time())
 
-    def _ask(self, read: Read, path: str, params: signing.Params, weight: int, command: Command) -> None:
-        if not any(call.read is read and call.params == params for call in self.calls.pending()):
-            self.calls.add(Call("GET", path, params, True, weight, Lane.EXIT, read, command))
-
-    def _write(self, method: str, path: str, params: signing.Params, lane: Lane, command: Command, now_ms: int) -> None:
-        orders = _orders_in(command)
-        self.calls.add(Call(method, path, params, True, 1, lane, command=command, orders=orders, queued_ms=now_ms))
+    def _ask(self, read: Read, command: Question) -> None:
+        ask = self._dialect.question(command)
+        if not any(call.read is read and call.ask == ask for call in self.calls.pending()):
+            self.calls.add(Call(ask, read, command))
 
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
         call = self.calls.answered(answer)
         if 200 <= answer.status < 300:
             return [] if call.outdated else self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
-        kind = codec.outcome(answer.status, error)
+        kind = self._dialect.outcome(answer.status, error)
         limited = self.calls.limited(answer, error, kind, now_ms)
         told: list[Event] = [] if limited is None else [limited]
         if error.code == BAD_TIMESTAMP:
@@ -302,20 +282,20 @@ class Session:
     def _on_write_refused(
         self, call: Call, body: bytes, error: codec.VenueError, kind: str, now_ms: int
     ) -> list[Event]:
-        if isinstance(call.command, ReplaceOrder) and error.code in REPLACE_FAILED:
-            return self._replaced_in_part(call, call.command, body, now_ms)
-        if error.code in FATAL_CODES and error.code != -1121:
-            raise SessionFailed(f"{FATAL_CODES[error.code]} ({error.code} {error.text})")
+        command = call.command
+        if isinstance(command, SubmitOrder | SubmitList | CancelOrder | ReplaceOrder):
+            try:
+                half_done = self._dialect.half_done(command, error, body, now_ms)
+            except codec.BadFrame as problem:
+                return self._outcome_unknown(call, str(problem), now_ms)
+            if half_done is not None:
+                return half_done
+        advice = self._dialect.fatal.get(error.code or 0)
+        if advice is not None and error.code != BAD_SYMBOL:
+            raise SessionFailed(f"{advice} ({error.code} {error.text})")
         if kind == "unknown":
             return self._outcome_unknown(call, error.text, now_ms)
         return self._refused(call, error.code, error.text, now_ms)
-
-    def _replaced_in_part(self, call: Call, command: ReplaceOrder, body: bytes, now_ms: int) -> list[Event]:
-        """One half of a cancel-replace failed, or both did: the answer tells of each."""
-        try:
-            return list(codec.read_replace_failure(body, command, now_ms))
-        except codec.BadFrame as problem:
-            return self._outcome_unknown(call, str(problem), now_ms)
 
     def _outcome_unknown(self, call: Call, text: str, now_ms: int) -> list[Event]:
         return [OutcomeUnknown(now_ms, order_id, text, call.sent_ms) for order_id in _orders_of(call.command)]
@@ -341,18 +321,11 @@ class Session:
 
     def _understand(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         match call.command:
-            case SubmitOrder():
-                return list(codec.read_order(body, now_ms))
-            case SubmitList():
-                return list(codec.read_list(body, now_ms))
-            case CancelOrder():
-                return list(codec.read_cancel(body, now_ms))
-            case ReplaceOrder():
-                return list(codec.read_replace(body, now_ms))
-            case ReadFills():
-                return list(codec.read_trades(body, call.command.client_order_id, now_ms))
-            case QueryOrder():
-                return list(codec.read_order(body, now_ms))
+            case SubmitOrder() | SubmitList() | CancelOrder() | ReplaceOrder() | QueryOrder() | ReadFills():
+                events, besides = self._dialect.understand(call.ask, call.command, body, now_ms)
+                if besides is not None:
+                    self.calls.add(Call(besides, Read.ORDER, call.command))
+                return events
             case _:
                 return self._on_read(call, body, now_ms)
 
@@ -362,25 +335,25 @@ class Session:
         match call.read:
             case Read.TIME:
                 return self._on_time(codec.read_time(body), call, now_ms)
-            case Read.RULES:
-                self._instruments = codec.read_instruments(body)
-                self._limits = codec.read_rate_limits(body)
-                self.calls.budget.announce(self._limits)
-                return self._rules_complete(now_ms)
-            case Read.FEES:
-                symbol, rates = codec.read_fee_rates(body)
-                self._fees[symbol] = rates
-                return self._rules_complete(now_ms)
+            case Read.PREPARATION:
+                for ask in self._preparation.take(call.ask, body):
+                    self._read(Read.PREPARATION, ask)
+                return self._prepared(now_ms)
             case Read.CANDLES:
                 return self._on_candle_page(call.symbol, body, now_ms)
             case Read.CONTEXT:
                 return self._on_context(call, body, now_ms)
-            case Read.BALANCES:
-                self._balances, _ = codec.read_account(body)
-                self._read(Read.OPEN_ORDERS, "/api/v3/openOrders", [], weight=80)
+            case Read.ACCOUNT:
+                return self._on_account_read(call, body, now_ms)
+            case Read.INCOME:
+                return self._on_income(list(self._dialect.read_income(body, now_ms)))
+            case Read.ACCOUNT_KEY:
+                self._links[ACCOUNT].target = self._dialect.account_target(body)
+                self._keep_key_ms = now_ms + KEEP_KEY_MS
+                self._requests.append(OpenLink(ACCOUNT, self._links[ACCOUNT].target))
                 return []
-            case Read.OPEN_ORDERS:
-                return self._on_reading_done(codec.read_open_orders(body), now_ms)
+            case Read.KEEP_KEY:
+                return []
             case _:
                 raise AssertionError(f"no reader for {call.read}")
 
@@ -389,7 +362,11 @@ class Session:
             return self._repeat(call, f"{error.code} {error.text}", now_ms)
         if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
             return [OrderNotFound(now_ms, call.command.client_order_id)]
-        advice = FATAL_CODES.get(error.code or 0, f"the venue refuses {call.method} {call.path}")
+        if call.read is Read.PREPARATION and self._preparation.is_fine(call.ask, error):
+            return self._on_read(call, b"", now_ms)
+        if call.read is Read.KEEP_KEY and error.code == BAD_KEY:
+            return self._give_up_link(ACCOUNT, "the venue no longer knows the key of this stream", now_ms)
+        advice = self._dialect.fatal.get(error.code or 0, f"the venue refuses {call.ask.method} {call.ask.path}")
         raise SessionFailed(f"{advice} ({error.code} {error.text})")
 
     def _repeat(self, call: Call, text: str, now_ms: int) -> list[Event]:
@@ -411,72 +388,104 @@ class Session:
         first = not self.venue_ms
         self._hear_time(server_ms)
         if first:
-            symbols = "[" + ",".join(f'"{symbol}"' for symbol in self._rule_symbols) + "]"
-            self._read(Read.RULES, "/api/v3/exchangeInfo", [("symbols", symbols)], weight=20, signed=False)
-            for symbol in self._rule_symbols:
-                self._read(Read.FEES, "/api/v3/account/commission", [("symbol", symbol)], weight=20)
+            for ask in self._preparation.begin():
+                self._read(Read.PREPARATION, ask)
         return [ClockRead(now_ms, self.calls.offset_ms, error_ms)]
 
     def _hear_time(self, venue_ms: int) -> None:
         self.venue_ms = max(self.venue_ms, venue_ms)
 
-    def _rules_complete(self, now_ms: int) -> list[Event]:
-        if self._instruments is None or len(self._fees) < len(self._rule_symbols):
+    def _prepared(self, now_ms: int) -> list[Event]:
+        rules = self._preparation.rules()
+        if rules is None:
             return []
-        for name, link in self._links.items():
-            self._requests.append(OpenLink(name, link.target))
-        limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in self._limits if each.kind == "orders")
-        return [InstrumentsLoaded(now_ms, self._instruments, tuple(sorted(self._fees.items())), limits)]
+        self.calls.budget.announce(rules.limits)
+        for name in self._links:
+            self._open(name)
+        limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in rules.limits if each.kind == "orders")
+        return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())), limits)]
+
+    def _open(self, name: str) -> None:
+        """Open a connection; the account's may need a key first."""
+        key = self._dialect.account_key() if name == ACCOUNT else None
+        if key is not None:
+            self._read(Read.ACCOUNT_KEY, key)
+            return
+        if name == ACCOUNT:
+            self._links[name].target = self._dialect.account_target(b"")
+        self._requests.append(OpenLink(name, self._links[name].target))
 
     # -- the account, read at a quiet moment --------------------------------------------------------------------
 
     def _begin_reading(self) -> None:
-        if any(c.read in (Read.BALANCES, Read.OPEN_ORDERS) for c in self.calls.pending()):
+        if any(call.read is Read.ACCOUNT for call in self.calls.pending()):
             return
         self._events_at_reading = self._account_events
-        self._read(Read.BALANCES, "/api/v3/account", [("omitZeroBalances", "true")], weight=20)
+        self._reading = self._dialect.reading(self._income_ms, self.venue_ms)
+        self._read(Read.ACCOUNT, self._reading.asks[0])
 
-    def _on_reading_done(self, orders: tuple[VenueOrder, ...], now_ms: int) -> list[Event]:
+    def _on_account_read(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
+        reading = self._reading
+        assert reading is not None, "the account is being read"
+        reading.take(call.ask, body, now_ms)
+        next_step = 1 + next(at for at, ask in enumerate(reading.asks) if ask is call.ask)
+        if next_step < len(reading.asks):
+            self._read(Read.ACCOUNT, reading.asks[next_step])
+            return []
         if not self._links[ACCOUNT].ready:
             return []
         if self._events_at_reading != self._account_events and self._disturbed < READINGS_MAX:
             self._disturbed += 1
             self._begin_reading()
             return []
-        return [AccountSnapshot(now_ms, self._balances, orders)]
+        return self._on_income(reading.events(now_ms))
+
+    def _on_income(self, events: list[Event]) -> list[Event]:
+        paid_ms = max((event.paid_ms for event in events if isinstance(event, IncomePaid)), default=0)
+        self._income_ms = max(self._income_ms or 0, paid_ms) or None
+        return events
+
+    def _read_income(self) -> None:
+        ask = self._dialect.income(self._income_ms, self.venue_ms)
+        if ask is not None and not any(call.read is Read.INCOME for call in self.calls.pending()):
+            self._read(Read.INCOME, ask)
 
     # -- links ------------------------------------------------------------------------------------------------
 
     def _on_link_up(self, arrival: LinkUp, now_ms: int) -> list[Event]:
         link = self._links[arrival.link]
-        link.up, link.up_ms, link.ready_by_ms = True, now_ms, now_ms + LINK_READY_MS
-        reply_id = link.reply_id = self.calls.next_id()
-        if arrival.link == MARKET:
-            text = codec.subscribe_text(reply_id, self._streams())
+        link.up, link.up_ms = True, now_ms
+        reply_id = self.calls.next_id()
+        text: str | None
+        if arrival.link == ACCOUNT:
+            venue_ms = now_ms + self.calls.offset_ms
+            text = self._dialect.account_hello(reply_id, self._keys, self.settings.recv_window_ms, venue_ms)
         else:
-            text = self._subscribe_account(reply_id, now_ms)
+            streams = self._streams(arrival.link)
+            text = codec.subscribe_text(reply_id, streams) if streams else None
+        if text is None:
+            return self._link_ready(arrival.link, now_ms)
+        link.reply_id, link.ready_by_ms = reply_id, now_ms + LINK_READY_MS
         self._requests.append(SendText(arrival.link, text))
         return []
 
-    def _streams(self) -> list[str]:
-        klines = [codec.kline_stream(symbol, self.settings.interval) for symbol in self.settings.symbols]
-        watched = self.settings.symbols if self.settings.watch_always else sorted(self._watched)
-        return [*klines, *(codec.book_stream(symbol) for symbol in watched)]
-
-    def _subscribe_account(self, request_id: int, now_ms: int) -> str:
-        params: dict[str, str | int] = {
-            "apiKey": self._keys.api_key,
-            "recvWindow": self.settings.recv_window_ms,
-            "timestamp": now_ms + self.calls.offset_ms,
-        }
-        params["signature"] = signing.sign_ws(self._keys.secret, params)
-        return codec.ws_request_text(request_id, "userDataStream.subscribe.signature", params)
+    def _streams(self, link: str) -> list[str]:
+        """What a connection for market data is to carry."""
+        streams = []
+        if link == MARKET:
+            streams += [codec.kline_stream(symbol, self.settings.interval) for symbol in self.settings.symbols]
+        if link == self._dialect.book_link:
+            watched = self.settings.symbols if self.settings.watch_always else sorted(self._watched)
+            streams += [codec.book_stream(symbol) for symbol in watched]
+        return streams
 
     def _on_link_down(self, arrival: LinkDown, now_ms: int) -> list[Event]:
         link = self._links[arrival.link]
-        was_announced = link.announced
+        # The engine knows one link to the market, however many connections that is.
+        told = self._links[ACCOUNT if arrival.link == ACCOUNT else MARKET]
+        was_announced, told.announced = told.announced, False
         link.failures = 0 if link.up and now_ms - link.up_ms >= STEADY_MS else link.failures + 1
-        link.up = link.ready = link.announced = False
+        link.up = link.ready = False
         link.ready_by_ms = None
         link.open_at_ms = now_ms + self.calls.jittered(delay_ms(link.failures, RECONNECT_CAP_MS))
         if arrival.link == MARKET:
@@ -484,10 +493,12 @@ class Session:
                 feed.link_lost()
             self.calls.outdate(Read.CANDLES)
             self.calls.outdate(Read.CONTEXT)
-        else:
+        elif arrival.link == ACCOUNT:
             self._account_events += 1  # what is being read may miss what the stream will not tell
-            self.calls.forget(Read.BALANCES, Read.OPEN_ORDERS)
-        return [LinkLost(now_ms, arrival.link, arrival.text)] if was_announced else []
+            self._keep_key_ms = None
+            self.calls.forget(Read.ACCOUNT)
+        name = ACCOUNT if arrival.link == ACCOUNT else MARKET
+        return [LinkLost(now_ms, name, arrival.text)] if was_announced else []
 
     def _on_wake(self, now_ms: int) -> list[Event]:
         late = self.calls.take_late()
@@ -496,18 +507,33 @@ class Session:
         for name, link in self._links.items():
             if link.open_at_ms is not None and now_ms >= link.open_at_ms:
                 link.open_at_ms = None
-                self._requests.append(OpenLink(name, link.target))
+                self._open(name)
             if link.ready_by_ms is not None and now_ms >= link.ready_by_ms:
                 events += self._give_up_link(name, "the subscription was not answered", now_ms)
+        keep = self._dialect.keep_key()
+        if keep is not None and self._keep_key_ms is not None and now_ms >= self._keep_key_ms:
+            self._keep_key_ms = now_ms + KEEP_KEY_MS
+            self._read(Read.KEEP_KEY, keep)
         return events
 
     def _give_up_link(self, name: str, text: str, now_ms: int) -> list[Event]:
         self._requests.append(CloseLink(name))
         return self._on_link_down(LinkDown(name, text), now_ms)
 
-    def _link_ready(self, name: str) -> None:
+    def _link_ready(self, name: str, now_ms: int) -> list[Event]:
+        """What was asked of a connection is granted, or there is nothing to ask."""
         link = self._links[name]
         link.ready, link.ready_by_ms, link.reply_id = True, None, None
+        if name == ACCOUNT:
+            link.announced = True
+            return [LinkRestored(now_ms, ACCOUNT)]
+        if name != MARKET:
+            return self._market_whole(now_ms)
+        if self._context_left:
+            self._read_context()
+        else:
+            self._start_feeds(now_ms)
+        return []
 
     # -- market frames ----------------------------------------------------------------------------------------
 
@@ -523,32 +549,26 @@ class Session:
             case codec.BookFrame():
                 return [PriceMarked(now_ms, message.symbol, message.bid, message.ask, now_ms)]
             case codec.StreamReply():
-                return self._on_stream_reply(message, now_ms)
+                return self._on_stream_reply(frame.link, message, now_ms)
             case codec.Shutdown():
-                return self._give_up_link(MARKET, "the venue shuts this connection down", now_ms)
+                return self._give_up_link(frame.link, "the venue shuts this connection down", now_ms)
             case _:
                 return []
 
-    def _on_stream_reply(self, reply: codec.StreamReply, now_ms: int) -> list[Event]:
-        if reply.id != self._links[MARKET].reply_id:
+    def _on_stream_reply(self, name: str, reply: codec.StreamReply, now_ms: int) -> list[Event]:
+        if reply.id != self._links[name].reply_id:
             return []
         if reply.error is not None:
-            return self._give_up_link(MARKET, f"the subscription was refused: {reply.error}", now_ms)
-        self._link_ready(MARKET)
-        if self._context_left:
-            self._read_context()
-        else:
-            self._start_feeds(now_ms)
-        return []
+            return self._give_up_link(name, f"the subscription was refused: {reply.error}", now_ms)
+        return self._link_ready(name, now_ms)
 
     def _read_context(self) -> None:
         """The context comes first: what is heard last of a symbol is then its newest candle, no price of a day ago."""
         for symbol, interval in sorted(self._context_left):
-            params = [("symbol", symbol), ("interval", interval), ("limit", "1000")]
-            self._read(Read.CONTEXT, "/api/v3/klines", params, weight=2, signed=False, symbol=symbol)
+            self._read(Read.CONTEXT, self._dialect.candles(symbol, interval, None), symbol)
 
     def _on_context(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
-        interval = dict(call.params)["interval"]
+        interval = dict(call.ask.params)["interval"]
         rows = codec.read_klines(body, call.symbol, interval)
         closed = tuple(row for row in rows if row.close_ms < now_ms + self.calls.offset_ms)
         self._context_left.discard((call.symbol, interval))
@@ -576,13 +596,7 @@ class Session:
     def _read_candles(self, feed: CandleFeed, from_ms: int) -> None:
         if self._reads_candles(feed.symbol):
             return
-        params = [
-            ("symbol", feed.symbol),
-            ("interval", self.settings.interval),
-            ("startTime", str(from_ms)),
-            ("limit", "1000"),
-        ]
-        self._read(Read.CANDLES, "/api/v3/klines", params, weight=2, signed=False, symbol=feed.symbol)
+        self._read(Read.CANDLES, self._dialect.candles(feed.symbol, self.settings.interval, from_ms), feed.symbol)
 
     def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
         feed = self._feeds[symbol]
@@ -597,70 +611,55 @@ class Session:
     def _market_whole(self, now_ms: int) -> list[Event]:
         """The market link counts as restored when the candles of every symbol are without a hole again."""
         link = self._links[MARKET]
-        if link.announced or not link.ready or not all(feed.caught_up for feed in self._feeds.values()):
+        ready = all(self._links[name].ready for name in self._dialect.market_links)
+        if link.announced or not ready or not all(feed.caught_up for feed in self._feeds.values()):
             return []
         link.announced = True
         return [LinkRestored(now_ms, MARKET)]
 
     def _watch(self, command: WatchPrice) -> None:
         (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
-        if self.settings.watch_always or not self._links[MARKET].up:
+        name = self._dialect.book_link
+        if self.settings.watch_always or not self._links[name].up:
             return
         say = codec.subscribe_text if command.wanted else codec.unsubscribe_text
-        self._requests.append(SendText(MARKET, say(self.calls.next_id(), [codec.book_stream(command.symbol)])))
+        self._requests.append(SendText(name, say(self.calls.next_id(), [codec.book_stream(command.symbol)])))
 
     # -- account frames ---------------------------------------------------------------------------------------
 
     def _on_account_frame(self, frame: Frame, now_ms: int) -> list[Event]:
         try:
-            message = codec.read_account_frame(frame.data)
-        except (codec.BadFrame, codec.BadPrice) as problem:
+            message = self._dialect.read_account_frame(frame.data, now_ms)
+        except codec.BadFrame as problem:
             # An account event that we cannot read may be a fill: what happened has to be read anew.
             return self._give_up_link(ACCOUNT, f"unreadable account event: {problem}", now_ms)
         match message:
-            case codec.WsReply():
+            case Reply():
                 return self._on_account_reply(message, now_ms)
-            case codec.ExecutionReport():
-                self._account_events += 1
-                self._hear_time(message.event_ms)
-                if message.execution == "TRADE" and message.executed == message.last_quantity:
+            case Ended(text=text):
+                return self._give_up_link(ACCOUNT, text, now_ms)
+            case Heard():
+                self._account_events += message.moved
+                if message.venue_ms is not None:
+                    self._hear_time(message.venue_ms)
+                if message.uncounted:
                     self.calls.budget.filled(now_ms + self.calls.offset_ms)
-                return list(codec.order_events(message, now_ms))
-            case codec.AccountPosition() | codec.ListStatus():
-                self._account_events += 1
-                return []
-            case codec.BalanceUpdate():
-                self._account_events += 1
-                return self._on_transfer(message, now_ms)
-            case codec.StreamTerminated() | codec.Shutdown():
-                return self._give_up_link(ACCOUNT, "the venue ended the account stream", now_ms)
-            case _:
-                return []
+                if message.income:
+                    self._read_income()
+                return list(message.events)
 
-    def _on_transfer(self, update: codec.BalanceUpdate, now_ms: int) -> list[Event]:
-        """A transfer has no number; one of the same asset, amount and millisecond is the same one told again."""
-        if update in self._transfers:
-            return []
-        self._transfers.append(update)
-        return [BalanceMoved(now_ms, update.asset, update.delta)]
-
-    def _on_account_reply(self, reply: codec.WsReply, now_ms: int) -> list[Event]:
+    def _on_account_reply(self, reply: Reply, now_ms: int) -> list[Event]:
         if reply.id != self._links[ACCOUNT].reply_id:
             return []
         if reply.error is None:
-            self._link_ready(ACCOUNT)
-            self._links[ACCOUNT].announced = True
-            return [LinkRestored(now_ms, ACCOUNT)]
-        if reply.error.code in FATAL_CODES:
-            raise SessionFailed(f"{FATAL_CODES[reply.error.code]} ({reply.error.code} {reply.error.text})")
-        if reply.error.code == BAD_TIMESTAMP:
+            return self._link_ready(ACCOUNT, now_ms)
+        code = reply.error.code
+        advice = self._dialect.fatal.get(code or 0)
+        if advice is not None:
+            raise SessionFailed(f"{advice} ({code} {reply.error.text})")
+        if code == BAD_TIMESTAMP:
             self._read_time()
         return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
-
-
-def _orders_in(command: Command) -> int:
-    """How many orders a write adds to the venue's count."""
-    return len(command.orders) if isinstance(command, SubmitList) else int(not isinstance(command, CancelOrder))
 
 
 def _orders_of(command: Command | None) -> list[str]:

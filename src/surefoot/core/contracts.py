@@ -164,7 +164,9 @@ class Contracts(Facts):
         """A stop that is on its way is waited for, until the position has been without one for too long."""
         waits_for = {Purpose.EXIT} if symbol in self._overdue else {Purpose.EXIT, Purpose.STOP}
         return not any(
-            order.request.purpose is Purpose.EXIT or (order.unanswered and order.request.purpose in waits_for)
+            order.request.purpose is Purpose.EXIT
+            or (order.unanswered and order.request.purpose in waits_for)
+            or (order.owed and symbol not in self._overdue)
             for order in self.orders.open_orders(symbol)
         )
 

@@ -1,0 +1,247 @@
+"""The dialect of USDⓈ-M futures: conditional orders protect, income is listed, the account's stream needs a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from surefoot.binance import signing
+from surefoot.binance.budget import Lane
+from surefoot.binance.codec import Outcome, VenueError
+from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Reply, Write
+from surefoot.binance.dialogue import BOOK, MARKET, Keys
+from surefoot.binance.futures import codec
+from surefoot.binance.futures.preparation import FuturesPreparation, MarginWishes
+from surefoot.binance.signing import decimal_text
+from surefoot.core.messages import (
+    AccountSnapshot,
+    CancelOrder,
+    Event,
+    QueryOrder,
+    ReadFills,
+    SubmitOrder,
+)
+from surefoot.core.model import (
+    CONDITIONAL,
+    Balance,
+    OrderRequest,
+    OrderType,
+    Purpose,
+    VenueOrder,
+    VenuePosition,
+)
+
+INCOME_OVERLAP_MS = 600_000  # rows may be listed late, and are recognised when they come again
+TRIGGERED_REMEMBERED = 1_000
+OWN_PREFIX = "sf-"
+ORDER_PATH, ALGO_PATH, INCOME_PATH = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/income"
+LISTEN_KEY_PATH = "/fapi/v1/listenKey"
+
+
+def order_params(order: OrderRequest) -> signing.Params:
+    """The parameters of a plain order. Every order but an entry may only reduce. ValueError when it is incomplete."""
+    terms = [("type", str(order.type))]
+    if order.type is OrderType.LIMIT:
+        terms += [("timeInForce", "GTC"), ("price", _needed(order, "price"))]
+    elif order.type is not OrderType.MARKET:
+        raise ValueError(f"{order.client_order_id}: futures take no {order.type} as a plain order")
+    return [
+        ("symbol", order.symbol),
+        ("side", order.side),
+        *terms,
+        ("quantity", _needed(order, "quantity")),
+        ("reduceOnly", _only_reduces(order)),
+        ("newClientOrderId", order.client_order_id),
+        ("newOrderRespType", "RESULT"),
+    ]
+
+
+def algo_params(order: OrderRequest) -> signing.Params:
+    """The parameters of a conditional order, triggered by the last price. ValueError when it is incomplete."""
+    return [
+        ("algoType", "CONDITIONAL"),
+        ("symbol", order.symbol),
+        ("side", order.side),
+        ("type", str(order.type)),
+        ("quantity", _needed(order, "quantity")),
+        ("triggerPrice", _needed(order, "stop_price")),
+        ("workingType", "CONTRACT_PRICE"),
+        ("reduceOnly", _only_reduces(order)),
+        ("clientAlgoId", order.client_order_id),
+    ]
+
+
+def _only_reduces(order: OrderRequest) -> str:
+    return "false" if order.purpose is Purpose.ENTRY else "true"
+
+
+def _needed(order: OrderRequest, what: str) -> str:
+    value = getattr(order, what)
+    if value is None:
+        raise ValueError(f"{order.type} order {order.client_order_id} has no {what.replace('_', ' ')}")
+    return decimal_text(value)
+
+
+class FuturesReading:
+    """Income first, so that the balances after it are explained; then balances, positions, and both kinds of orders."""
+
+    def __init__(self, income: Ask) -> None:
+        self.asks: Sequence[Ask] = (
+            income,
+            Ask("GET", "/fapi/v3/account", [], 5),
+            Ask("GET", "/fapi/v3/positionRisk", [], 5),
+            Ask("GET", "/fapi/v1/openOrders", [], 40),
+            Ask("GET", "/fapi/v1/openAlgoOrders", [], 40),
+        )
+        self._income: tuple[Event, ...] = ()
+        self._balances: tuple[Balance, ...] = ()
+        self._positions: tuple[VenuePosition, ...] = ()
+        self._orders: tuple[VenueOrder, ...] = ()
+        self._algo_orders: tuple[VenueOrder, ...] = ()
+
+    def take(self, ask: Ask, body: bytes, now_ms: int) -> None:
+        match ask.path:
+            case "/fapi/v1/income":
+                self._income = codec.read_income(body, now_ms)
+            case "/fapi/v3/account":
+                self._balances = codec.read_balances(body)
+            case "/fapi/v3/positionRisk":
+                self._positions = codec.read_positions(body)
+            case "/fapi/v1/openOrders":
+                self._orders = codec.read_open_orders(body)
+            case _:
+                self._algo_orders = codec.read_open_algo_orders(body)
+
+    def events(self, now_ms: int) -> list[Event]:
+        orders = (*self._orders, *self._algo_orders)
+        return [*self._income, AccountSnapshot(now_ms, self._balances, orders, self._positions)]
+
+
+class Futures:
+    """See `binance.dialect`. What it remembers is which plain order became of which conditional one."""
+
+    market_links: Mapping[str, str] = {MARKET: "/market/stream", BOOK: "/public/stream"}
+    book_link = BOOK
+    fatal: Mapping[int, str] = COMMON_FATAL
+
+    def __init__(self, wishes: MarginWishes) -> None:
+        self._wishes = wishes
+        self._triggered: dict[int, str] = {}
+
+    def time(self) -> Ask:
+        return Ask("GET", "/fapi/v1/time", [], 1, signed=False)
+
+    def candles(self, symbol: str, interval: str, from_ms: int | None) -> Ask:
+        since = [] if from_ms is None else [("startTime", str(from_ms))]
+        params = [("symbol", symbol), ("interval", interval), *since, ("limit", "1000")]
+        return Ask("GET", "/fapi/v1/klines", params, 5, signed=False)
+
+    def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
+        return FuturesPreparation(symbols, held, self._wishes)
+
+    def reading(self, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
+        return FuturesReading(self.income(income_since_ms, venue_ms))
+
+    def income(self, since_ms: int | None, venue_ms: int) -> Ask:
+        from_ms = (venue_ms if since_ms is None else since_ms) - INCOME_OVERLAP_MS
+        return Ask("GET", INCOME_PATH, [("startTime", str(from_ms)), ("limit", "1000")], 30)
+
+    def read_income(self, body: bytes, now_ms: int) -> Sequence[Event]:
+        return codec.read_income(body, now_ms)
+
+    # -- orders -----------------------------------------------------------------------------------------------
+
+    def write(self, command: Write) -> Ask:
+        match command:
+            case SubmitOrder(order=order) if order.type in CONDITIONAL:
+                return Ask("POST", ALGO_PATH, algo_params(order), 0, Lane.PROTECTION, orders=1)
+            case SubmitOrder(order=order):
+                lane = Lane.ENTRY if order.purpose is Purpose.ENTRY else Lane.EXIT
+                return Ask("POST", ORDER_PATH, order_params(order), 0, lane, orders=1)
+            case CancelOrder(conditional=True):
+                return Ask("DELETE", ALGO_PATH, [("clientAlgoId", command.client_order_id)], 1, Lane.EXIT)
+            case CancelOrder():
+                return Ask("DELETE", ORDER_PATH, _named(command.symbol, command.client_order_id), 1, Lane.EXIT)
+            case _:
+                raise AssertionError(f"futures have no {type(command).__name__}")
+
+    def question(self, command: Question) -> Ask:
+        match command:
+            case QueryOrder(conditional=True):
+                return Ask("GET", ALGO_PATH, [("clientAlgoId", command.client_order_id)], 1, Lane.EXIT)
+            case QueryOrder():
+                return Ask("GET", ORDER_PATH, _named(command.symbol, command.client_order_id), 1, Lane.EXIT)
+            case ReadFills():
+                params = [("symbol", command.symbol), ("orderId", str(command.order_id))]
+                return Ask("GET", "/fapi/v1/userTrades", params, 5, Lane.EXIT)
+
+    def understand(
+        self, ask: Ask, command: Write | Question, body: bytes, now_ms: int
+    ) -> tuple[list[Event], Ask | None]:
+        if isinstance(command, ReadFills):
+            return list(codec.read_trades(body, command.client_order_id, now_ms)), None
+        if ask.path == ALGO_PATH and ask.method == "DELETE":
+            return list(codec.read_algo_cancel(body, now_ms)), None
+        if ask.path == ALGO_PATH:
+            events, order_id = codec.read_algo_order(body, now_ms)
+            if order_id is None or not isinstance(command, QueryOrder):
+                return list(events), None
+            self._remember(order_id, command.client_order_id)
+            besides = [("symbol", command.symbol), ("orderId", str(order_id))]
+            return list(events), Ask("GET", ORDER_PATH, besides, 1, Lane.EXIT)
+        if ask.method == "DELETE":
+            return list(codec.read_cancel(body, now_ms)), None
+        name = command.client_order_id if isinstance(command, QueryOrder) else None
+        return list(codec.read_order(body, now_ms, name)), None
+
+    def half_done(self, command: Write, error: VenueError, body: bytes, now_ms: int) -> list[Event] | None:
+        return None
+
+    def outcome(self, status: int, error: VenueError) -> Outcome:
+        return codec.outcome(status, error)
+
+    # -- the account's connection --------------------------------------------------------------------------------
+
+    def account_key(self) -> Ask:
+        return Ask("POST", LISTEN_KEY_PATH, [], 1, Lane.PROTECTION, signed=False, keyed=True)
+
+    def keep_key(self) -> Ask:
+        return Ask("PUT", LISTEN_KEY_PATH, [], 1, Lane.PROTECTION, signed=False, keyed=True)
+
+    def account_target(self, key_answer: bytes) -> str:
+        return f"/private/ws/{codec.read_listen_key(key_answer)}"
+
+    def account_hello(self, request_id: int, keys: Keys, recv_window_ms: int, at_ms: int) -> str | None:
+        return None
+
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ended:
+        message = codec.read_account_frame(frame)
+        match message:
+            case codec.OrderTradeUpdate(order=order, event_ms=event_ms):
+                return Heard(codec.order_events(order, self._name_of(order), now_ms), event_ms)
+            case codec.AlgoUpdate(order=order, event_ms=event_ms):
+                if order.order_id.isdecimal():
+                    self._remember(int(order.order_id), order.client_order_id)
+                return Heard(codec.algo_events(order, now_ms), event_ms)
+            case codec.AccountUpdate(event_ms=event_ms):
+                return Heard((), event_ms, income=codec.wants_income(message))
+            case codec.MarginCall(event_ms=event_ms):
+                return Heard((), event_ms, moved=False)
+            case codec.KeyExpired():
+                return Ended("the key of the account stream has expired")
+            case _:
+                return Heard(moved=False)
+
+    def _name_of(self, order: codec.OrderUpdate) -> str:
+        """Our name of an order; the plain order that a conditional one became may bear another at the venue."""
+        if order.client_order_id.startswith(OWN_PREFIX):
+            return order.client_order_id
+        return self._triggered.get(order.order_id, order.client_order_id)
+
+    def _remember(self, order_id: int, client_order_id: str) -> None:
+        self._triggered[order_id] = client_order_id
+        if len(self._triggered) > TRIGGERED_REMEMBERED:
+            del self._triggered[next(iter(self._triggered))]
+
+
+def _named(symbol: str, client_order_id: str) -> signing.Params:
+    return [("symbol", symbol), ("origClientOrderId", client_order_id)]
