@@ -123,7 +123,7 @@ class Exchange:
         """When `wake` is next due, if nothing happens before; None when nothing waits."""
         if self.futures is None:
             return self._streams.deadline_ms()
-        due_ms = min(self._streams.deadline_ms() or NEVER_MS, self.futures.due_ms())
+        due_ms = min(self._streams.deadline_ms() or NEVER_MS, self.futures.deadline_ms())
         return due_ms if due_ms < NEVER_MS else None
 
     def hears_account(self, link: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 from simex.venue import DEFAULT_INSTRUMENTS, InstrumentSpec, instrument_for
 
 HOUR_MS: Final = 3_600_000
+_HIGHEST_PRICE: Final = Decimal(4_529_764)
 CONDITIONAL_TYPES: Final = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 # The plain order endpoint refuses the conditional types, and exchangeInfo goes on listing them.
 ORDER_TYPES: Final = ("LIMIT", "MARKET", *CONDITIONAL_TYPES)
@@ -152,7 +153,7 @@ def _listed(spec: InstrumentSpec) -> ContractSpec:
     }[spec.symbol]
     steps = replace(
         spec, tick_size=Decimal(tick), lot_size=Decimal(lot), max_qty=Decimal(max_qty),
-        market_max_qty=Decimal(market_max_qty),
+        market_max_qty=Decimal(market_max_qty), max_price=max(spec.max_price, _HIGHEST_PRICE),
     )  # fmt: skip
     return replace(contract_of(steps), min_notional=Decimal(min_notional))
 

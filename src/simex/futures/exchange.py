@@ -85,9 +85,10 @@ class Futures:
 
     def advance(self, now_ms: int) -> None:
         """Do what is due by now: funding, dated orders, countdowns, listenKeys."""
+        while (key := self._keys.take_expired(now_ms)) is not None:
+            self.engine.clock.advance(key.expires_ms)
+            self._private.expire(key, key.expires_ms)
         self.engine.clock.advance(now_ms)
-        for key in self._keys.expired(now_ms):
-            self._private.expire(key, now_ms)
 
     def print(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
         """A public trade; prices between two ticks count as the nearest tick. Klines were closed up to now."""
@@ -123,8 +124,12 @@ class Futures:
         return self.books[symbol].is_quiet
 
     def due_ms(self) -> int:
-        """When something is to happen that no print causes."""
+        """When something is to happen to orders or wallets that no print causes."""
         return self.engine.clock.due_ms()
+
+    def deadline_ms(self) -> int:
+        """When something is to happen, or only to be told."""
+        return min(self.due_ms(), self._keys.next_expiry_ms())
 
     def stop_side(self, symbol: str) -> int:
         """-1: protective sell stops wait below, +1: buy stops above, 0: none."""

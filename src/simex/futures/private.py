@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from simex.frames import Outbox, decode, echoed, encode
 from simex.futures.accounts import Account
+from simex.futures.clock import NEVER_MS
 from simex.futures.events import Listener, UserEvents
 from simex.refusal import Refusal
 
@@ -64,12 +65,16 @@ class ListenKeys:
     def named(self, text: str) -> ListenKey | None:
         return self._alive.get(text)
 
-    def expired(self, now_ms: int) -> list[ListenKey]:
-        """Take the keys whose hour is over."""
-        over = [key for key in self._alive.values() if key.expires_ms <= now_ms]
-        for key in over:
-            del self._alive[key.text]
-        return over
+    def next_expiry_ms(self) -> int:
+        """When the next key's hour is over."""
+        return min((key.expires_ms for key in self._alive.values()), default=NEVER_MS)
+
+    def take_expired(self, now_ms: int) -> ListenKey | None:
+        """Take the key whose hour was over first; None when there is none."""
+        if self.next_expiry_ms() > now_ms:
+            return None
+        key = min(self._alive.values(), key=lambda key: key.expires_ms)
+        return self._alive.pop(key.text)
 
     def _of(self, account: Account) -> ListenKey | None:
         return next((key for key in self._alive.values() if key.account is account), None)

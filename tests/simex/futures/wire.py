@@ -82,13 +82,13 @@ class Trader:
         rows = self.get("v2/positionRisk", symbol=symbol)
         return next(row for row in rows if row["positionSide"] == side)
 
-    def amount(self, symbol: str = "BTCUSDT", side: str = "BOTH") -> Decimal:
+    def amount(self, symbol: str = "BTCUSDT", side: str = "BOTH") -> Any:
         return D(self.position(symbol, side)["positionAmt"])
 
-    def wallet(self, asset: str = "USDT") -> Decimal:
+    def wallet(self, asset: str = "USDT") -> Any:
         return D(self.row(asset)["balance"])
 
-    def available(self) -> Decimal:
+    def available(self) -> Any:
         return D(self.row("USDT")["availableBalance"])
 
     def row(self, asset: str) -> Any:
