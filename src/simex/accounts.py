@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from simex import refusal
 from simex.limits import OrderCount
@@ -27,6 +27,14 @@ class Balance:
     def __init__(self, free: Decimal = ZERO) -> None:
         self.free = free
         self.locked = ZERO
+
+
+class Subscription(NamedTuple):
+    """Who hears an account's events, and in which units of time."""
+
+    link: int
+    number: int
+    units_per_ms: int
 
 
 class Account:
@@ -49,7 +57,7 @@ class Account:
         self.order_count = OrderCount()
         self.trades: dict[str, list[tuple[Order, Fill]]] = {}
         self.prevented_matches: list[PreventedMatch] = []
-        self.subscriptions: list[tuple[int, int]] = []  # (link, subscription id) of who hears this account's events
+        self.subscriptions: list[Subscription] = []
         self._by_client_id: dict[tuple[str, str], Order] = {}
         self._list_by_client_id: dict[str, OrderList] = {}
 

@@ -19,7 +19,7 @@ from simex.futures.contracts import ContractSpec
 from simex.futures.exchange import PREFIXES, Futures
 from simex.gate import Gate
 from simex.klines import KEPT_MS
-from simex.limits import WeightBudget
+from simex.limits import RAW_REQUESTS_PER_5M, WeightBudget
 from simex.refusal import Refusal
 from simex.rest import Rest
 from simex.socket_api import SocketApi
@@ -73,7 +73,7 @@ class Exchange:
         if kept_trades:
             for book in self._books.values():
                 book.log = TradeLog(kept_trades)
-        gate = Gate(self._engine, WeightBudget())
+        gate = Gate(self._engine, WeightBudget(raw_limit=RAW_REQUESTS_PER_5M))
         self._rest = Rest(gate)
         self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines)
         self._feeds = self._streams.feeds

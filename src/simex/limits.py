@@ -12,6 +12,8 @@ from simex.refusal import Refusal
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 WEIGHT_PER_MINUTE: Final = 6000
+RAW_WINDOW_MS: Final = 5 * MINUTE_MS
+RAW_REQUESTS_PER_5M: Final = 300_000
 ORDERS_PER_10S: Final = 100
 ORDERS_PER_DAY: Final = 200_000
 # The venue does not say how many refused calls earn a ban; this many in one minute do here.
@@ -20,6 +22,7 @@ FIRST_BAN_MS: Final = 2 * MINUTE_MS
 LONGEST_BAN_MS: Final = 3 * DAY_MS
 MAKER_FILL_CREDIT: Final = 5
 TAKER_FILL_CREDIT: Final = 1
+_ADVICE: Final = "Please use WebSocket Streams for live updates to avoid polling the API."
 
 
 class Window:
@@ -48,10 +51,14 @@ class Window:
 class WeightBudget:
     """The request weight of one address, and whether it is banned."""
 
-    def __init__(self, limit: int = WEIGHT_PER_MINUTE) -> None:
+    def __init__(self, limit: int = WEIGHT_PER_MINUTE, raw_limit: int | None = None) -> None:
+        """`raw_limit`: requests in five minutes, whatever they weigh."""
         self._limit = limit
+        self._raw_limit = raw_limit
         self._used = Window(MINUTE_MS)
-        self._refused = Window(MINUTE_MS)
+        self._raw = Window(RAW_WINDOW_MS)
+        self._refused = 0
+        self._refused_since_ms = 0
         self._banned_until_ms = 0
         self._next_ban_ms = FIRST_BAN_MS
 
@@ -64,26 +71,43 @@ class WeightBudget:
     def charge(self, weight: int, now_ms: int) -> None:
         """Count a request before it is served; Refusal 429, or 418 while banned."""
         if now_ms < self._banned_until_ms:
-            raise self._ban()
+            raise self._refuse_banned(now_ms)
+        if self._raw_limit is not None and self._raw.count(now_ms) >= self._raw_limit:
+            text = f"Too many requests; current limit is {self._raw_limit} requests per 5 MINUTE. {_ADVICE}"
+            raise self._refuse(text, self._raw.ends_ms(now_ms), now_ms)
         if self._used.count(now_ms) + weight > self._limit:
-            raise self._refuse(now_ms)
+            text = (
+                f"Too much request weight used; current limit is {self._limit} request weight per 1 MINUTE. {_ADVICE}"
+            )
+            raise self._refuse(text, self._used.ends_ms(now_ms), now_ms)
+        self._raw.add(1, now_ms)
         self._used.add(weight, now_ms)
 
     def refund(self, weight: int, now_ms: int) -> None:
         """Successful trading calls cost nothing."""
         self._used.add(-weight, now_ms)
 
-    def _refuse(self, now_ms: int) -> Refusal:
-        self._refused.add(1, now_ms)
-        if self._refused.count(now_ms) > REFUSED_CALLS_BEFORE_BAN:
-            self._banned_until_ms = now_ms + self._next_ban_ms
-            self._next_ban_ms = min(2 * self._next_ban_ms, LONGEST_BAN_MS)
+    def _refuse(self, text: str, retry_at_ms: int, now_ms: int) -> Refusal:
+        if self._has_refused_too_often(now_ms):
             return self._ban()
-        text = (
-            f"Too much request weight used; current limit is {self._limit} request weight per 1 MINUTE. "
-            "Please use WebSocket Streams for live updates to avoid polling the API."
-        )
-        return Refusal(-1003, text, status=429, retry_at_ms=self._used.ends_ms(now_ms))
+        return Refusal(-1003, text, status=429, retry_at_ms=retry_at_ms)
+
+    def _refuse_banned(self, now_ms: int) -> Refusal:
+        """Who goes on while banned is banned for longer."""
+        self._has_refused_too_often(now_ms)
+        return self._ban()
+
+    def _has_refused_too_often(self, now_ms: int) -> bool:
+        """Count one more refused call; from a number on they earn a ban, each longer than the one before."""
+        self._refused += 1
+        if now_ms >= self._refused_since_ms + MINUTE_MS:
+            self._refused_since_ms, self._refused = now_ms, 1
+        if self._refused <= REFUSED_CALLS_BEFORE_BAN:
+            return False
+        self._refused = 0
+        self._banned_until_ms = now_ms + self._next_ban_ms
+        self._next_ban_ms = min(2 * self._next_ban_ms, LONGEST_BAN_MS)
+        return True
 
     def _ban(self) -> Refusal:
         until_ms = self._banned_until_ms
@@ -133,7 +157,7 @@ def announced() -> list[dict[str, object]]:
         described("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
         described("ORDERS", "SECOND", 10, ORDERS_PER_10S),
         described("ORDERS", "DAY", 1, ORDERS_PER_DAY),
-        described("RAW_REQUESTS", "MINUTE", 5, 300_000),
+        described("RAW_REQUESTS", "MINUTE", 5, RAW_REQUESTS_PER_5M),
     ]
 
 

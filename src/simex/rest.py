@@ -6,7 +6,7 @@ from typing import Final
 
 from simex import account_calls, market_calls, signing, socket_api, ticker_calls, timeunit, trading_calls, wallet_calls
 from simex.accounts import Account
-from simex.calls import Call
+from simex.calls import API, Call
 from simex.frames import encode
 from simex.gate import Credentials, Gate
 from simex.params import Params
@@ -30,7 +30,9 @@ class Rest:
         """Answer one request; refusals are answers too."""
         path, _, query = request.target.partition("?")
         call = CALLS.get((request.method, path))
+        units = 1
         try:
+            units = timeunit.of_headers(request.headers)
             if call is None:
                 self._refuse_link(path, query, now_ms)
                 raise Refusal(-5000, f"Path {path}, Method {request.method} is invalid", status=404)
@@ -40,7 +42,9 @@ class Rest:
             credentials = Credentials(request.headers.get("x-mbx-apikey"), signing.rest_payload(query, body))
             answer, account = self._gate.serve(call, params, credentials, now_ms)
         except Refusal as refused:
-            return self._refusal(refused, now_ms)
+            return self._refusal(refused, units, now_ms)
+        if units != 1 and path.startswith(API):
+            answer = timeunit.answer_in(units, answer)
         headers = self._headers(now_ms)
         if call.is_trading and account is not None:
             headers |= _order_headers(account, now_ms)
@@ -52,13 +56,13 @@ class Rest:
         if path == socket_api.PATH:
             self._gate.weights.charge(socket_api.CONNECT_WEIGHT, now_ms)
 
-    def _refusal(self, refused: Refusal, now_ms: int) -> HttpResponse:
+    def _refusal(self, refused: Refusal, units: int, now_ms: int) -> HttpResponse:
         headers = self._headers(now_ms)
         if refused.retry_at_ms is not None:
             headers["Retry-After"] = str(max(1, -(-(refused.retry_at_ms - now_ms) // 1000)))
         body: dict[str, object] = {"code": refused.code, "msg": refused.text}
         if isinstance(refused, ReplaceRefusal):
-            body["data"] = refused.data
+            body["data"] = timeunit.answer_in(units, refused.data)
         return HttpResponse(refused.status, headers, encode(body).encode())
 
     def _headers(self, now_ms: int) -> dict[str, str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs
 
-from simex import account_calls, market_calls, refusal, signing, ticker_calls, trading_calls
-from simex.accounts import Account
+from simex import account_calls, market_calls, refusal, signing, ticker_calls, timeunit, trading_calls
+from simex.accounts import Account, Subscription
 from simex.calls import Call
 from simex.frames import Outbox, as_params, decode, echoed, encode
 from simex.gate import Credentials, Gate, check_key
@@ -43,6 +43,7 @@ class ApiLink:
 
     opened_ms: int
     shows_limits: bool
+    units_per_ms: int = 1
     session: Account | None = None
     authorized_ms: int | None = None
     subscriptions: dict[int, Account] = field(default_factory=dict)
@@ -63,8 +64,10 @@ class SocketApi:
         path, _, query = target.partition("?")
         if path != PATH:
             return False
+        units = timeunit.of_query(query)
         self._gate.weights.charge(CONNECT_WEIGHT, now_ms)
-        self._links[link] = ApiLink(now_ms, parse_qs(query).get("returnRateLimits", ["true"])[-1] != "false")
+        shows_limits = parse_qs(query).get("returnRateLimits", ["true"])[-1] != "false"
+        self._links[link] = ApiLink(now_ms, shows_limits, units)
         return True
 
     def has(self, link: int) -> bool:
@@ -72,8 +75,9 @@ class SocketApi:
 
     def announce_shutdown(self, now_ms: int) -> None:
         """Tell every connection that the server will go."""
-        for link in self._links:
-            self._outbox.account.append((link, encode({"event": {"e": "serverShutdown", "E": now_ms}})))
+        for link, entry in self._links.items():
+            event = {"e": "serverShutdown", "E": now_ms * entry.units_per_ms}
+            self._outbox.account.append((link, encode({"event": event})))
 
     def hears_account(self, link: int) -> bool:
         """Whether some account's events are heard on this link."""
@@ -86,7 +90,7 @@ class SocketApi:
         if entry is None:
             return False
         for number, account in entry.subscriptions.items():
-            account.subscriptions.remove((link, number))
+            account.subscriptions.remove(Subscription(link, number, entry.units_per_ms))
         return True
 
     def receive(self, link: int, text: str, now_ms: int) -> None:
@@ -187,7 +191,7 @@ class SocketApi:
         number = entry.subscribed
         entry.subscribed += 1
         entry.subscriptions[number] = account
-        account.subscriptions.append((link, number))
+        account.subscriptions.append(Subscription(link, number, entry.units_per_ms))
         return {"subscriptionId": number}
 
     def _unsubscribe(self, link: int, entry: ApiLink, number: int | None, now_ms: int) -> object:
@@ -199,8 +203,9 @@ class SocketApi:
 
     def _end_subscription(self, link: int, entry: ApiLink, number: int, now_ms: int) -> None:
         entry.of_session.discard(number)
-        entry.subscriptions.pop(number).subscriptions.remove((link, number))
-        event = {"e": "eventStreamTerminated", "E": now_ms}
+        units = entry.units_per_ms
+        entry.subscriptions.pop(number).subscriptions.remove(Subscription(link, number, units))
+        event = {"e": "eventStreamTerminated", "E": now_ms * units}
         self._outbox.account.append((link, encode({"subscriptionId": number, "event": event})))
 
     def _answer(
@@ -212,7 +217,10 @@ class SocketApi:
         shows_limits: bool,
         now_ms: int,
     ) -> None:
+        units = self._links[link].units_per_ms
         answer: dict[str, object] = {"id": request_id, **outcome}
+        if units != 1:
+            answer = {name: timeunit.answer_in(units, value) for name, value in answer.items()}
         if shows_limits:
             orders = account.order_count.as_limits(now_ms) if account is not None else []
             answer["rateLimits"] = [*orders, self._gate.weights.as_limit(now_ms)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from simex import timeunit
 from simex.accounts import Account
 from simex.frames import Outbox, encode
 from simex.lifecycle import ReportKind
@@ -78,8 +79,9 @@ class UserEvents:
         self._send(account, event)
 
     def _send(self, account: Account, event: Json) -> None:
-        for link, subscription in account.subscriptions:
-            self._outbox.account.append((link, encode({"subscriptionId": subscription, "event": event})))
+        for link, number, units in account.subscriptions:
+            told = event if units == 1 else timeunit.event_in(units, event)
+            self._outbox.account.append((link, encode({"subscriptionId": number, "event": told})))
 
 
 def _report(order: Order, kind: ReportKind, now_ms: int, execution_id: int, cancel_id: str | None) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -55,6 +55,7 @@ class Client:
 
     floor: Floor
     key: str = ALICE
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, path: str, **params: object) -> Any:
         return accepted(self.call("GET", path, **params))
@@ -76,7 +77,7 @@ class Client:
         )
         query += f"&signature={sign(secret_of(self.key), query)}"
         target = path if path.startswith("/") else f"/api/v3/{path}"
-        request = HttpRequest(method, f"{target}?{query}", {"x-mbx-apikey": self.key})
+        request = HttpRequest(method, f"{target}?{query}", {"x-mbx-apikey": self.key, **self.headers})
         return self.floor.exchange.rest(request, self.floor.now_ms)
 
     def refused(self, method: str, path: str, **params: object) -> tuple[int, str]:
@@ -100,9 +101,9 @@ class Client:
     def order(self, order_id: int) -> Any:
         return self.get("order", symbol="BTCUSDT", orderId=order_id)
 
-    def listen(self) -> int:
+    def listen(self, query: str = "") -> int:
         """A WebSocket API link that is subscribed to the account's events."""
-        link = self.floor.open("/ws-api/v3")
+        link = self.floor.open(f"/ws-api/v3{query}")
         params: dict[str, Any] = {"apiKey": self.key, "timestamp": self.floor.now_ms}
         self.floor.say(link, signed_message("sub", "userDataStream.subscribe.signature", params, secret_of(self.key)))
         (answer,) = self.floor.heard(link)
@@ -145,8 +146,8 @@ def accepted(response: HttpResponse) -> Any:
     return body
 
 
-def public(at: Floor, target: str) -> HttpResponse:
-    return at.exchange.rest(HttpRequest("GET", f"/api/v3/{target}", {}), at.now_ms)
+def public(at: Floor, target: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return at.exchange.rest(HttpRequest("GET", f"/api/v3/{target}", headers or {}), at.now_ms)
 
 
 def json_list(*symbols: str) -> str:
