@@ -1003,7 +1003,7 @@ def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
     for section, own in _nested(given).items():
         whole = getattr(settings, section)
         try:
-            parts[section] = type(whole).model_validate(whole.model_dump() | own)
+            parts[section] = type(whole).model_validate(dict(whole) | own)
         except ValidationError as error:
             raise ConfigError("\n".join(_lines_of(error, given, section))) from None
     result = settings.model_copy(update=parts)

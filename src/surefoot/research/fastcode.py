@@ -37,6 +37,7 @@ PROGRAM = "surefoot.research.fastcompile"
 SOURCES = (
     "surefoot.core.rules",
     "surefoot.research.fastengine",
+    "surefoot.research.fastleap",
     "surefoot.research.fastloop",
     "surefoot.research.faststate",
     "surefoot.research.fastvenue",
@@ -54,14 +55,14 @@ Say = Callable[[str], None]
 # -- the loop and the rules --------------------------------------------------------------------------------------------
 
 
-def run_loop(arrays: Sequence[Any], say: Say | None = None) -> int:
-    """Run the loop over its arrays (`faststate.TABLE`); why it ended. `say` hears when it has to be compiled first.
+def run_loop(table: Any, say: Say | None = None) -> int:
+    """Run the loop over the arrays of a table; why it ended. `say` hears when it has to be compiled first.
 
     The interpreter is free for other threads meanwhile.
     """
     function = _loop().function(say)
     assert function is not None, "the loop can be compiled"
-    return _call(function, _table(arrays))
+    return _call(function, table)
 
 
 def asked(rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Sequence[float]) -> IntArray | None:
@@ -90,13 +91,14 @@ def _call(function: Any, table: Any) -> int:
     return answer.value
 
 
-def _table(arrays: Sequence[Any]) -> Any:
-    """Address, length and width of each array, one after the other; each is checked, since nobody will later."""
+def table_of(arrays: Sequence[Any]) -> Any:
+    """Address, length and width of each of the loop's arrays (`faststate.TABLE`), one after the other; each is checked,
+    since nobody will later. It is good as long as the arrays live."""
     table = np.zeros((len(TABLE), 3), dtype=np.int64)
     for row, array, (name, (kind, dimensions)) in zip(table, arrays, TABLE.items(), strict=True):
         if array.dtype != kind or array.ndim != dimensions or not array.flags.c_contiguous:
             raise TypeError(f"{name} is {array.dtype} in {array.ndim} dimensions")
-        row[:] = array.ctypes.data, array.shape[0], array.shape[1] if dimensions == 2 else 1
+        row[:] = array.__array_interface__["data"][0], array.shape[0], array.shape[1] if dimensions == 2 else 1
     return table
 
 

@@ -25,7 +25,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from surefoot.research import fastcode, fastengine, fastloop, fastvenue
+from surefoot.research import fastcode, fastengine, fastleap, fastloop, fastvenue
 from surefoot.research.faststate import HELPERS, TABLE
 
 ARRAYS: Any = arrayobj  # its functions have no types
@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
 
 def compiled_loop() -> tuple[str, str]:
     """The loop in LLVM's language, with all its helpers, and the name of its function."""
-    link(fastvenue, fastengine, fastloop)
+    link(fastvenue, fastengine, fastleap, fastloop)
     return _compiled(_entry_for(fastloop.run))
 
 

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from surefoot.core.model import INTERVAL_MS
+from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR
 from surefoot.research.data import DataError
 from surefoot.research.fastcode import asked
+from surefoot.research.fastleap import BLOCK
 from surefoot.research.instruments import InstrumentRules, instrument_rules
 from surefoot.research.tape import Tape, TapeColumns, resample_tape
 from surefoot.signals.correlation import correlations_for
@@ -67,6 +68,18 @@ class Events(NamedTuple):
     at: IntArray
 
 
+class Leaps(NamedTuple):
+    """What the loop needs to take many candles at once. `kind` 0: it may not; 1: while nothing is held; 2: always.
+
+    `breaks` are closes that are not told a step after the one before, `lows` and `highs` those of blocks of candles.
+    """
+
+    kind: int
+    breaks: IntArray
+    lows: IntArray
+    highs: IntArray
+
+
 @dataclass(frozen=True, slots=True)
 class Market:
     """What several runs over the same candles share. `spans` are the places of each symbol on the tape, `firsts` of its
@@ -82,6 +95,7 @@ class Market:
     columns: tuple[Columns, ...]
     events: Events
     rolls: Events
+    leaps: Leaps
     start_ms: int
     end_ms: int
 
@@ -92,7 +106,7 @@ class Market:
 
 class Opinions(NamedTuple):
     """What the strategy says at each primary candle: kind 1 long, -1 short or flat, 0 nothing; the rest as `Decisions`
-    has it."""
+    has it. `spoken` are the candles with a kind."""
 
     kind: npt.NDArray[np.int8]
     score: FloatArray
@@ -100,6 +114,7 @@ class Opinions(NamedTuple):
     atr: FloatArray
     filtered: Truths
     gap: Truths
+    spoken: IntArray
 
 
 def market_of(tapes: Sequence[Tape], interval: str) -> Market:
@@ -122,17 +137,19 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         spans.append((begin, begin + len(tape)))
         firsts.append(first)
         begin, first = begin + len(tape), first + groups.close.size
+    ticks, told = Ticks(*_joined(blocks)), _in_order(events)
     return Market(
         symbols=tuple(tape.symbol for tape in tapes),
         interval=interval,
         rules=tuple(rules),
-        ticks=Ticks(*_joined(blocks)),
+        ticks=ticks,
         spans=tuple(spans),
         closes=Closes(*_joined(closes)),
         firsts=tuple(firsts),
         columns=tuple(columns),
-        events=_in_order(events),
+        events=told,
         rolls=_in_order(rolls),
+        leaps=_leaps(ticks, told, INTERVAL_MS[interval], len(tapes)),
         start_ms=min(int(tape.columns.open_ms[0]) for tape in tapes),
         end_ms=end_ms,
     )
@@ -148,7 +165,7 @@ def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filter
     kind = (target > 0).astype(np.int8)
     kind[target <= 0] = -1  # no opinion is neither
     told = [(part.score, part.readiness, part.atr, part.filtered, part.gap) for part in parts]
-    return Opinions(kind, *_joined(told))
+    return Opinions(kind, *_joined(told), np.flatnonzero(kind))
 
 
 def alike_of(market: Market, confirm_interval: str) -> FloatArray:
@@ -252,6 +269,17 @@ def _events(
     ends = groups.open_ms[-1:] + interval_ms <= end_ms
     rest = Events(np.array([end_ms])[ends], number[-1:][ends], candle[-1:][ends], late[-1:][ends], starts[-1:][ends])
     return told, rest
+
+
+def _leaps(ticks: Ticks, told: Events, interval_ms: int, symbols: int) -> Leaps:
+    none = np.zeros(0, dtype=np.int64)
+    if symbols > 1 or MS_PER_HOUR % interval_ms:
+        return Leaps(0, none, none, none)
+    breaks = np.flatnonzero(told.late | (np.diff(told.at_ms, prepend=told.at_ms[:1]) != interval_ms))
+    if not (ticks.length_ms == interval_ms).all():
+        return Leaps(1, breaks, none, none)
+    starts = np.arange(0, ticks.low.size, BLOCK)
+    return Leaps(2, breaks, np.minimum.reduceat(ticks.low, starts), np.maximum.reduceat(ticks.high, starts))
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -596,7 +596,7 @@ def tend_wishes(at: int, symbol: Any, queue: Any, world: Any, rules: Any) -> Non
 # -- the gate ----------------------------------------------------------------------------------------------------------
 
 
-@inlined
+@compiled
 def review(
     at: int, symbols: Any, queue: Any, world: Any, rules: Any, candle: int, closes_ms: Any, scores: Any, atrs: Any,
     ready: Any, filtered: Any, gaps: Any, alike: Any,

@@ -28,6 +28,7 @@ from surefoot.research.fastengine import (
     tend,
     wake_price2,
 )
+from surefoot.research.fastleap import hear_quote, heard_by_the_end, leap_held, leap_idle, mark_price
 from surefoot.research.faststate import (
     DONE,
     HEARD_ANSWER,
@@ -373,7 +374,7 @@ def hold_on(
     curve_ms: Any, events_ms: Any, events_symbol: Any, events_candle: Any, events_late: Any, events_at: Any,
     counts: Any, opens_ms: Any, lengths_ms: Any, opens: Any, highs: Any, lows: Any, closes: Any, volumes: Any,
     p_closes: Any, p_highs: Any, p_closes_ms: Any, kinds: Any, scores: Any, atrs: Any, ready: Any, filtered: Any,
-    gaps: Any, alike: Any,
+    gaps: Any, alike: Any, spoken: Any, breaks: Any, block_lows: Any, block_highs: Any,
 ) -> None:  # fmt: skip
     """Live through closes of primary candles while all that is engaged is held in peace and nothing comes of them.
 
@@ -398,6 +399,15 @@ def hold_on(
     place, length_ms = symbols[first].v_at, lengths_ms[symbols[first].v_at]
     if rules.latency_ms * 4 + 4 >= length_ms:
         return
+    if next_close_ms(world, events_ms) > world.now:  # without latency, all of now has been heard by now
+        note_curve(symbols, world, curve, curve_ms, world.now + 1)
+    if rules.leaps > 1:
+        leap_held(
+            symbols, queue, world, rules, limits, hours, anchors, curve, curve_ms, stop_ms, events_ms, events_at,
+            counts, opens_ms, lengths_ms, opens, highs, lows, closes, volumes, p_closes_ms, kinds, scores, atrs, ready,
+            filtered, gaps, alike, spoken, breaks, block_lows, block_highs,
+        )  # fmt: skip
+        place = symbols[first].v_at
     while place + 1 < symbols[first].last:
         next_ms = opens_ms[place + 1]
         hour_ms = (world.now // MS_PER_HOUR + 1) * MS_PER_HOUR
@@ -458,29 +468,6 @@ def note_point(world: Any, curve: Any, curve_ms: Any, at_ms: int, equity: float)
     if world.curve_at < curve_ms.size and curve_ms[world.curve_at] == at_ms:
         curve[world.curve_at] = equity
         world.curve_at += 1
-
-
-@inlined
-def heard_by_the_end(place: int, rules: Any, highs: Any, lows: Any, closes: Any) -> int:
-    """The newest price of a candle with a stop below it that has been heard when the next one opens. Its close came a
-    millisecond before that."""
-    if rules.latency_ms <= 1:
-        return closes[place]
-    return highs[place] if rules.worst == 1 else lows[place]
-
-
-@inlined
-def hear_quote(symbol: Any, price: int, rules: Any) -> None:
-    """Bid and ask around a price, with no order of ours near it."""
-    half = half_spread(price, rules)
-    symbol.e_bid, symbol.e_ask, symbol.e_spread_known = price - half, price + half, 1
-
-
-@inlined
-def mark_price(symbol: Any, rules: Any) -> None:
-    """The engine hears the last price."""
-    symbol.e_mark2 = 2 * symbol.v_price
-    hear_quote(symbol, symbol.v_price, rules)
 
 
 @inlined
@@ -559,9 +546,10 @@ def wait(
     symbols: Any, queue: Any, world: Any, rules: Any, limits: Any, hours: Any, anchors: Any, alarms: Any, curve: Any,
     curve_ms: Any, events_ms: Any, events_symbol: Any, events_candle: Any, events_late: Any, events_at: Any,
     counts: Any, p_closes: Any, p_highs: Any, p_closes_ms: Any, kinds: Any, scores: Any, atrs: Any, ready: Any,
-    filtered: Any, gaps: Any, alike: Any,
+    filtered: Any, gaps: Any, alike: Any, spoken: Any, breaks: Any,
 ) -> None:  # fmt: skip
     """While nothing is engaged or on its way: one close after the other is heard, until something comes of one."""
+    tries = True
     while world.event < events_ms.size:
         told_ms = events_ms[world.event]
         now = told_ms + rules.latency_ms
@@ -573,6 +561,15 @@ def wait(
                 return
             place += 1
         note_curve(symbols, world, curve, curve_ms, now)
+        if rules.leaps > 0 and tries:
+            place = world.event
+            leap_idle(
+                symbols, world, rules, limits, hours, anchors, curve, curve_ms, events_ms, events_at, counts, p_closes,
+                kinds, spoken, breaks,
+            )  # fmt: skip
+            tries = world.event > place
+            if tries:
+                continue
         world.now = now
         while next_close_ms(world, events_ms) == told_ms:
             at, candle = events_symbol[world.event], events_candle[world.event]
@@ -582,6 +579,7 @@ def wait(
                 at, symbols, queue, world, rules, limits, hours, anchors, alarms, candle, counts, p_closes, p_highs,
                 p_closes_ms, kinds, scores, atrs, ready, filtered, gaps, alike,
             )  # fmt: skip
+            tries = tries or kinds[candle] > 0
         if world.head < world.tail:
             return
 
@@ -606,7 +604,7 @@ def run(
     highs: Any, lows: Any, closes: Any, volumes: Any, events_ms: Any, events_symbol: Any, events_candle: Any,
     events_late: Any, events_at: Any, rolls_symbol: Any, rolls_candle: Any, rolls_late: Any, p_closes: Any,
     p_highs: Any, p_closes_ms: Any, kinds: Any, scores: Any, atrs: Any, ready: Any, filtered: Any, gaps: Any,
-    alike: Any,
+    alike: Any, spoken: Any, breaks: Any, block_lows: Any, block_highs: Any,
 ) -> int:  # fmt: skip
     """The whole backtest; see `fastrun` for what goes in. Why it ended; what it found is in the records."""
     world, rules = worlds[0], ruleses[0]
@@ -618,14 +616,15 @@ def run(
             wait(
                 symbols, queue, world, rules, limits, hours, anchors, alarms, curve, curve_ms, events_ms, events_symbol,
                 events_candle, events_late, events_at, counts, p_closes, p_highs, p_closes_ms, kinds, scores, atrs,
-                ready, filtered, gaps, alike,
+                ready, filtered, gaps, alike, spoken, breaks,
             )  # fmt: skip
             message_ms = queue[world.head & (QUEUE - 1), 0] if world.head < world.tail else NEVER
         elif message_ms == NEVER and world.deadline == NEVER and not draining and can_skip(symbols, world):
             hold_on(
                 symbols, queue, world, rules, limits, hours, anchors, bounds, curve, curve_ms, events_ms, events_symbol,
                 events_candle, events_late, events_at, counts, opens_ms, lengths_ms, opens, highs, lows, closes,
-                volumes, p_closes, p_highs, p_closes_ms, kinds, scores, atrs, ready, filtered, gaps, alike,
+                volumes, p_closes, p_highs, p_closes_ms, kinds, scores, atrs, ready, filtered, gaps, alike, spoken,
+                breaks, block_lows, block_highs,
             )  # fmt: skip
             point_ms = curve_ms[world.curve_at] if world.curve_at < curve_ms.size else NEVER
             skip(

@@ -21,6 +21,7 @@ from surefoot.core.facts import EngineSettings
 from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, Tier
 from surefoot.core.risk import Sizing
 from surefoot.research import faststate as state
+from surefoot.research.fastcode import run_loop, table_of
 from surefoot.research.fastdata import Market, Opinions, alike_of, market_of, opinions_of
 from surefoot.research.instruments import InstrumentRules
 from surefoot.research.tape import Tape
@@ -30,8 +31,10 @@ LATENCY_MAX_MS = 5_000
 DECIMALS_OF_BPS = 4
 OPINIONS_KEPT = 16
 ROOM_FIRST = 32_768  # round trips; when it is too small, the run is made again with more
+LIMITS = 4  # of the breaker
 UNIT = Decimal(1) / state.UNIT
 UNSEEN_BY_SIGNALS = {"exits", "risk", "breaker", "costs", "paper", "orders", "store"}
+SEEN_BY_SIGNALS = tuple(name for name in Settings.model_fields if name not in UNSEEN_BY_SIGNALS)
 TIERS = {Tier.WARN: state.WARN, Tier.NO_ENTRIES: state.NO_ENTRIES, Tier.SHRINK: state.SHRINK_TIER}
 SIZINGS = {Sizing.FIXED: 0, Sizing.HALF_KELLY: 1, Sizing.ATR: 2}
 
@@ -99,24 +102,27 @@ class Prepared:
     """A market in arrays, ready to be run with any settings of the same symbols and interval, by several threads."""
 
     market: Market
-    _opinions: dict[str, Opinions] = field(default_factory=dict)
+    _opinions: list[tuple[tuple[Any, ...], Opinions]] = field(default_factory=list)
     _alike: dict[str, FloatArray] = field(default_factory=dict)
+    _idle: list[_Arrays] = field(default_factory=list)
 
     def opinions_for(self, settings: Settings) -> Opinions:
         """What the strategy says, remembered by all settings that it could depend on."""
-        key = repr(settings.model_dump(exclude=UNSEEN_BY_SIGNALS))
-        if key not in self._opinions:
-            while len(self._opinions) >= OPINIONS_KEPT:  # a search has thousands of them, some megabytes each
-                self._opinions.pop(next(iter(self._opinions)))
-            source = build_signals(settings)
-            self._opinions[key] = opinions_of(self.market, source.strategy, source.confirm_interval, source.filters)
-        return self._opinions[key]
+        key = tuple(getattr(settings, name) for name in SEEN_BY_SIGNALS)
+        for known, opinions in self._opinions:
+            if all(one is other or one == other for one, other in zip(known, key, strict=True)):
+                return opinions
+        source = build_signals(settings)
+        opinions = opinions_of(self.market, source.strategy, source.confirm_interval, source.filters)
+        # The newest first, since a search asks for them in a row; it has thousands of them, some megabytes each.
+        self._opinions = [(key, opinions), *self._opinions[: OPINIONS_KEPT - 1]]
+        return opinions
 
     def alike_for(self, settings: Settings) -> FloatArray:
         """The correlations of all symbols; an empty array where nothing asks for them."""
         interval = settings.market.confirm_interval
         if settings.risk.correlation_max >= 1 or len(self.market.symbols) == 1:
-            return np.zeros((0, len(self.market.symbols)))
+            return self._alike.setdefault("", np.zeros((0, len(self.market.symbols))))
         if interval not in self._alike:
             self._alike[interval] = alike_of(self.market, interval)
         return self._alike[interval]
@@ -126,20 +132,28 @@ class Prepared:
 
         Raises ConfigError for settings that only the exact engine can run.
         """
-        from surefoot.research.fastcode import run_loop
-
         check(settings, self.market)
-        market, opinions, alike = self.market, self.opinions_for(settings), self.alike_for(settings)
-        curve_ms = curve_times(market, INTERVAL_MS[settings.market.interval])
+        opinions, alike = self.opinions_for(settings), self.alike_for(settings)
         room = ROOM_FIRST
         while True:
-            arrays = _Arrays(settings, market, curve_ms, room)
-            why = run_loop(arrays.of(market, opinions, alike, curve_ms), say)
+            arrays = self._arrays(room)
+            arrays.begin(settings)
+            why = run_loop(arrays.table_of(opinions, alike), say)
             if why == state.DONE:
-                return arrays.outcome(market, curve_ms)
+                found = arrays.outcome()
+                self._idle.append(arrays)
+                return found
             if why == state.QUEUE_FULL:
                 raise RuntimeError("too many messages were on their way at once")
             room *= 4
+
+    def _arrays(self, room: int) -> _Arrays:
+        """Those of an earlier run of any thread, if they are large enough."""
+        try:
+            arrays = self._idle.pop()
+        except IndexError:
+            return _Arrays(self.market, room)
+        return arrays if arrays.room >= room else _Arrays(self.market, room)
 
 
 def prepare(tapes: Sequence[Tape], settings: Settings) -> Prepared:
@@ -171,64 +185,92 @@ def curve_times(market: Market, step_ms: int) -> IntArray:
 
 
 class _Arrays:
-    """The records of one run."""
+    """The records of a run, and the table of where they are. They are used for one run after the other."""
 
-    def __init__(self, settings: Settings, market: Market, curve_ms: IntArray, room: int) -> None:
-        self.symbols = np.zeros(len(market.symbols), state.SYMBOL)
-        for record, rules, (begin, end) in zip(self.symbols, market.rules, market.spans, strict=True):
+    def __init__(self, market: Market, room: int) -> None:
+        self.market = market
+        self.room = room
+        step_ms = INTERVAL_MS[market.interval]
+        self.curve_ms = np.concatenate(([market.start_ms], curve_times(market, step_ms), [market.end_ms]))
+        self.equity = np.empty(self.curve_ms.size)
+        self.fresh = np.zeros(len(market.symbols), state.SYMBOL)
+        for record, rules, (begin, end) in zip(self.fresh, market.rules, market.spans, strict=True):
             _fill_symbol(record, rules)
             record["first"] = record["v_at"] = record["v_hint"] = begin
             record["last"] = end
             record["v_due"] = market.ticks.open_ms[begin]
-        self.world = np.zeros(1, state.WORLD)
-        _fill_world(self.world[0], settings)
-        self.world["candle_ms"] = market.ticks.length_ms.max()
-        self.rules = np.zeros(1, state.RULES)
-        _fill_rules(self.rules[0], settings, engine_settings(settings), market)
-        self.limits = _limits(engine_settings(settings).breaker)
-        self.hours = np.full(state.TRIP_HOURS, -1, dtype=np.int64)
-        self.anchors = np.full(state.TRIP_HOURS, np.nan)
-        self.bounds = np.zeros(2)
-        self.queue = np.zeros((state.QUEUE, 9), dtype=np.int64)
+        self.candle_ms = int(market.ticks.length_ms.max())
+        self.symbols = np.empty_like(self.fresh)
+        self.world = np.empty(1, state.WORLD)
+        self.rules = np.empty(1, state.RULES)
+        self.limits = np.empty(LIMITS, state.LIMIT)
+        self.hours = np.empty(state.TRIP_HOURS, dtype=np.int64)
+        self.anchors = np.empty(state.TRIP_HOURS)
+        self.bounds = np.empty(2)
+        self.queue = np.empty((state.QUEUE, 9), dtype=np.int64)
         self.trips = np.empty(room, state.TRIP)
         self.alarms = np.empty(room, state.ALARM)
         self.levels = np.empty(4 * room, state.LEVEL)
-        self.counts = np.zeros(len(state.OUTCOMES), dtype=np.int64)
-        self.curve = np.zeros(curve_ms.size + 1)
-        self.initial = float(settings.paper.balance_usdt)
+        self.counts = np.empty(len(state.OUTCOMES), dtype=np.int64)
+        self._given: tuple[Any, ...] = ()
+        self._table: Any = None
 
-    def of(self, market: Market, opinions: Opinions, alike: FloatArray, curve_ms: IntArray) -> tuple[Any, ...]:
-        """Everything that the loop takes, in its order."""
+    def begin(self, settings: Settings) -> None:
+        """As they are before the first candle."""
+        engine = engine_settings(settings)
+        self.symbols[:] = self.fresh
+        self.world[0] = _world(settings, self.candle_ms)
+        self.rules[0] = _rules(settings, engine, self.market)
+        self.limits[:] = _limits(engine.breaker)
+        self.hours.fill(-1)
+        self.anchors.fill(np.nan)
+        self.counts.fill(0)
+        self.equity[0] = float(settings.paper.balance_usdt)
+
+    def table_of(self, opinions: Opinions, alike: FloatArray) -> Any:
+        """Where everything is that the loop takes, made anew for other opinions."""
+        if self._table is None or self._given[0] is not opinions or self._given[1] is not alike:
+            self._given = opinions, alike  # kept, so that no other array can come to lie there
+            self._table = table_of(self._all(opinions, alike))
+        return self._table
+
+    def _all(self, opinions: Opinions, alike: FloatArray) -> tuple[Any, ...]:
+        market = self.market
         events, rolls, closes = market.events, market.rolls, market.closes
         return (
             self.symbols, self.world, self.rules, self.limits, self.hours, self.anchors, self.bounds, self.queue,
-            self.trips, self.alarms, self.levels, self.counts, self.curve, curve_ms, *market.ticks, *events,
-            rolls.symbol, rolls.candle, rolls.late, closes.close, closes.high, closes.close_ms, opinions.kind,
-            opinions.score, opinions.atr, opinions.readiness, opinions.filtered, opinions.gap, alike,
+            self.trips, self.alarms, self.levels, self.counts, self.equity[1:], self.curve_ms[1:-1], *market.ticks,
+            *events, rolls.symbol, rolls.candle, rolls.late, closes.close, closes.high, closes.close_ms, opinions.kind,
+            opinions.score, opinions.atr, opinions.readiness, opinions.filtered, opinions.gap, alike, opinions.spoken,
+            market.leaps.breaks, market.leaps.lows, market.leaps.highs,
         )  # fmt: skip
 
-    def outcome(self, market: Market, curve_ms: IntArray) -> Outcome:
-        world, named = self.world[0], list(zip(market.symbols, market.rules, self.symbols, strict=True))
+    def outcome(self) -> Outcome:
+        market = self.market
+        world = dict(zip(state.WORLD.names or (), self.world[0].tolist(), strict=True))
+        named = list(zip(market.symbols, market.rules, self.symbols, strict=True))
         counts = zip(state.OUTCOMES, self.counts.tolist(), strict=True)
         fees = {rules.base: int(one["e_fees"]) * UNIT for _, rules, one in named if one["e_order"]}
         if world["fills"] > world["opened"]:  # something was sold
-            fees[QUOTE] = int(world["fees"]) * UNIT
+            fees[QUOTE] = world["fees"] * UNIT
+        curve_ms = self.curve_ms.copy()
+        curve_ms[-1] = max(market.end_ms, world["now"])
         return Outcome(
             market=market,
-            trips=self.trips[: int(world["round_trips"])].copy(),
-            alarms=self.alarms[: int(world["alarms"])].copy(),
-            levels=self.levels[: int(world["levels"])].copy(),
-            curve_ms=np.concatenate(([market.start_ms], curve_ms, [max(market.end_ms, int(world["now"]))])),
-            curve=np.concatenate(([self.initial], self.curve)),
+            trips=self.trips[: world["round_trips"]].copy(),
+            alarms=self.alarms[: world["alarms"]].copy(),
+            levels=self.levels[: world["levels"]].copy(),
+            curve_ms=curve_ms,
+            curve=self.equity.copy(),
             refusals={name: count for name, count in counts if count and name != "approved"},
-            quote=int(world["quote"]),
+            quote=world["quote"],
             base=tuple(self.symbols["e_base"].tolist()),
             fees=fees,
-            fees_in_quote=float(world["fees_in_quote"]),
-            taken=float(world["taken"]),
-            orders=int(world["orders"]),
-            fills=int(world["fills"]),
-            flagged=int(world["flagged"]),
+            fees_in_quote=world["fees_in_quote"],
+            taken=world["taken"],
+            orders=world["orders"],
+            fills=world["fills"],
+            flagged=world["flagged"],
             open_since_ms={name: int(one["e_opened_ms"]) for name, _, one in named if one["e_held"]},
         )
 
@@ -250,19 +292,29 @@ def _fill_symbol(record: Any, rules: InstrumentRules) -> None:
     record["e_deadline"] = state.NEVER
 
 
-def _fill_world(world: Any, settings: Settings) -> None:
-    world["deadline"] = world["reset_ms"] = state.NEVER
-    world["hour"] = -1
-    world["quote"] = int(settings.paper.balance_usdt * state.UNIT)
-    world["peak"] = world["day_start"] = world["week_start"] = np.nan
+def _world(settings: Settings, candle_ms: int) -> tuple[Any, ...]:
+    given = {
+        "deadline": state.NEVER,
+        "reset_ms": state.NEVER,
+        "hour": -1,
+        "opposed": -1,
+        "candle_ms": candle_ms,
+        "quote": int(settings.paper.balance_usdt * state.UNIT),
+        "peak": np.nan,
+        "day_start": np.nan,
+        "week_start": np.nan,
+    }
+    return tuple(given.get(name, 0) for name in state.WORLD.names or ())
 
 
-def _fill_rules(rules: Any, settings: Settings, engine: EngineSettings, market: Market) -> None:
+def _rules(settings: Settings, engine: EngineSettings, market: Market) -> tuple[Any, ...]:
     costs, risk, exits = settings.costs, engine.risk, engine.exits
     scale = 10**DECIMALS_OF_BPS
     whole: dict[str, Any] = {
         "latency_ms": costs.latency_ms,
         "end_ms": market.end_ms,
+        "interval_ms": INTERVAL_MS[settings.market.interval],
+        "leaps": min(market.leaps.kind, 1) if exits.reversal_closes > 0 else market.leaps.kind,
         "half_spread": costs.half_spread_bps * scale,
         "slippage": costs.slippage_bps * scale,
         "fee": settings.paper.fee_bps * scale,
@@ -313,16 +365,9 @@ def _fill_rules(rules: Any, settings: Settings, engine: EngineSettings, market: 
     }
     for number, take in enumerate(exits.takes, start=1):
         real |= {f"take_{number}_at": take.at_pct, f"take_{number}_share": take.share_pct}
-    for name, value in whole.items():
-        rules[name] = int(value)
-    for name, value in real.items():
-        rules[name] = float(value)
+    given = {name: int(value) for name, value in whole.items()} | {name: float(value) for name, value in real.items()}
+    return tuple(given.get(name, 0) for name in state.RULES.names or ())
 
 
-def _limits(breaker: BreakerSettings) -> Any:
-    limits = np.zeros(4, state.LIMIT)
-    for record, (_, limit) in zip(limits, breaker.losses(), strict=True):
-        record["value_pct"] = float(limit.value_pct)
-        record["tier"] = TIERS.get(limit.tier, state.FLATTEN_TIER)
-        record["warned_day"] = -1
-    return limits
+def _limits(breaker: BreakerSettings) -> list[tuple[float, int, int]]:
+    return [(float(limit.value_pct), TIERS.get(limit.tier, state.FLATTEN_TIER), -1) for _, limit in breaker.losses()]

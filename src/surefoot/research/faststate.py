@@ -152,7 +152,7 @@ SYMBOL: Final = np.dtype(
 _WORLD_WHOLE = (
     "now", "candle_ms", "head", "tail", "error", "acted", "tripped", "known", "event", "curve_at", "engaged",
     "deadline", "quote", "losses_in_row", "cooldown_until_ms", "reset_ms", "latched", "hour", "round_trips", "orders",
-    "fills", "wins", "losses", "alarms", "levels", "flagged", "opened", "fees",
+    "fills", "wins", "losses", "alarms", "levels", "flagged", "opened", "fees", "spoken", "broken", "opposed",
 )  # fmt: skip
 _WORLD_REAL = ("peak", "day_start", "week_start", "won", "lost", "near", "fees_in_quote", "taken")
 WORLD: Final = np.dtype(
@@ -163,7 +163,7 @@ _RULES_WHOLE = (
     "latency_ms", "end_ms", "interval_ms", "half_spread", "slippage", "fee", "worst", "entry_timeout_ms",
     "unprotected_max_ms", "expiry_ms", "price_age_max_ms", "entry_gap_min_ms", "positions_max", "loss_streak_max",
     "cooldown_ms", "sizing", "by_atr", "only_rests", "reversal_closes", "hold_max_ms", "takes", "reset_after_ms",
-    "spread_matters", "step_ms",
+    "spread_matters", "step_ms", "leaps",
 )  # fmt: skip
 _RULES_REAL = (
     "volume_share", "taker_fee", "risk_pct", "notional_max_pct", "notional_max", "reserve_pct", "score_min",
@@ -209,5 +209,6 @@ TABLE: Final[dict[str, tuple[Any, int]]] = {
     "events_ms": (I8, 1), "events_symbol": (I8, 1), "events_candle": (I8, 1), "events_late": (B1, 1),
     "events_at": (I8, 1), "rolls_symbol": (I8, 1), "rolls_candle": (I8, 1), "rolls_late": (B1, 1), "p_closes": (I8, 1),
     "p_highs": (I8, 1), "p_closes_ms": (I8, 1), "kinds": (I1, 1), "scores": (F8, 1), "atrs": (F8, 1), "ready": (I1, 1),
-    "filtered": (B1, 1), "gaps": (B1, 1), "alike": (F8, 2),
+    "filtered": (B1, 1), "gaps": (B1, 1), "alike": (F8, 2), "spoken": (I8, 1), "breaks": (I8, 1),
+    "block_lows": (I8, 1), "block_highs": (I8, 1),
 }  # fmt: skip
