@@ -165,7 +165,7 @@ def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filter
     kind = (target > 0).astype(np.int8)
     kind[target <= 0] = -1  # no opinion is neither
     told = [(part.score, part.readiness, part.atr, part.filtered, part.gap) for part in parts]
-    return Opinions(kind, *_joined(told), np.flatnonzero(kind))
+    return Opinions(*(kind, *_joined(told), np.flatnonzero(kind)))
 
 
 def alike_of(market: Market, confirm_interval: str) -> FloatArray:
