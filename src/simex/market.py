@@ -127,11 +127,17 @@ class CandleTape:
         Of each symbol's last candle before anything happens every print is made, and the second half of them told:
         whoever watches knows then what was printed last.
         """
-        playing = [reel for reel in self._reels if not reel.is_over]
-        watched = [reel for reel in playing if not exchange.is_idle(reel.symbol)]
-        if not watched or any(reel.stage > 1 for reel in watched):
-            return
-        until_ms = min(before_ms, *(exchange.next_close_ms(reel.symbol) for reel in playing))
+        watched, until_ms = [], before_ms
+        for reel in self._reels:
+            if reel.is_over:
+                continue
+            if not exchange.is_idle(reel.symbol):
+                if reel.stage > 1:
+                    return
+                watched.append(reel)
+            close_ms = exchange.next_close_ms(reel.symbol)
+            if close_ms < until_ms:
+                until_ms = close_ms
         if not any(reel.last_whole(until_ms) >= reel.at for reel in watched):
             return
         wanted = ranges()
@@ -156,7 +162,11 @@ class CandleTape:
         return worst if self._path == "worst" else not worst
 
     def _soonest_ms(self) -> int | None:
-        return min((reel.due_ms for reel in self._reels if not reel.is_over), default=None)
+        soonest_ms = None
+        for reel in self._reels:
+            if not reel.is_over and (soonest_ms is None or reel.due_ms < soonest_ms):
+                soonest_ms = reel.due_ms
+        return soonest_ms
 
 
 class _Reel:
@@ -210,7 +220,9 @@ class _Reel:
         end = strip.first_from(until_ms, self.at)
         if end > self.at and strip.end_ms(end - 1) > until_ms:
             end -= 1
-        return end - 1 if max(strip.length_ms[self.at : end], default=0) <= MINUTE_MS else min(end - 1, self.at)
+        if end <= self.at + 1 or max(strip.length_ms[self.at : end]) <= MINUTE_MS:
+            return end - 1
+        return self.at
 
     def inside_until_ms(self, low: Decimal, high: Decimal, until_ms: int) -> int:
         """When the first candle opens that does not lie between two prices, exclusive, or the strip ends."""

@@ -13,7 +13,7 @@ from surefoot.core.messages import Command, Event, RecordDecision
 from surefoot.core.model import Signal
 from surefoot.research.backtest import run_loaded
 from surefoot.research.data import CandleFile, load_candles
-from surefoot.signals.replay import STRETCH_CANDLES
+from surefoot.signals import replay
 from surefoot.signals.strategy import STRATEGIES
 from surefoot.signals.window import span
 from tests.signals.agreement import worst_difference
@@ -21,7 +21,8 @@ from tests.signals.market import shared
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 SYMBOLS = ("BTCUSDT", "SOLUSDT")
-CANDLES = STRETCH_CANDLES + 476
+CANDLES = 1_200
+STRETCH = 1_024  # so that candles are asked for twice
 FILTERED = {
     "filters.trend": "block",
     "filters.trend_intervals": "1h,4h",
@@ -46,6 +47,11 @@ def indicators(candles, p):
     return {"gain": np.where(candles.close > 1_000, later - candles.close, 0.0)}
 def rule(gain): return 1 if gain > 0 else 0
 """
+
+
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "STRETCH_CANDLES", STRETCH)
 
 
 def candles(first: int = 0) -> list[CandleFile]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan, nan
+from unittest.mock import patch
 
 import pytest
 
 from surefoot.core.model import Candle, Signal
+from surefoot.signals import replay
 from surefoot.signals.decision import Decider
 from surefoot.signals.filters import Filters
 from surefoot.signals.history import NOT_READY, Decisions
-from surefoot.signals.replay import STRETCH_CANDLES, ReplayedSignals
 from surefoot.signals.source import OFF
 from surefoot.signals.strategy import LEVELS
 from tests.signals.market import columns_of
@@ -26,12 +27,13 @@ def replayed(
     confirm_interval: str,
     given: Sequence[Candle],
     filters: Filters = OFF,
-    stretch_candles: int = STRETCH_CANDLES,
+    stretch_candles: int = replay.STRETCH_CANDLES,
 ) -> list[Signal]:
     """The signal at each of these candles of one symbol, all of them known beforehand."""
     columns = {given[0].symbol: columns_of(given)}
-    source = ReplayedSignals(decider, columns, interval, confirm_interval, filters, stretch_candles)
-    return [source.on_candle(one) for one in given]
+    with patch.object(replay, "STRETCH_CANDLES", stretch_candles):
+        source = replay.ReplayedSignals(decider, columns, interval, confirm_interval, filters)
+        return [source.on_candle(one) for one in given]
 
 
 def worst_difference(ours: Sequence[Signal], theirs: Sequence[Signal]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, get_args
 
 from surefoot.core.breaker import Near
 from surefoot.core.contracts import HOPELESS, Contracts
@@ -107,6 +107,7 @@ FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this muc
 NEVER_MS = 1 << 62
 PRICE_MAX = Decimal(10) ** 15
 CALM_SHARE = Decimal("0.999999")
+MOVES = (*get_args(Request), RecordTrip)  # commands after which a duty may be nearer
 
 
 class SignalSource(Protocol):
@@ -149,9 +150,9 @@ class Engine(Contracts):
 
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
-        if not isinstance(event, PriceMarked | CandleClosed) or self._fell_through(event):
+        if not isinstance(event, (PriceMarked, CandleClosed)) or self._fell_through(event):
             return False
-        return not any(isinstance(command, Request | RecordTrip) for command in self._out)
+        return not any(isinstance(command, MOVES) for command in self._out)
 
     def _fell_through(self, event: PriceMarked | CandleClosed) -> bool:
         """Whether the price has just gone past the limit of a stop that sells no lower: then it protects no more."""

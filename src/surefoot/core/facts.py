@@ -510,5 +510,9 @@ class Facts:
 
         Left out, they would make the account look poorer than it is, and losses would be measured from there.
         """
-        unheard = (self.instruments.get(symbol) for symbol in self.settings.symbols if symbol not in self.marks)
-        return any(each is not None and each.trading and self.portfolio.wallet(each.base) for each in unheard)
+        for symbol in self.settings.symbols:
+            if symbol not in self.marks:
+                unheard = self.instruments.get(symbol)
+                if unheard is not None and unheard.trading and self.portfolio.wallet(unheard.base):
+                    return True
+        return False

@@ -18,9 +18,11 @@ from surefoot.config import ConfigError, Settings, settings_digest
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
     BreakerResetRequested,
+    CandleClosed,
     Command,
     Event,
     OrderFilled,
+    PriceMarked,
     RecordDecision,
     RecordReset,
     RecordTrip,
@@ -62,6 +64,8 @@ class _Notes:
     def take(self, message: Event | Command) -> None:
         if self.listener is not None:
             self.listener(message)
+        if isinstance(message, (PriceMarked, CandleClosed)):
+            return  # most messages
         if isinstance(message, OrderFilled) and self._is_repeated(message):
             self.digest.feed(message)
             return

@@ -23,7 +23,7 @@ from surefoot.signals.source import OFF
 from surefoot.signals.strategy import Strategy
 from surefoot.signals.window import Columns, FloatArray, resample, span
 
-STRETCH_CANDLES = 1_024
+STRETCH_CANDLES = 5_120  # enough for what is compiled over long histories only, see `compiled`
 # Two stretches may differ by rounding only; values below 1 are compared as they are.
 TOLERANCE = 1e-9
 
@@ -42,11 +42,10 @@ class ReplayedSignals:
         interval: str,
         confirm_interval: str,
         filters: Filters = OFF,
-        stretch_candles: int = STRETCH_CANDLES,
     ) -> None:
         self._confirm_interval = confirm_interval
         self._pasts = {
-            symbol: _Past(strategy, symbol, interval, confirm_interval, each, filters, stretch_candles)
+            symbol: _Past(strategy, symbol, interval, confirm_interval, each, filters)
             for symbol, each in columns.items()
         }
         self._alike: dict[tuple[str, str], tuple[tuple[int, int, int], float | None]] = {}
@@ -94,10 +93,8 @@ class _Past:
         confirm_interval: str,
         columns: Columns,
         filters: Filters,
-        stretch_candles: int,
     ) -> None:
         self.at = -1
-        self._length = max(stretch_candles, 2)  # the first is shared with the stretch before
         self._strategy = strategy
         self._members = members_of(strategy)
         self._symbol = symbol
@@ -156,7 +153,7 @@ class _Past:
             return known
         follows = known is not None and known.start + len(known.ranges) == at
         start = at - 1 if follows else at
-        self._stretch = self._made(start, min(start + self._length, self._columns.open_ms.size))
+        self._stretch = self._made(start, min(start + STRETCH_CANDLES, self._columns.open_ms.size))
         if known is not None and follows:
             self._refuse_foresight(known, self._stretch)
         return self._stretch
