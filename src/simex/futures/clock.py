@@ -32,6 +32,13 @@ class Clock:
         holding = [book.spec for book in self._engine.books.values() if book.holders]
         return min(due_ms, *(spec.next_funding_ms(self._funded_ms) for spec in holding)) if holding else due_ms
 
+    def soonest_ms(self) -> int:
+        """Before this nothing can be due, whoever comes to hold something."""
+        if self._funded_ms is None:
+            return 0
+        settlements = (book.spec.next_funding_ms(self._funded_ms) for book in self._engine.books.values())
+        return min(self._alarms[0] if self._alarms else NEVER_MS, *settlements)
+
     def wake_at(self, at_ms: int) -> None:
         """Note a time, zero for none."""
         if at_ms:

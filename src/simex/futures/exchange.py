@@ -45,12 +45,15 @@ class Futures:
         gate = Gate(Desk(self.engine, self._keys, self._private), WeightBudget(WEIGHT_PER_MINUTE))
         self._rest = Rest(gate)
         self._socket_api = SocketApi(gate, outbox)
+        self._nothing_before_ms = 0  # nothing is due, so that a print need not ask
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
     def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse:
         self.advance(now_ms)
-        return self._rest.serve(request, now_ms)
+        answer = self._rest.serve(request, now_ms)
+        self._look_ahead()
+        return answer
 
     def ws_open(self, link: int, target: str, now_ms: int) -> bool:
         """A connection to the WebSocket API or to private streams; False for any other path."""
@@ -62,6 +65,7 @@ class Futures:
         self.advance(now_ms)
         if self._socket_api.has(link):
             self._socket_api.receive(link, text, now_ms)
+            self._look_ahead()
         elif self._private.has(link):
             self._private.receive(link, text)
         else:
@@ -85,10 +89,13 @@ class Futures:
 
     def advance(self, now_ms: int) -> None:
         """Do what is due by now: funding, dated orders, countdowns, listenKeys."""
+        if now_ms < self._nothing_before_ms:
+            return
         while (key := self._keys.take_expired(now_ms)) is not None:
             self.engine.clock.advance(key.expires_ms)
             self._private.expire(key, key.expires_ms)
         self.engine.clock.advance(now_ms)
+        self._look_ahead()
 
     def print(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
         """A public trade; prices between two ticks count as the nearest tick. Klines were closed up to now."""
@@ -165,6 +172,9 @@ class Futures:
 
     def change_key(self, account: str, rights: KeyRights | None) -> None:
         self.engine.ledger.accounts[account].rights = rights
+
+    def _look_ahead(self) -> None:
+        self._nothing_before_ms = min(self.engine.clock.soonest_ms(), self._keys.next_expiry_ms())
 
     def check_books(self) -> None:
         """AssertionError when money was made or lost, or a wallet or position does not add up."""
