@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from surefoot.binance import codec, quotes
+from surefoot.binance.futures import codec as futures
 from surefoot.core.messages import ReplaceOrder
 from surefoot.core.model import OrderRequest, OrderType, Purpose, Side
 from tests.payloads.reading import DATA
@@ -121,6 +122,36 @@ def _read_quote(body: bytes) -> object:
     if quote is None:
         raise codec.BadFrame("nobody reads it")
     return quote
+
+
+def _read_futures_order(body: bytes) -> object:
+    return futures.read_order(body, AT_MS)
+
+
+def _read_futures_cancel(body: bytes) -> object:
+    return futures.read_cancel(body, AT_MS)
+
+
+def _read_algo_cancel(body: bytes) -> object:
+    return futures.read_algo_cancel(body, AT_MS)
+
+
+def _read_futures_trades(body: bytes) -> object:
+    return futures.read_trades(body, "bot-1", AT_MS)
+
+
+def _read_contracts(body: bytes) -> object:
+    return futures.read_instruments(body), codec.read_rate_limits(body)
+
+
+def _read_futures_event(body: bytes) -> object:
+    """An event of the account as the session reads it, with what it means to the engine."""
+    event = futures.read_account_frame(body)
+    if isinstance(event, codec.Ignored):
+        raise codec.BadFrame(f"nobody reads {event.kind}")
+    if isinstance(event, futures.OrderTradeUpdate):
+        return event, futures.order_events(event.order, event.order.client_order_id, AT_MS)
+    return (event, futures.algo_events(event.order, AT_MS)) if isinstance(event, futures.AlgoUpdate) else event
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -227,6 +258,25 @@ READ: dict[str, Reader] = {
     "usdm @depth": _read_quote,
     "usdm @depth5": _read_quote,
     "usdm @kline": _read_candle,
+    # futures: calls and events of the account
+    "usdm GET /fapi/v1/exchangeInfo": _read_contracts,
+    "usdm GET /fapi/v1/leverageBracket": futures.read_brackets,
+    "usdm GET /fapi/v1/commissionRate": futures.read_fee_rates,
+    "usdm GET /fapi/v1/symbolConfig": futures.read_symbol_configs,
+    "usdm POST /fapi/v1/listenKey": futures.read_listen_key,
+    "usdm GET /fapi/v3/positionRisk": futures.read_positions,
+    "usdm v2/account.position": futures.read_positions,
+    "usdm v2/account.status": futures.read_balances,
+    "usdm GET /fapi/v1/openOrders": futures.read_open_orders,
+    "usdm GET /fapi/v1/allAlgoOrders": futures.read_open_algo_orders,
+    "usdm GET /fapi/v1/order": _read_futures_order,
+    "usdm order.status": _read_futures_order,
+    "usdm DELETE /fapi/v1/order": _read_futures_cancel,
+    "usdm order.cancel": _read_futures_cancel,
+    "usdm DELETE /fapi/v1/algoOrder": _read_algo_cancel,
+    "usdm GET /fapi/v1/userTrades": _read_futures_trades,
+    "usdm ACCOUNT_UPDATE": _read_futures_event,
+    "usdm MARGIN_CALL": _read_futures_event,
 }
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -234,7 +284,6 @@ READ: dict[str, Reader] = {
 
 REQUEST = "what a client says: ours are held against the documentation in test_signing"
 UNASKED = "the bot does not ask for it"
-PENDING = "USDⓈ-M account, order and contract messages: the codec speaks spot so far"
 NO_FILTER = "a filter of orders that the bot does not place"
 ALL_THERE_IS = "that it was done is all there is to it"
 TORN = "a comment where the fields were"
@@ -330,33 +379,15 @@ LEFT: dict[str, str] = {
     "spot myPreventedMatches": UNASKED,
     "spot ticker.book": "best prices are asked for one symbol at a time",
     "spot @miniTicker": UNASKED,
-    "usdm DELETE /fapi/v1/algoOpenOrders": PENDING,
-    "usdm DELETE /fapi/v1/algoOrder": PENDING,
-    "usdm DELETE /fapi/v1/order": PENDING,
-    "usdm GET /fapi/v1/allAlgoOrders": PENDING,
-    "usdm GET /fapi/v1/commissionRate": PENDING,
-    "usdm GET /fapi/v1/exchangeInfo": PENDING,
-    "usdm GET /fapi/v1/fundingRate": PENDING,
-    "usdm GET /fapi/v1/leverageBracket": PENDING,
-    "usdm GET /fapi/v1/openOrders": PENDING,
-    "usdm GET /fapi/v1/order": PENDING,
-    "usdm GET /fapi/v1/premiumIndex": PENDING,
-    "usdm GET /fapi/v1/symbolConfig": PENDING,
-    "usdm GET /fapi/v1/userTrades": PENDING,
-    "usdm GET /fapi/v2/positionRisk": PENDING,
-    "usdm GET /fapi/v3/positionRisk": PENDING,
-    "usdm POST /fapi/v1/listenKey": PENDING,
-    "usdm POST /fapi/v1/marginType": PENDING,
-    "usdm order.cancel": PENDING,
-    "usdm order.status": PENDING,
-    "usdm v2/account.position": PENDING,
-    "usdm v2/account.status": PENDING,
-    "usdm @markPrice": PENDING,
-    "usdm ACCOUNT_CONFIG_UPDATE": PENDING,
-    "usdm ACCOUNT_UPDATE": PENDING,
-    "usdm CONDITIONAL_ORDER_TRIGGER_REJECT": PENDING,
-    "usdm MARGIN_CALL": PENDING,
-    "usdm TRADE_LITE": PENDING,
+    "usdm DELETE /fapi/v1/algoOpenOrders": "orders are cancelled by their ids, never those of others",
+    "usdm GET /fapi/v1/fundingRate": "what was paid is read from the income",
+    "usdm GET /fapi/v1/premiumIndex": UNASKED,
+    "usdm GET /fapi/v2/positionRisk": "positions are read in the newer form",
+    "usdm POST /fapi/v1/marginType": "what was set is read back",
+    "usdm @markPrice": UNASKED,
+    "usdm ACCOUNT_CONFIG_UPDATE": "leverage is set and read back at the start",
+    "usdm CONDITIONAL_ORDER_TRIGGER_REJECT": "withdrawn: the update of the conditional order says it",
+    "usdm TRADE_LITE": "the full update of the order follows",
     "usdm DELETE /fapi/v1/listenKey": UNASKED,
     "usdm GET /fapi/v1/aggTrades": "trades are read from streams",
     "usdm GET /fapi/v1/historicalTrades": "trades are read from streams",
@@ -394,6 +425,10 @@ REFUSED: dict[tuple[str, str], tuple[str, str]] = {
     ("binance_net Subscriptions Spot", "spot @kline"): ("missing required field", "shortened to its open time"),
     ("binance_net Endpoints Spot", "spot GET /api/v3/exchangeInfo"): COMMENTED,
     ("documentation rest-api.md", "Exchange information"): COMMENTED,
+    ("binance_net Endpoints UsdFutures", "usdm GET /fapi/v3/positionRisk"): (
+        "hedge mode",
+        "a hedged account: the bot requires one-way mode",
+    ),
     ("documentation rest-api.md", "New order using SOR (TRADE)"): (
         "fill -1",
         "fills of a router we do not use: no trade id",

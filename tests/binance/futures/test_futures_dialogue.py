@@ -1,0 +1,430 @@
+"""The session on futures: the account is set and read back first, its stream lives by a key, and orders go out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from surefoot.binance.dialogue import (
+    ACCOUNT,
+    BOOK,
+    MARKET,
+    Frame,
+    HttpAnswer,
+    HttpRequest,
+    Keys,
+    LinkDown,
+    LinkUp,
+    OpenLink,
+    Request,
+    SendText,
+    SessionFailed,
+    Wake,
+)
+from surefoot.binance.futures.dialect import Futures
+from surefoot.binance.futures.preparation import MarginWishes
+from surefoot.binance.session import KEEP_KEY_MS, Session, SessionSettings
+from surefoot.core.messages import (
+    AccountSnapshot,
+    CancelOrder,
+    Command,
+    Event,
+    IncomePaid,
+    InstrumentsLoaded,
+    LinkLost,
+    LinkRestored,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderNotFound,
+    QueryOrder,
+    ReadAccount,
+    ReadFills,
+    SubmitOrder,
+    WatchPrice,
+)
+from surefoot.core.model import Income, OrderRequest, OrderType, Purpose, Side
+from tests.payloads.reading import payload
+
+NOW = 1_790_000_000_000
+D = Decimal
+Answer = tuple[int, Any]
+
+
+class Account:
+    """A futures account as far as its settings go: what a venue would answer, by method and path."""
+
+    def __init__(self, *, leverage: int = 20, margin_type: str = "CROSSED", hedged: bool = False) -> None:
+        self.leverage, self.margin_type, self.hedged = leverage, margin_type, hedged
+        self.answers: dict[str, Callable[[dict[str, str]], Answer]] = {}
+        self.asked: list[str] = []
+        self.requests: list[HttpRequest] = []
+
+    def answer(self, request: HttpRequest) -> Answer:
+        self.requests.append(request)
+        path, _, query = request.target.partition("?")
+        name, params = f"{request.method} {path}", dict(parse_qsl(query))
+        self.asked.append(name)
+        if name in self.answers:
+            return self.answers[name](params)
+        known: Callable[[dict[str, str]], Answer] = getattr(self, name.replace(" /fapi/", "_").replace("/", "_"))
+        return known(params)
+
+    def GET_v1_time(self, params: dict[str, str]) -> Answer:
+        return 200, {"serverTime": NOW}
+
+    def GET_v1_exchangeInfo(self, params: dict[str, str]) -> Answer:
+        return 200, payload("um_exchange_info")
+
+    def GET_v1_leverageBracket(self, params: dict[str, str]) -> Answer:
+        row = {"bracket": 1, "initialLeverage": 150, "notionalCap": 300000, "notionalFloor": 0, "cum": 0.0}
+        return 200, [{"symbol": "BTCUSDT", "brackets": [row | {"maintMarginRatio": 0.004}]}]
+
+    def GET_v1_commissionRate(self, params: dict[str, str]) -> Answer:
+        rates = {"makerCommissionRate": "0.0002", "takerCommissionRate": "0.0005"}
+        return 200, {"symbol": params["symbol"], **rates}
+
+    def GET_v1_positionSide_dual(self, params: dict[str, str]) -> Answer:
+        return 200, {"dualSidePosition": self.hedged}
+
+    def POST_v1_positionSide_dual(self, params: dict[str, str]) -> Answer:
+        self.hedged = params["dualSidePosition"] == "true"
+        return 200, {"code": 200, "msg": "success"}
+
+    def GET_v1_symbolConfig(self, params: dict[str, str]) -> Answer:
+        return 200, [{"symbol": "BTCUSDT", "marginType": self.margin_type, "leverage": self.leverage}]
+
+    def POST_v1_marginType(self, params: dict[str, str]) -> Answer:
+        self.margin_type = params["marginType"]
+        return 200, {"code": 200, "msg": "success"}
+
+    def POST_v1_leverage(self, params: dict[str, str]) -> Answer:
+        self.leverage = int(params["leverage"])
+        return 200, {"symbol": "BTCUSDT", "leverage": self.leverage, "maxNotionalValue": "1"}
+
+    def POST_v1_listenKey(self, params: dict[str, str]) -> Answer:
+        return 200, {"listenKey": f"key{len(self.asked)}"}
+
+    def PUT_v1_listenKey(self, params: dict[str, str]) -> Answer:
+        return 200, {"listenKey": "key"}
+
+    def GET_v1_klines(self, params: dict[str, str]) -> Answer:
+        return 200, []
+
+    def GET_v1_income(self, params: dict[str, str]) -> Answer:
+        row = {"symbol": "BTCUSDT", "incomeType": "FUNDING_FEE", "income": "-3", "asset": "USDT", "info": ""}
+        return 200, [row | {"time": NOW - 5, "tranId": 7, "tradeId": ""}]
+
+    def GET_v3_account(self, params: dict[str, str]) -> Answer:
+        return 200, {"assets": [{"asset": "USDT", "walletBalance": "1000"}]}
+
+    def GET_v3_positionRisk(self, params: dict[str, str]) -> Answer:
+        return 200, payload("um_position_risk")
+
+    def GET_v1_openOrders(self, params: dict[str, str]) -> Answer:
+        return 200, [payload("um_order_new")]
+
+    def GET_v1_openAlgoOrders(self, params: dict[str, str]) -> Answer:
+        return 200, [payload("um_algo_new")]
+
+
+class Talk:
+    """A session and an account that answers at once; connections open when they are asked for."""
+
+    def __init__(self, account: Account, wishes: MarginWishes | None = None) -> None:
+        self.account, self.now_ms = account, NOW
+        settings = SessionSettings(("BTCUSDT",), "1m", 20, 5_000, watch_always=False)
+        dialect = Futures(wishes or MarginWishes(3, "ISOLATED"))
+        self.session = Session(settings, Keys("key", "secret"), lambda: 0.5, dialect)
+        self.events: list[Event] = []
+        self.opened: dict[str, str] = {}
+        self.said: list[SendText] = []
+
+    def start(self) -> Talk:
+        self.session.start()
+        self.run()
+        return self
+
+    def run(self) -> list[Event]:
+        before = len(self.events)
+        while requests := self.session.take_requests(self.now_ms):
+            for request in requests:
+                self._serve(request)
+        return self.events[before:]
+
+    def _serve(self, request: Request) -> None:
+        match request:
+            case HttpRequest():
+                status, body = self.account.answer(request)
+                answer = HttpAnswer(request.request_id, status, {}, json.dumps(body).encode())
+                self.events += self.session.receive(answer, self.now_ms)
+            case OpenLink(link=link, target=target):
+                self.opened[link] = target
+                self.events += self.session.receive(LinkUp(link), self.now_ms)
+            case SendText(link=link, text=text):
+                self.said.append(request)
+                reply = json.dumps({"result": None, "id": json.loads(text)["id"]})
+                self.events += self.session.receive(Frame(link, reply), self.now_ms)
+            case _:
+                self.opened.pop(request.link, None)
+
+    def do(self, *commands: Command) -> list[Event]:
+        self.session.submit(commands, self.now_ms)
+        return self.run()
+
+    def hear(self, event: dict[str, Any]) -> list[Event]:
+        events = self.session.receive(Frame(ACCOUNT, json.dumps(event)), self.now_ms)
+        self.events += events
+        return events + self.run()
+
+    def wait(self, ms: int) -> list[Event]:
+        self.now_ms += ms
+        events = self.session.receive(Wake(), self.now_ms)
+        return events + self.run()
+
+
+def of(kind: type, events: Sequence[Event]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Before the first entry
+
+
+@pytest.mark.spec("MODE-3", "NET-7")
+def test_mode_margin_type_and_leverage_are_set_and_read_back_before_any_connection() -> None:
+    account = Account(leverage=20, margin_type="CROSSED", hedged=True)
+    talk = Talk(account).start()
+    asked = account.asked
+    settings = [name for name in asked if "dual" in name or "symbolConfig" in name or name.startswith("POST /fapi/v1/")]
+    assert settings == [
+        "GET /fapi/v1/positionSide/dual",
+        "POST /fapi/v1/positionSide/dual",
+        "GET /fapi/v1/positionSide/dual",
+        "GET /fapi/v1/symbolConfig",
+        "POST /fapi/v1/marginType",
+        "POST /fapi/v1/leverage",
+        "GET /fapi/v1/symbolConfig",
+        "POST /fapi/v1/listenKey",
+    ]
+    assert (account.hedged, account.margin_type, account.leverage) == (False, "ISOLATED", 3)
+    (loaded,) = of(InstrumentsLoaded, talk.events)
+    (bitcoin,) = loaded.instruments
+    assert [bracket.rate for bracket in bitcoin.brackets] == [D("0.004")]
+    assert {(limit.interval_ms, limit.orders) for limit in loaded.order_limits} == {(10_000, 300), (60_000, 1200)}
+
+
+@pytest.mark.spec("MODE-3")
+def test_an_account_that_is_as_wished_is_left_alone() -> None:
+    account = Account(leverage=3, margin_type="ISOLATED")
+    Talk(account).start()
+    assert [name for name in account.asked if name.startswith("POST")] == ["POST /fapi/v1/listenKey"]
+
+
+@pytest.mark.spec("MODE-3", "SAFE-6")
+@pytest.mark.parametrize(
+    ("call", "answer", "told"),
+    [
+        ("POST /fapi/v1/leverage", (200, {"leverage": 3}), "says it is not so"),
+        ("POST /fapi/v1/marginType", (400, {"code": -4048, "msg": "position"}), "close the position"),
+        ("POST /fapi/v1/leverage", (400, {"code": -4028, "msg": "Leverage 3 is not valid"}), "futures.leverage"),
+        ("POST /fapi/v1/positionSide/dual", (400, {"code": -4068, "msg": "position"}), "one-way mode"),
+        ("POST /fapi/v1/positionSide/dual", (200, {"code": 200}), "stays in hedge mode"),
+        ("GET /fapi/v1/symbolConfig", (200, []), "no leverage of BTCUSDT"),
+        ("GET /fapi/v1/exchangeInfo", (200, {"rateLimits": [], "symbols": []}), "no perpetual contract BTCUSDT"),
+    ],
+)
+def test_what_cannot_be_set_stops_the_start(call: str, answer: Answer, told: str) -> None:
+    account = Account(hedged=True)
+    account.answers[call] = lambda params: answer
+    with pytest.raises(SessionFailed, match=told):
+        Talk(account).start()
+
+
+@pytest.mark.spec("MODE-3")
+@pytest.mark.parametrize(("call", "code"), [("marginType", -4046), ("positionSide/dual", -4059)])
+def test_that_something_is_so_already_is_no_refusal(call: str, code: int) -> None:
+    account = Account(hedged=True)
+
+    def already(params: dict[str, str]) -> Answer:
+        account.hedged, account.margin_type = False, "ISOLATED"
+        return 400, {"code": code, "msg": "No need to change."}
+
+    account.answers[f"POST /fapi/v1/{call}"] = already
+    assert of(InstrumentsLoaded, Talk(account).start().events)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Connections
+
+
+@pytest.mark.spec("NET-4", "NET-5")
+def test_each_stream_is_asked_for_on_its_own_prefix() -> None:
+    talk = Talk(Account()).start()
+    key = next(at for at, name in enumerate(talk.account.asked, start=1) if name == "POST /fapi/v1/listenKey")
+    assert talk.opened == {
+        MARKET: "/market/stream", BOOK: "/public/stream", ACCOUNT: f"/private/ws/key{key}",
+    }  # fmt: skip
+    assert {event.link for event in of(LinkRestored, talk.events)} == {MARKET, ACCOUNT}
+    assert [(each.link, json.loads(each.text)["params"]) for each in talk.said] == [(MARKET, ["btcusdt@kline_1m"])]
+    talk.do(WatchPrice(NOW, "BTCUSDT", wanted=True))
+    assert (talk.said[-1].link, json.loads(talk.said[-1].text)["params"]) == (BOOK, ["btcusdt@bookTicker"])
+
+
+@pytest.mark.spec("NET-4", "DATA-3")
+def test_the_market_counts_as_lost_without_its_best_prices_and_comes_back_with_them() -> None:
+    talk = Talk(Account()).start()
+    (lost,) = talk.session.receive(LinkDown(BOOK, "reset"), NOW)
+    assert lost == LinkLost(NOW, MARKET, "reset")
+    assert of(LinkRestored, talk.wait(1_000)) == [LinkRestored(NOW + 1_000, MARKET)]
+
+
+@pytest.mark.spec("NET-5")
+def test_the_key_of_the_account_is_kept_alive_and_replaced_when_it_died() -> None:
+    talk = Talk(Account()).start()
+    due_ms = talk.session.deadline_ms()
+    assert due_ms == NOW + KEEP_KEY_MS
+    for _ in range(3):
+        talk.wait(KEEP_KEY_MS)
+        assert talk.account.asked[-1] == "PUT /fapi/v1/listenKey"
+    before = talk.opened[ACCOUNT]
+    talk.account.answers["PUT /fapi/v1/listenKey"] = lambda params: (400, {"code": -1125, "msg": "no such key"})
+    assert of(LinkLost, talk.wait(KEEP_KEY_MS))[0].link == ACCOUNT
+    assert of(LinkRestored, talk.wait(2_000)) == [LinkRestored(talk.now_ms, ACCOUNT)]
+    assert talk.opened[ACCOUNT] != before
+    (lost,) = of(LinkLost, talk.hear({"e": "listenKeyExpired", "E": NOW, "listenKey": "key"}))
+    assert lost.text == "the key of the account stream has expired"
+
+
+@pytest.mark.spec("NET-5")
+def test_a_key_is_asked_for_without_a_signature() -> None:
+    talk = Talk(Account())
+    talk.start()
+    seen = talk.account.requests
+    (request,) = [request for request in seen if request.target.startswith("/fapi/v1/listenKey")]
+    assert request.target == "/fapi/v1/listenKey"
+    assert request.headers == {"X-MBX-APIKEY": "key"}
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Orders and the account
+
+
+STOP = OrderRequest(
+    "sf-1-2s", "BTCUSDT", Side.SELL, OrderType.STOP_MARKET, Purpose.STOP, D("0.050"), stop_price=D("58000.00")
+)
+ENTRY = OrderRequest("sf-1-1e", "BTCUSDT", Side.SELL, OrderType.LIMIT, Purpose.ENTRY, D("0.050"), D("60000.0"))
+EXIT = OrderRequest("sf-1-3x", "BTCUSDT", Side.BUY, OrderType.MARKET, Purpose.EXIT, D("0.050"))
+
+
+def sent(talk: Talk, name: str, command: Command, answer: Any) -> tuple[dict[str, str], list[Event]]:
+    """The parameters of a command's request, without signature and times, and what its answer means."""
+    seen: list[dict[str, str]] = []
+
+    def take(params: dict[str, str]) -> Answer:
+        seen.append(params)
+        return 200, answer
+
+    talk.account.answers[name] = take
+    events = talk.do(command)
+    (params,) = seen
+    assert list(params)[-1] == "signature"
+    return {key: value for key, value in params.items() if key not in ("signature", "timestamp", "recvWindow")}, events
+
+
+@pytest.mark.spec("ORD-6", "ORD-7", "NET-1")
+def test_entry_is_a_plain_order_and_what_leaves_may_only_reduce() -> None:
+    talk, told = Talk(Account()).start(), payload("um_order_new")
+    params, events = sent(talk, "POST /fapi/v1/order", SubmitOrder(NOW, ENTRY), told | {"clientOrderId": "sf-1-1e"})
+    assert params == {
+        "symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "price": "60000",
+        "quantity": "0.05", "reduceOnly": "false", "newClientOrderId": "sf-1-1e", "newOrderRespType": "RESULT",
+    }  # fmt: skip
+    assert events == [OrderAccepted(NOW, "sf-1-1e", 910001, True, D("0.050"), D("0.000"))]
+    params, _ = sent(talk, "POST /fapi/v1/order", SubmitOrder(NOW, EXIT), told | {"clientOrderId": "sf-1-3x"})
+    assert (params["type"], params["reduceOnly"], "price" in params) == ("MARKET", "true", False)
+
+
+@pytest.mark.spec("ORD-6", "SAFE-2")
+def test_stop_is_a_conditional_order_that_may_only_reduce() -> None:
+    talk, told = Talk(Account()).start(), payload("um_algo_new") | {"clientAlgoId": "sf-1-2s"}
+    params, events = sent(talk, "POST /fapi/v1/algoOrder", SubmitOrder(NOW, STOP), told)
+    assert params == {
+        "algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "SELL", "type": "STOP_MARKET", "quantity": "0.05",
+        "triggerPrice": "58000", "workingType": "CONTRACT_PRICE", "reduceOnly": "true", "clientAlgoId": "sf-1-2s",
+    }  # fmt: skip
+    assert events == [OrderAccepted(NOW, "sf-1-2s", 3000001, True, D("0.050"), None)]
+    done = {"algoId": 3000001, "clientAlgoId": "sf-1-2s", "code": "200", "msg": "success"}
+    cancel = CancelOrder(NOW, "BTCUSDT", "sf-1-2s", conditional=True)
+    params, events = sent(talk, "DELETE /fapi/v1/algoOrder", cancel, done)
+    assert (params, events) == ({"clientAlgoId": "sf-1-2s"}, [OrderCanceled(NOW, "sf-1-2s", None)])
+
+
+@pytest.mark.spec("ORD-4", "SAFE-1")
+def test_a_conditional_order_in_doubt_is_asked_for_and_so_is_the_plain_one_that_it_became() -> None:
+    talk, told = Talk(Account()).start(), payload("um_algo_new") | {"clientAlgoId": "sf-1-2s"}
+    query = QueryOrder(NOW, "BTCUSDT", "sf-1-2s", conditional=True)
+    talk.account.answers["GET /fapi/v1/algoOrder"] = lambda params: (400, {"code": -2013, "msg": "no such order"})
+    assert talk.do(query) == [OrderNotFound(NOW, "sf-1-2s")]
+    talk.account.answers["GET /fapi/v1/algoOrder"] = lambda params: (200, told | {"actualOrderId": "910007"})
+    plain = payload("um_order_new") | {
+        "orderId": 910007,
+        "clientOrderId": "x",
+        "status": "FILLED",
+        "executedQty": "0.050",
+    }
+    talk.account.answers["GET /fapi/v1/order"] = lambda params: (200, plain | {"orderId": int(params["orderId"])})
+    assert talk.do(query) == [OrderAccepted(NOW, "sf-1-2s", 910007, True, D("0.050"), D("0.050"))]
+
+
+@pytest.mark.spec("ORD-3", "ORD-6")
+@pytest.mark.parametrize("name", ["sf-1-2s", "another-name"])
+def test_a_triggered_stop_fills_under_our_name_whatever_the_venue_calls_it(name: str) -> None:
+    talk = Talk(Account()).start()
+    algo = payload("um_event_algo_update")
+    algo["o"] |= {"caid": "sf-1-2s"}
+    assert talk.hear(algo) == []
+    update = payload("um_event_order_trade_update")
+    update["o"] |= {"c": name, "i": 910007, "S": "SELL"}
+    (filled,) = of(OrderFilled, talk.hear(update))
+    assert filled.fill.client_order_id == "sf-1-2s"
+
+
+@pytest.mark.spec("ORD-9", "PNL-2")
+def test_the_account_is_read_with_its_income_positions_and_both_kinds_of_orders() -> None:
+    talk = Talk(Account()).start()
+    events = talk.do(ReadAccount(NOW))
+    paid = IncomePaid(NOW, 7, Income.FUNDING, "BTCUSDT", "USDT", D(-3), NOW - 5)
+    assert events[0] == paid
+    (snapshot,) = of(AccountSnapshot, events)
+    assert [(held.asset, held.total) for held in snapshot.balances] == [("USDT", D(1000))]
+    assert [order.client_order_id for order in snapshot.open_orders] == ["bot-f-1", "bot-sl-1"]
+    assert [(each.symbol, each.quantity) for each in snapshot.positions] == [("BTCUSDT", D("0.050"))]
+
+
+@pytest.mark.spec("PNL-2", "NET-5")
+def test_funding_that_is_told_of_is_read_from_the_income_once() -> None:
+    talk = Talk(Account()).start()
+    update = payload("um_event_account_update")
+    update["a"]["m"] = "FUNDING_FEE"
+    assert len(of(IncomePaid, talk.hear(update))) == 1
+    update["a"]["m"] = "ORDER"
+    assert talk.hear(update) == []
+
+
+@pytest.mark.spec("ORD-8")
+def test_fills_that_were_missed_are_read_by_the_id_of_the_plain_order() -> None:
+    talk = Talk(Account()).start()
+    row = {
+        "symbol": "BTCUSDT", "id": 5, "orderId": 910007, "side": "SELL", "price": "58000", "qty": "0.05",
+        "realizedPnl": "-100", "commission": "1.45", "commissionAsset": "USDT", "time": NOW, "maker": False,
+    }  # fmt: skip
+    params, events = sent(talk, "GET /fapi/v1/userTrades", ReadFills(NOW, "BTCUSDT", "sf-1-2s", 910007), [row])
+    assert params == {"symbol": "BTCUSDT", "orderId": "910007"}
+    (filled,) = of(OrderFilled, events)
+    assert (filled.fill.realised, filled.fill.fee, filled.fill.client_order_id) == (D(-100), D("1.45"), "sf-1-2s")
