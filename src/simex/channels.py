@@ -6,13 +6,13 @@ happens meanwhile waits until then. A steady stream is sent at each full period,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 # Makes the event as JSON text, given how many units of its times a millisecond has.
 Frame: TypeAlias = Callable[[int], str]
-# Makes the frame of a moment (UTC ms), or None when there is nothing to tell.
-Compose: TypeAlias = Callable[[int], Frame | None]
+# Makes the frames of a moment (UTC ms); none when there is nothing to tell.
+Compose: TypeAlias = Callable[[int], Sequence[Frame]]
 
 
 class Channel:

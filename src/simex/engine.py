@@ -114,6 +114,7 @@ class Engine:
         """Reduce an open order, which keeps its place; the other leg of a pair follows. Refusal -2038 or -1013."""
         book = self.books[order.ticket.symbol]
         self._refuse_amend(book, order, quantity, client_id, now_ms)
+        book.update_id += 1
         name = client_id or self.new_client_id()
         is_renamed = name != order.client_id
         amendment = self._reduce(order, quantity, name, now_ms)

@@ -75,13 +75,18 @@ class Exchange:
                 book.log = TradeLog(kept_trades)
         gate = Gate(self._engine, WeightBudget(raw_limit=RAW_REQUESTS_PER_5M))
         self._rest = Rest(gate)
-        self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines)
+        # Without a spot market its path is that of the futures market without a prefix.
+        paths: dict[str, str | None] = {"": None} if instruments else {}
+        self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines, paths)
         self._feeds = self._streams.feeds
         self._socket_api = SocketApi(gate, self._outbox)
         self.futures: Futures | None = None
         if contracts:
             rules = Undocumented() if rules is None else rules
-            self.futures = Futures(contracts, accounts, self.model, self._outbox, kept_ms, rules)
+            self.futures = Futures(
+                contracts, accounts, self.model, self._outbox, kept_ms, rules,
+                forming_klines=forming_klines, kept_trades=kept_trades, is_alone=not instruments,
+            )  # fmt: skip
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
@@ -116,7 +121,7 @@ class Exchange:
     def wake(self, now_ms: int) -> None:
         """Do and tell what is due now though nothing was printed."""
         if self.futures is not None:
-            self.futures.advance(now_ms)
+            self.futures.wake(now_ms)
         self._streams.wake(now_ms)
 
     def deadline_ms(self) -> int | None:
@@ -158,7 +163,7 @@ class Exchange:
         It is kept from the watchers of prices and trades when it is not to be told.
         """
         if self.futures is not None and symbol in self.futures.books:
-            self.futures.print(symbol, price, volume, liquidity, now_ms)
+            self.futures.print(symbol, price, volume, liquidity, now_ms, told)
         book = self._books.get(symbol)
         if book is None:
             return
@@ -228,7 +233,7 @@ class Exchange:
     def roll(self, now_ms: int) -> None:
         """Close the klines whose interval has ended by now."""
         if self.futures is not None:
-            self.futures.advance(now_ms)
+            self.futures.roll(now_ms)
         for symbol in self._books:
             self._close_klines(symbol, now_ms)
 

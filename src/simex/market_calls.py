@@ -9,8 +9,7 @@ from simex import filters, limits, refusal, reports
 from simex.calls import API, Ask, Call
 from simex.klines import INTERVALS, Bar, in_zone
 from simex.params import Params
-from simex.refusal import Refusal
-from simex.trades import Trade, TradeLog
+from simex.trades import Trade, log_of
 
 _END_OF_TIME_MS: Final = 1 << 47
 
@@ -55,7 +54,7 @@ def depth(ask: Ask) -> object:
 def trades(ask: Ask) -> object:
     """The newest trades, or from an id on the oldest."""
     limit, from_id = ask.params.limit(500, 1000), ask.params.maybe_integer("fromId")
-    log = _log(ask)
+    log = log_of(ask.book)
     found = log.newest(limit) if from_id is None else log.from_id(from_id, limit)
     return [_trade(trade) for trade in found]
 
@@ -64,7 +63,7 @@ def aggregate_trades(ask: Ask) -> object:
     """By the paging rule of all lists, or from an id on."""
     limit, from_id = ask.params.limit(500, 1000), ask.params.maybe_integer("fromId")
     start_ms, end_ms = ask.params.maybe_time_ms("startTime"), ask.params.maybe_time_ms("endTime")
-    log = _log(ask)
+    log = log_of(ask.book)
     if from_id is not None:
         if start_ms is not None or end_ms is not None:
             raise refusal.bad_combination()
@@ -79,12 +78,6 @@ def aggregate_trades(ask: Ask) -> object:
 def depth_weight(params: Params) -> int:
     limit = params.limit(100, 5000)
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
-
-
-def _log(ask: Ask) -> TradeLog:
-    if ask.book.log is None:
-        raise Refusal(-1020, "This exchange keeps no trades.")
-    return ask.book.log
 
 
 def _trade(trade: Trade) -> reports.Json:

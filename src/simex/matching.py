@@ -101,6 +101,7 @@ class Matcher:
             at_ms=now_ms,
         )
         book.prevented_matches += 1
+        book.update_id += 1
         for account in dict.fromkeys((taker.account, maker.account)):
             account.prevented_matches.append(match)
         if mode == "TRANSFER" and taker.account is not maker.account:

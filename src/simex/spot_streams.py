@@ -26,6 +26,7 @@ _DEPTH: Final = re.compile("depth(?P<levels>5|10|20)?(?P<speed>@100ms)?")
 class SpotStreams:
     """What the links need to know of the spot market's streams."""
 
+    has_microseconds: Final = True
     arrays: Final = ("!miniTicker@arr", *(f"!ticker_{name}@arr" for name in tickers.WINDOWS_MS))
 
     def __init__(self, books: Mapping[str, Book]) -> None:
@@ -58,9 +59,9 @@ class SpotStreams:
         plain = found["interval"]
         interval = in_zone(plain, _CHINA_MINUTES if found["zone"] else 0)
 
-        def compose(now_ms: int) -> Frame | None:
+        def compose(now_ms: int) -> list[Frame]:
             bar = book.series.running(interval)
-            return None if bar is None else self.candle(kind, book, bar, False, now_ms)
+            return [] if bar is None else [self.candle(kind, book, bar, False, now_ms)]
 
         return interval, Channel(KLINE_MS, compose)
 
@@ -82,8 +83,8 @@ class SpotStreams:
             return None
         make = event
 
-        def told(now_ms: int) -> Frame:
-            return lambda units: make(book, now_ms, units)
+        def told(now_ms: int) -> list[Frame]:
+            return [lambda units: make(book, now_ms, units)]
 
         return Channel(TICKER_MS, told)
 
@@ -92,10 +93,10 @@ class SpotStreams:
         event = _event(name[1:].removesuffix("@arr"))
         assert event is not None, "an array is made of a symbol's events"
 
-        def told(now_ms: int) -> Frame | None:
+        def told(now_ms: int) -> list[Frame]:
             books = [self.books[symbol] for symbol in changed]
             changed.clear()
-            return (lambda units: f"[{','.join(event(book, now_ms, units) for book in books)}]") if books else None
+            return [lambda units: f"[{','.join(event(book, now_ms, units) for book in books)}]"] if books else []
 
         return Channel(TICKER_MS, told)
 
@@ -117,25 +118,24 @@ def _event(kind: str) -> Event | None:
 
 
 def _differences(book: Book, chain: Chain) -> Compose:
-    def told(now_ms: int) -> Frame | None:
+    def told(now_ms: int) -> list[Frame]:
         found = chain.next()
         if found is None:
-            return None
+            return []
         before, bids, asks = found
-        first, last = before + 1, chain.update_id
-        return lambda units: (
-            f'{{"e":"depthUpdate","E":{now_ms * units},"s":"{book.spec.symbol}","U":{first},"u":{last},'
-            f'"b":{_levels(bids)},"a":{_levels(asks)}}}'
+        tail = (
+            f'"s":"{book.spec.symbol}","U":{before + 1},"u":{chain.update_id},"b":{_levels(bids)},"a":{_levels(asks)}}}'
         )
+        return [lambda units: f'{{"e":"depthUpdate","E":{now_ms * units},{tail}']
 
     return told
 
 
 def _part(book: Book, count: int) -> Compose:
-    def told(now_ms: int) -> Frame:
+    def told(now_ms: int) -> list[Frame]:
         bids, asks = _levels(levels(book, "BUY", count)), _levels(levels(book, "SELL", count))
         text = f'{{"lastUpdateId":{book.update_id},"bids":{bids},"asks":{asks}}}'
-        return lambda units: text
+        return [lambda units: text]
 
     return told
 

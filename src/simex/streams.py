@@ -1,7 +1,7 @@
 """Market streams: who hears what, the commands on a live connection, and when frames are sent.
 
 A frame is written once and then sent to all its listeners, wrapped for those who asked for the combined form. Which
-streams there are and what they look like is the market's own matter (`simex.spot_streams`).
+streams there are and what they look like is the market's own matter (`simex.spot_streams`, `simex.futures.streams`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Catalogue(Protocol[AnyBook]):
 
     @property
     def books(self) -> Mapping[str, AnyBook]: ...
+
+    @property
+    def has_microseconds(self) -> bool: ...
 
     @property
     def arrays(self) -> Sequence[str]: ...
@@ -84,12 +87,18 @@ class Feed:
 class Streams:
     """All market connections of one market."""
 
-    def __init__(self, catalogue: Catalogue[Any], outbox: Outbox, forming_klines: bool) -> None:
-        """`forming_klines`: candles are told while they run, and not only when they are closed."""
+    def __init__(
+        self, catalogue: Catalogue[Any], outbox: Outbox, forming_klines: bool, prefixes: Mapping[str, str | None]
+    ) -> None:
+        """`forming_klines`: candles are told while they run, and not only when they are closed.
+
+        `prefixes` of paths, each with the group of streams that it delivers; None for all.
+        """
         self.feeds = {symbol: Feed(book) for symbol, book in catalogue.books.items()}
         self._catalogue = catalogue
         self._outbox = outbox
         self._forming_klines = forming_klines
+        self._prefixes = prefixes
         self._links: dict[int, StreamLink] = {}
         self._arrays: dict[str, tuple[Channel, dict[str, None]]] = {}
         self._waiting: dict[Channel, None] = {}  # something happened, and its period is not over
@@ -98,24 +107,22 @@ class Streams:
     # -- connections --------------------------------------------------------------------------------------------
 
     def open(self, link: int, target: str, now_ms: int) -> bool:
-        """A connection to /ws or /stream with the streams it names; False for any other path, or for too many streams.
+        """A connection to /ws or /stream behind a prefix, with the streams it names.
 
-        Refusal -1194 for a time unit that does not exist.
+        False for any other path, or for too many streams. Refusal -1194 for a time unit that does not exist.
         """
         path, _, query = target.partition("?")
-        if path == "/stream":
-            # A plus sign is part of a name there, and no space.
-            names = "/".join(parse_qs(query.replace("+", "%2B")).get("streams", [])).split("/")
-        elif path == "/ws" or path.startswith("/ws/"):
-            names = unquote(path).split("/")[2:]
-        else:
-            return False
-        names = [name for name in names if name]
-        if len(names) > STREAMS_PER_LINK:
-            return False
-        self._links[link] = StreamLink(path == "/stream", timeunit.of_query(query))
-        self._subscribe(link, names, now_ms)
-        return True
+        for prefix, group in self._prefixes.items():
+            names = _names(path.removeprefix(prefix), query) if path.startswith(f"{prefix}/") else None
+            if names is not None:
+                if len(names) > STREAMS_PER_LINK:
+                    return False
+                units_per_ms = timeunit.of_query(query) if self._catalogue.has_microseconds else 1
+                is_combined = path.removeprefix(prefix) == "/stream"
+                self._links[link] = StreamLink(is_combined, units_per_ms, group)
+                self._subscribe(link, names, now_ms)
+                return True
+        return False
 
     def has(self, link: int) -> bool:
         return link in self._links
@@ -215,10 +222,10 @@ class Streams:
     def _send_channel(self, channel: Channel, now_ms: int) -> None:
         if not channel.is_steady:
             self._waiting.pop(channel, None)
-        frame = channel.compose(now_ms)
-        if frame is not None:
+        frames = channel.compose(now_ms)
+        for frame in frames:
             self._send(channel.name, channel.links, frame)
-        if frame is not None or channel.is_steady:
+        if frames or channel.is_steady:
             channel.sent(now_ms)
 
     def _send(self, name: str, links: Sequence[int], frame: Frame) -> None:
@@ -370,6 +377,19 @@ class Streams:
                     feed.seen_id = feed.book.update_id
             else:
                 self._of_book.pop(symbol, None)
+
+
+def _names(path: str, query: str) -> list[str] | None:
+    """The streams that a path or its query names; None for a path to no streams."""
+    if path == "/stream":
+        # A plus sign is part of a name there, and no space.
+        names = "/".join(parse_qs(query.replace("+", "%2B")).get("streams", [])).split("/")
+    elif path == "/ws" or path.startswith("/ws/"):
+        names = unquote(path).split("/")[2:]
+    else:
+        return None
+    # Clients number their connections there.
+    return [name for name in names if name and not name.isdigit()]
 
 
 _NO_TRADE: Final = Trade(0, Decimal(0), Decimal(0), 0, False)

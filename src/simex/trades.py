@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from simex.refusal import Refusal
 from simex.strip import Strip
 from simex.venue import Candle
 
@@ -102,6 +103,20 @@ class TradeLog:
     def _from(self, at: int, trade_id: int) -> Iterator[Trade]:
         for number in range(at, len(self._entries)):
             yield from _trades(self._entries[number], trade_id)
+
+
+class Logged(Protocol):
+    """A book as far as its trades go."""
+
+    @property
+    def log(self) -> TradeLog | None: ...
+
+
+def log_of(book: Logged) -> TradeLog:
+    """Refusal -1020 where no trades are kept."""
+    if book.log is None:
+        raise Refusal(-1020, "This exchange keeps no trades.")
+    return book.log
 
 
 def _trades(entry: Trade | Span, trade_id: int = 0) -> Iterator[Trade]:

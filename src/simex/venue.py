@@ -161,6 +161,9 @@ class Undocumented:
     trigger_band_times: Decimal = Decimal(10)  # how far a trigger price may be from the current price
     bracket_of_symbol: Literal["list", "object"] = "list"  # the answer of leverageBracket to one symbol
     opponent_depths: Literal["first", "all"] = "first"  # whether priceMatch still takes OPPONENT_10 and _20
+    futures_trade_path: Literal["public", "market", "nowhere"] = "public"  # of the stream `trade`
+    futures_ticker_ms: int = 2_000  # how often a symbol's tickers are sent
+    futures_aggregate_hours: int = 48  # how far back aggTrades reaches
 
 
 @dataclass(frozen=True, slots=True)

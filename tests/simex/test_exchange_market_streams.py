@@ -180,7 +180,8 @@ prices = st.integers(59_000, 61_000)
 moves = st.one_of(
     st.tuples(st.just("tick"), prices),
     st.tuples(st.sampled_from(["BUY", "SELL"]), prices),
-    st.tuples(st.just("cancel"), st.just(0)),
+    st.tuples(st.sampled_from(["cancel", "amend"]), st.just(0)),
+    st.tuples(st.sampled_from(["iceberg", "decrement"]), prices),
     st.tuples(st.just("wait"), st.integers(1, 1500)),
     st.tuples(st.just("snapshot"), st.just(0)),
 )
@@ -203,11 +204,15 @@ def test_a_book_kept_by_the_documented_algorithm_equals_every_later_snapshot_and
             client.call("DELETE", "openOrders", symbol="BTCUSDT")
         elif move == "wait":
             pass_time(at, value)
-        elif move == "snapshot" and kept is None:
-            kept = LocalBook(get(at, "depth?symbol=BTCUSDT&limit=5000"))
-        elif move in ("BUY", "SELL"):
-            wish = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.05", "price": value}
-            client.call("POST", "order", symbol="BTCUSDT", side=move, **wish)
+        elif move == "snapshot":
+            kept = kept or LocalBook(get(at, "depth?symbol=BTCUSDT&limit=5000"))
+        elif move == "amend":
+            for order in client.get("openOrders"):
+                client.call(
+                    "PUT", "order/amend/keepPriority", symbol="BTCUSDT", orderId=order["orderId"], newQty="0.02"
+                )
+        else:
+            place(client, move, value)
         at.exchange.wake(at.now_ms)
         for frame in at.heard(link):
             data = frame["data"]
@@ -223,6 +228,15 @@ def test_a_book_kept_by_the_documented_algorithm_equals_every_later_snapshot_and
     if kept is not None:
         snapshot = get(at, "depth?symbol=BTCUSDT&limit=5000")
         assert kept.matches(snapshot)
+
+
+def place(client: Client, move: str, price: int) -> None:
+    wish = {"side": move, "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.05", "price": price}
+    if move == "iceberg":
+        wish |= {"side": "SELL", "icebergQty": "0.01"}
+    elif move == "decrement":
+        wish |= {"side": "BUY", "selfTradePreventionMode": "DECREMENT", "quantity": "0.02"}
+    client.call("POST", "order", symbol="BTCUSDT", **wish)
 
 
 def test_best_prices_are_told_when_a_client_changes_them(at: Floor) -> None:

@@ -15,15 +15,18 @@ from simex.futures.limits import WEIGHT_PER_MINUTE
 from simex.futures.private import ListenKeys, PrivateLinks
 from simex.futures.rest import Rest
 from simex.futures.socket_api import SocketApi
+from simex.futures.streams import MARKET, PUBLIC, UmStreams
 from simex.limits import WeightBudget
+from simex.streams import Streams
 from simex.strip import Strip
+from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
 from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, KeyRights, Undocumented
 
 PREFIXES: Final = ("/fapi/", "/futures/data/")
 
 
 class Futures:
-    """Contracts, accounts, and the wire of /fapi, /ws-fapi and /private."""
+    """Contracts, accounts, and the wire of /fapi, /ws-fapi and the stream paths."""
 
     def __init__(
         self,
@@ -33,13 +36,26 @@ class Futures:
         outbox: Outbox,
         kept_ms: int,
         rules: Undocumented,
+        *,
+        forming_klines: bool = True,
+        kept_trades: int = KEPT_TRADES,
+        is_alone: bool = False,
     ) -> None:
+        """`is_alone`: no other market has the stream paths without a prefix; they deliver public streams only."""
         is_combined: dict[int, bool] = {}
         self._model = model
         self._events = UserEvents(outbox, is_combined)
         self.engine = Engine(contracts, accounts, model, self._events, kept_ms, rules)
         self._events.marks = self.engine.margins
         self.books = self.engine.books
+        if kept_trades:
+            for book in self.books.values():
+                book.log = TradeLog(kept_trades)
+        paths: dict[str, str | None] = {f"/{group}": group for group in (PUBLIC, MARKET)}
+        if is_alone:
+            paths[""] = PUBLIC
+        self._streams = Streams(UmStreams(self.books, rules), outbox, forming_klines, paths)
+        self._feeds = self._streams.feeds
         self._keys = ListenKeys()
         self._private = PrivateLinks(self._keys, self._events, outbox, is_combined)
         gate = Gate(Desk(self.engine, self._keys, self._private), WeightBudget(WEIGHT_PER_MINUTE))
@@ -56,9 +72,13 @@ class Futures:
         return answer
 
     def ws_open(self, link: int, target: str, now_ms: int) -> bool:
-        """A connection to the WebSocket API or to private streams; False for any other path."""
+        """A connection to the WebSocket API or to streams; False for any other path."""
         self.advance(now_ms)
-        return self._socket_api.open(link, target, now_ms) or self._private.open(link, target)
+        return (
+            self._socket_api.open(link, target, now_ms)
+            or self._private.open(link, target)
+            or self._streams.open(link, target, now_ms)
+        )
 
     def ws_text(self, link: int, text: str, now_ms: int) -> bool:
         """False when the link is none of this market's."""
@@ -68,12 +88,14 @@ class Futures:
             self._look_ahead()
         elif self._private.has(link):
             self._private.receive(link, text)
+        elif self._streams.has(link):
+            self._streams.receive(link, text, now_ms)
         else:
             return False
         return True
 
     def ws_close(self, link: int) -> bool:
-        return self._socket_api.close(link) or self._private.close(link)
+        return self._socket_api.close(link) or self._private.close(link) or self._streams.close(link)
 
     def hears_account(self, link: int) -> bool:
         """Whether some account's events are heard on this link."""
@@ -83,9 +105,12 @@ class Futures:
 
     def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
         book = self.books[symbol]
+        first_id = book.series.trade_id + 1
         book.series.load_history(candles)
         if candles:
             book.last = candles[-1].close
+            if book.log is not None:
+                book.log.add(Span(candles, 0, len(candles), first_id))
 
     def advance(self, now_ms: int) -> None:
         """Do what is due by now: funding, dated orders, countdowns, listenKeys."""
@@ -97,26 +122,41 @@ class Futures:
         self.engine.clock.advance(now_ms)
         self._look_ahead()
 
-    def print(self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int) -> None:
-        """A public trade; prices between two ticks count as the nearest tick. Klines were closed up to now."""
+    def print(
+        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
+    ) -> None:
+        """A public trade; prices between two ticks count as the nearest tick."""
         book = self.books[symbol]
         tick = book.spec.tick_size
         if price % tick:
             price = (price / tick).to_integral_value(ROUND_HALF_EVEN) * tick
         self.advance(now_ms)
+        if now_ms >= book.series.next_close_ms:
+            self._close_klines(symbol, now_ms)
         book.series.print(price, volume, now_ms)
+        trade_id = book.series.trade_id
         self.engine.print(book, price, liquidity, now_ms)
+        if book.log is not None:
+            book.log.add(Trade(trade_id, price, volume, now_ms, book.is_buyer_maker))
+        if told and self._feeds[symbol].is_watched:
+            self._streams.printed(symbol, price, volume, trade_id, now_ms)
 
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
-        """As `Exchange.pass_candles`, after its klines were closed."""
+        """As `Exchange.pass_candles`."""
         book = self.books[symbol]
+        if strip.open_ms[start] >= book.series.next_close_ms:
+            self._close_klines(symbol, strip.open_ms[start])
         if not book.is_quiet:
             calm = self.engine.calm(book)
             if calm is None or not strip.lies_within(start, end, *calm):
                 raise ValueError(f"{symbol}: an order or a margin would notice these candles: print them one by one")
         if strip.end_ms(end - 1) > self.engine.clock.due_ms():
             raise ValueError(f"{symbol}: something is due inside these candles")
+        before = book.series.trade_id
         book.series.finish(strip.candle(start))
+        if book.log is not None:
+            skipped = PRINTS_PER_CANDLE - (book.series.trade_id - before)
+            book.log.add(Span(strip, start, end, before + 1, skipped))
         if end > start + 1:
             book.series.skip(strip, start + 1, end)
         last = strip.candle(end - 1)
@@ -128,15 +168,28 @@ class Futures:
 
     def is_idle(self, symbol: str) -> bool:
         """Nobody has an order, a conditional order or a position, or would see the prints inside a candle."""
-        return self.books[symbol].is_quiet
+        return self.books[symbol].is_quiet and not self._feeds[symbol].is_watched
 
     def due_ms(self) -> int:
         """When something is to happen to orders or wallets that no print causes."""
         return self.engine.clock.due_ms()
 
+    def wake(self, now_ms: int) -> None:
+        """Do and tell what is due now though nothing was printed."""
+        self.advance(now_ms)
+        self._streams.wake(now_ms)
+
     def deadline_ms(self) -> int:
-        """When something is to happen, or only to be told."""
-        return min(self.due_ms(), self._keys.next_expiry_ms())
+        """When `wake` is next due, if nothing happens before."""
+        due_ms = min(self.due_ms(), self._keys.next_expiry_ms())
+        told_ms = self._streams.deadline_ms()
+        return due_ms if told_ms is None else min(told_ms, due_ms)
+
+    def roll(self, now_ms: int) -> None:
+        """Do what is due, and close the klines whose interval has ended."""
+        self.advance(now_ms)
+        for symbol in self.books:
+            self._close_klines(symbol, now_ms)
 
     def stop_side(self, symbol: str) -> int:
         """-1: protective sell stops wait below, +1: buy stops above, 0: none."""
@@ -179,3 +232,7 @@ class Futures:
     def check_books(self) -> None:
         """AssertionError when money was made or lost, or a wallet or position does not add up."""
         self.engine.ledger.check()
+
+    def _close_klines(self, symbol: str, now_ms: int) -> None:
+        for interval, bar in self.books[symbol].series.close_until(now_ms):
+            self._streams.closed(symbol, interval, bar, now_ms)

@@ -86,6 +86,7 @@ class Lifecycle:
     ) -> None:  # fmt: skip
         """Settle one execution: position, profit, fee, events."""
         account, ticket, spec = order.account, order.ticket, book.spec
+        book.update_id += 1
         order.executed += quantity
         order.cost += price * quantity
         order.status = "PARTIALLY_FILLED" if order.remaining else "FILLED"

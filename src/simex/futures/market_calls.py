@@ -7,14 +7,18 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
+from simex import tickers
+from simex.depth import snapshot
 from simex.futures import limits, reports
 from simex.futures.book import ContractBook
 from simex.futures.calls import API, API2, Ask, Call, one_or_all
-from simex.klines import INTERVALS, Bar
+from simex.klines import DAY_MS, INTERVALS, Bar
 from simex.orders import ZERO
 from simex.params import Params
 from simex.refusal import Refusal
 from simex.reports import Json, amount
+from simex.tickers import HOUR_MS
+from simex.trades import Trade, log_of
 
 INTEREST: Final = Decimal("0.0001")
 DEPTHS: Final = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
@@ -75,13 +79,46 @@ def depth(ask: Ask) -> object:
     if limit not in DEPTHS:
         raise Refusal(-4021, f"{limit} is an invalid limit.")
     book = ask.book
+    update_id, bids, asks = snapshot(book, limit)
     return {
-        "lastUpdateId": book.update_id,
+        "lastUpdateId": update_id,
         "E": ask.now_ms,
         "T": ask.now_ms,
-        "bids": _levels(book, book.levels("BUY")[:limit]),
-        "asks": _levels(book, book.levels("SELL")[:limit]),
+        "bids": _levels(book, bids),
+        "asks": _levels(book, asks),
     }
+
+
+def trades(ask: Ask) -> object:
+    return [_trade(ask.book, trade) for trade in log_of(ask.book).newest(ask.params.limit(500, 1000))]
+
+
+def historical_trades(ask: Ask) -> object:
+    """Without an id the newest ones."""
+    limit, from_id, log = ask.params.limit(100, 500), ask.params.maybe_integer("fromId"), log_of(ask.book)
+    found = log.newest(limit) if from_id is None else log.from_id(from_id, limit)
+    return [_trade(ask.book, trade) for trade in found]
+
+
+def aggregate_trades(ask: Ask) -> object:
+    """By the paging rule of all lists, or from an id on; of the last two days or so."""
+    params, log = ask.params, log_of(ask.book)
+    limit, from_id = params.limit(500, 1000), params.maybe_integer("fromId")
+    start_ms, end_ms = params.maybe_integer("startTime"), params.maybe_integer("endTime")
+    if start_ms is not None and end_ms is not None and end_ms - start_ms >= HOUR_MS:
+        raise Refusal(-1127, "More than 1 hours between startTime and endTime.")
+    if from_id is not None:
+        found = log.from_id(from_id, limit)
+    elif start_ms is None:
+        found = log.newest(limit, end_ms)
+    else:
+        found = log.between(start_ms, _END_OF_TIME_MS if end_ms is None else end_ms, limit)
+    earliest_ms = ask.now_ms - ask.engine.rules.futures_aggregate_hours * HOUR_MS
+    return [_aggregate(ask.book, trade) for trade in found if trade.at_ms >= earliest_ms]
+
+
+def ticker_day(ask: Ask) -> object:
+    return _one_or_many(ask, lambda book: _day(book, ask.now_ms))
 
 
 def ticker_price(ask: Ask) -> object:
@@ -207,6 +244,55 @@ def _book_ticker(book: ContractBook, now_ms: int) -> Json:
     }
 
 
+def _trade(book: ContractBook, trade: Trade) -> Json:
+    spec = book.spec
+    return {
+        "id": trade.trade_id,
+        "price": reports.price_text(spec, trade.price),
+        "qty": reports.quantity_text(spec, trade.quantity),
+        "quoteQty": amount(trade.price * trade.quantity),
+        "time": trade.at_ms,
+        "isBuyerMaker": trade.is_buyer_maker,
+        "isRPITrade": False,
+    }
+
+
+def _aggregate(book: ContractBook, trade: Trade) -> Json:
+    quantity = reports.quantity_text(book.spec, trade.quantity)
+    return {
+        "a": trade.trade_id,
+        "p": reports.price_text(book.spec, trade.price),
+        "q": quantity,
+        "nq": quantity,
+        "f": trade.trade_id,
+        "l": trade.trade_id,
+        "T": trade.at_ms,
+        "m": trade.is_buyer_maker,
+    }
+
+
+def _day(book: ContractBook, now_ms: int) -> Json:
+    spec, day = book.spec, tickers.rolling(book, DAY_MS, now_ms)
+    return {
+        "symbol": spec.symbol,
+        "priceChange": reports.price_text(spec, day.change),
+        "priceChangePercent": f"{day.change_pct:.3f}",
+        "weightedAvgPrice": reports.price_text(spec, day.average),
+        "lastPrice": reports.price_text(spec, day.last),
+        "lastQty": reports.quantity_text(spec, tickers.last_quantity(book)),
+        "openPrice": reports.price_text(spec, day.open),
+        "highPrice": reports.price_text(spec, day.high),
+        "lowPrice": reports.price_text(spec, day.low),
+        "volume": reports.quantity_text(spec, day.volume),
+        "quoteVolume": amount(day.quote),
+        "openTime": now_ms - DAY_MS,
+        "closeTime": now_ms,
+        "firstId": day.first_id,
+        "lastId": day.last_id,
+        "count": day.trades,
+    }
+
+
 def _premium(book: ContractBook, now_ms: int) -> Json:
     spec, next_ms = book.spec, book.spec.next_funding_ms(now_ms)
     return {
@@ -255,6 +341,10 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{API}/indexPriceKlines"): Call(index_klines, kline_weight),
     ("GET", f"{API}/premiumIndexKlines"): Call(premium_klines, kline_weight),
     ("GET", f"{API}/depth"): Call(depth, depth_weight),
+    ("GET", f"{API}/trades"): Call(trades, 5),
+    ("GET", f"{API}/historicalTrades"): Call(historical_trades, 200, "key"),
+    ("GET", f"{API}/aggTrades"): Call(aggregate_trades, 20),
+    ("GET", f"{API}/ticker/24hr"): Call(ticker_day, one_or_all(1, 40)),
     ("GET", f"{API}/ticker/price"): Call(ticker_price, one_or_all(1, 2)),
     ("GET", f"{API2}/ticker/price"): Call(ticker_price, one_or_all(1, 2)),
     ("GET", f"{API}/ticker/bookTicker"): Call(ticker_book, one_or_all(2, 5)),
