@@ -48,6 +48,8 @@ class Account:
         self.taker_rate = spec.taker_bps / 10_000
         self.balances = {asset: Balance(spec.balances.get(asset, ZERO)) for asset in assets}
         self.balances.update({asset: Balance(held) for asset, held in spec.balances.items()})
+        self.may_trade = True
+        self.external: dict[str, Decimal] = {}  # locked by other systems of the venue
         self.updated_ms = 0
         self.touched: dict[str, None] = {}
         self.orders: dict[int, Order] = {}
@@ -144,6 +146,14 @@ class Ledger:
         account.receive(asset, amount)
         self._endowed[asset] = self._endowed.get(asset, ZERO) + amount
 
+    def lock_externally(self, account: Account, asset: str, amount: Decimal) -> None:
+        """Lock for another system, or let go (negative); ValueError when that much is not free, or not locked so."""
+        locked = account.external.get(asset, ZERO) + amount
+        if locked < 0 or amount > account.balances[asset].free:
+            raise ValueError(f"{amount} {asset} cannot be locked")
+        account.external[asset] = locked
+        account.unlock(asset, -amount)
+
     def totals(self) -> dict[str, Decimal]:
         """Each asset over clients, market and fees."""
         totals: dict[str, Decimal] = {}
@@ -171,5 +181,5 @@ class Ledger:
             needed[spec.base] = needed.get(spec.base, ZERO) + order.earned
         for asset, balance in account.balances.items():
             assert balance.free >= 0, f"{account.uid} has {balance.free} {asset} free"
-            expected = needed.get(asset, ZERO)
+            expected = needed.get(asset, ZERO) + account.external.get(asset, ZERO)
             assert balance.locked == expected, f"{account.uid} has {balance.locked} {asset} locked, not {expected}"

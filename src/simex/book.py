@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 from simex.klines import Series
 from simex.orders import ZERO, Order, Side
 from simex.trades import TradeLog
-from simex.venue import FillModel, InstrumentSpec
+from simex.venue import FillModel, InstrumentSpec, SymbolStatus
 
 _BPS: Final = Decimal(10_000)
 Best: TypeAlias = tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]  # bid and ask, each price and quantity
@@ -260,7 +260,24 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
 class Book(OrderBook[Order, InstrumentSpec]):
     """A symbol of the spot market: it knows icebergs and trailing stops."""
 
-    prevented_matches = 0
+    def __init__(self, spec: InstrumentSpec, model: FillModel, kept_ms: int) -> None:
+        super().__init__(spec, model, kept_ms)
+        self.status: SymbolStatus = "TRADING"
+        self.reference_price: Decimal | None = None
+        self.reference_ms: int | None = None  # when it was last set or taken away; None: never
+        self.prevented_matches = 0
+
+    @property
+    def takes_cancels(self) -> bool:
+        """Where nothing else goes on, cancels are refused too: a status of their own is there to allow them."""
+        return self.status in ("TRADING", "CANCEL_ONLY")
+
+    def taker_bounds(self, side: Side) -> tuple[Decimal, Decimal] | None:
+        """The lowest and highest price at which a taker may trade; None without a rule or a reference price."""
+        if self.spec.price_range is None or self.reference_price is None:
+            return None
+        up, down = self.spec.price_range[side == "SELL"]
+        return self.reference_price * down, self.reference_price * up
 
     def visible(self, order: Order) -> Decimal:
         return order.visible

@@ -11,8 +11,10 @@ from simex.accounts import Account
 from simex.book import Book
 from simex.engine import Engine
 from simex.params import Params
+from simex.refusal import Refusal
 
 API: Final = "/api/v3"
+SYMBOL_STATUSES: Final = ("TRADING", "HALT", "BREAK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,30 @@ class Ask:
 
     @property
     def books(self) -> list[Book]:
-        """The books of `symbol` or `symbols`; of neither, all. Refusal -1128 for both."""
+        """The books of `symbol` or `symbols`; of neither, all. Refusal -1128 for both.
+
+        `symbolStatus` leaves out those in another state; a single one is refused with -1220.
+        """
+        status = self.symbol_status
         if self.params.has("symbol"):
             if self.params.has("symbols"):
                 raise refusal.bad_combination()
+            if status not in (None, self.book.status):
+                raise Refusal(-1220, "The symbol's status does not match the requested symbolStatus.")
             return [self.book]
         if self.params.has("symbols"):
-            return [self.book_of(symbol) for symbol in self.params.symbols()]
-        return list(self.engine.books.values())
+            found = [self.book_of(symbol) for symbol in self.params.symbols()]
+        else:
+            found = list(self.engine.books.values())
+        return found if status is None else [book for book in found if book.status == status]
+
+    @property
+    def symbol_status(self) -> str | None:
+        """The parameter `symbolStatus`; Refusal -1122 for what is none."""
+        status = self.params.maybe("symbolStatus")
+        if status is not None and status not in SYMBOL_STATUSES:
+            raise Refusal(-1122, "Invalid symbolStatus.")
+        return status
 
     def book_of(self, symbol: str) -> Book:
         book = self.engine.books.get(symbol)

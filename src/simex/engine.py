@@ -17,13 +17,15 @@ from typing import Final
 from simex import filters, refusal
 from simex.accounts import Account, Ledger
 from simex.book import Book
-from simex.depth import levels
 from simex.lifecycle import Lifecycle, Outlet
 from simex.matching import Matcher, is_prevented
-from simex.orders import BIPS, ZERO, Amendment, ListTicket, Order, OrderList, Peg, Ticket, opposite
+from simex.orders import BIPS, ZERO, Amendment, ListTicket, Order, OrderList, Ticket
+from simex.prices import fires, has_reached, with_peg
 from simex.refusal import Refusal
 from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec
 
+MARKET_IS_CLOSED: Final = "Market is closed."
+ACCOUNT_IS_CLOSED: Final = "This account may not place or cancel orders."
 _CLIENT_ID_LENGTH: Final = 22
 
 
@@ -40,6 +42,7 @@ class Engine:
         exchange_filters: ExchangeFilters,
     ) -> None:
         self.exchange_filters = exchange_filters
+        self.delistings: dict[str, int] = {}  # announced ones: when each is due
         self.books = {spec.symbol: Book(spec, model, kept_ms) for spec in instruments}
         self.ledger = Ledger(instruments, accounts)
         self._outlet = outlet
@@ -65,6 +68,7 @@ class Engine:
     def place(self, account: Account, ticket: Ticket, now_ms: int) -> Order:
         """Accept one order and let it trade; Refusal -2010 when the engine does not take it."""
         book = self.books[ticket.symbol]
+        _refuse_closed(book, account)
         self._refuse_duplicate(account, ticket)
         ticket = self._pegged(book, ticket)
         self._refuse_by_price(book, ticket)
@@ -81,6 +85,7 @@ class Engine:
     def place_list(self, account: Account, ticket: ListTicket, now_ms: int) -> OrderList:
         """Accept an order list as a whole or refuse it as a whole."""
         book = self.books[ticket.symbol]
+        _refuse_closed(book, account)
         ticket = self._pegged_list(book, ticket)
         self._refuse_list(book, account, ticket)
         order_list = self._new_list(account, ticket, now_ms)
@@ -102,6 +107,10 @@ class Engine:
 
     def cancel(self, order: Order, cancel_id: str | None, now_ms: int) -> str:
         """Cancel an open order, with its whole list if it is in one; the cancel's own client id."""
+        if not self.books[order.ticket.symbol].takes_cancels:
+            raise refusal.cancel_rejected(MARKET_IS_CLOSED)
+        if not order.account.may_trade:
+            raise refusal.cancel_rejected(ACCOUNT_IS_CLOSED)
         name = cancel_id or self.new_client_id()
         members = order.list.orders if order.list is not None else [order]
         for member in members:
@@ -129,6 +138,10 @@ class Engine:
         return amendment
 
     def _refuse_amend(self, book: Book, order: Order, quantity: Decimal, client_id: str | None, now_ms: int) -> None:
+        if not book.takes_cancels:
+            raise refusal.amend_rejected(MARKET_IS_CLOSED)
+        if not order.account.may_trade:
+            raise refusal.amend_rejected(ACCOUNT_IS_CLOSED)
         if quantity == order.quantity:
             raise refusal.amend_rejected("The requested action would change no state; rejecting")
         if quantity > order.quantity:
@@ -161,6 +174,18 @@ class Engine:
         self.ledger.deposit(account, asset, amount)
         self._lifecycle.flush(now_ms)
 
+    def lock_externally(self, account: Account, asset: str, amount: Decimal, now_ms: int) -> None:
+        self.ledger.lock_externally(account, asset, amount)
+        self._lifecycle.flush(now_ms)
+
+    def expire_all(self, book: Book, now_ms: int) -> None:
+        """End every order of a symbol by the exchange's own will."""
+        for account in self.ledger.accounts.values():
+            for order in account.open_on(book.spec.symbol):
+                if order.is_open:
+                    self._lifecycle.finish(order, "EXPIRED", now_ms, reason="EXCHANGE_CANCELED")
+        self._settle(now_ms)
+
     def new_client_id(self) -> str:
         """A name for what the client did not name."""
         self._named += 1
@@ -168,6 +193,10 @@ class Engine:
 
     def average_price(self, book: Book, now_ms: int) -> Decimal | None:
         """The price that notional and percent-price filters measure against."""
+        if book.reference_price is not None:
+            return book.reference_price
+        if not book.spec.avg_price_mins:
+            return book.last
         return book.series.average_price(now_ms, book.spec.avg_price_mins) or book.last
 
     # -- the market ---------------------------------------------------------------------------------------------
@@ -183,7 +212,7 @@ class Engine:
 
     def _fire_stops(self, book: Book, price: Decimal, now_ms: int) -> None:
         before = book.previous if book.previous is not None else price
-        fired = [order for order in book.stops if _fires(order, price, now_ms)]
+        fired = [order for order in book.stops if fires(order, price, now_ms)]
         # Which of several stops goes first is not documented: the one the price met first, then the older one.
         fired.sort(key=lambda order: (abs(order.trigger_price - before), order.order_id))
         for order in fired:
@@ -197,7 +226,7 @@ class Engine:
         order.is_triggered = True
         try:
             if order.ticket.peg is not None:
-                order.ticket = _with_peg(book, order.ticket, order.ticket.peg)
+                order.ticket = with_peg(book, order.ticket, order.ticket.peg)
             filters.check_ticket(book.spec, order.account, order.ticket, self.average_price(book, now_ms))
             if order.is_market:
                 self._relock_market(book, order)
@@ -259,7 +288,7 @@ class Engine:
                 raise refusal.duplicate_order()
 
     def _refuse_by_price(self, book: Book, ticket: Ticket) -> None:
-        if ticket.stop_price and book.last is not None and _has_reached(ticket, book.last):
+        if ticket.stop_price and book.last is not None and has_reached(ticket, book.last):
             raise refusal.rejected("Order would trigger immediately.")
         if ticket.type == "LIMIT_MAKER" and self._would_take(book, ticket):
             raise refusal.rejected("Order would immediately match and take.")
@@ -280,7 +309,7 @@ class Engine:
 
     def _pegged(self, book: Book, ticket: Ticket) -> Ticket:
         """With its price from the book, if it is pegged and enters at once; Refusal -2010 when there is none."""
-        return ticket if ticket.peg is None or ticket.is_stop else _with_peg(book, ticket, ticket.peg)
+        return ticket if ticket.peg is None or ticket.is_stop else with_peg(book, ticket, ticket.peg)
 
     def _pegged_list(self, book: Book, ticket: ListTicket) -> ListTicket:
         if ticket.working is not None:
@@ -454,42 +483,22 @@ class Engine:
                 self._lifecycle.finish(leg, "EXPIRED", now_ms, reason=reason)
 
 
+def _refuse_closed(book: Book, account: Account) -> None:
+    """Refusal -2010 when the symbol takes no orders, or none of this account."""
+    if book.status != "TRADING":
+        raise refusal.rejected(MARKET_IS_CLOSED)
+    if not account.may_trade:
+        raise refusal.rejected(ACCOUNT_IS_CLOSED)
+    if not all(any(name in account.spec.permissions for name in names) for names in book.spec.permission_sets):
+        raise refusal.rejected("This symbol is not permitted for this account.")
+
+
 def _is_calm(book: Book, price: Decimal) -> bool:
     calm = book.calm
     return calm is not None and calm[0] < price < calm[1]
-
-
-def _fires(order: Order, price: Decimal, now_ms: int) -> bool:
-    """Whether a price fires a waiting stop; a trailing one also remembers how far the price has gone."""
-    ticket = order.ticket
-    if not ticket.trailing_bips:
-        return _has_reached(ticket, price)
-    if order.trailing_ms < 0:
-        if not ticket.stop_price or _has_reached(ticket, price):
-            order.trailing_ms, order.extreme = now_ms, price
-        return False
-    if ticket.side == "BUY":
-        order.extreme = min(order.extreme, price)
-        return price >= order.trigger_price
-    order.extreme = max(order.extreme, price)
-    return price <= order.trigger_price
-
-
-def _with_peg(book: Book, ticket: Ticket, peg: Peg) -> Ticket:
-    """The ticket at the price level it is pegged to; Refusal -2010 when the book has none."""
-    offset = peg.offset or 0
-    shown = levels(book, ticket.side if peg.price_type == "PRIMARY_PEG" else opposite(ticket.side), offset + 1)
-    if offset >= len(shown):
-        raise refusal.rejected("Order book liquidity is too low for this pegged order.")
-    found = shown[offset][0]
-    return replace(ticket, price=found, peg=replace(peg, found=found))
 
 
 def _equals_ahead(reached: Iterable[Order], ticket: Ticket) -> int:
     """How many orders at the front of a queue have the side and price of a ticket."""
     equals = takewhile(lambda o: (o.ticket.side, o.ticket.price) == (ticket.side, ticket.price), reached)
     return sum(1 for _ in equals)
-
-
-def _has_reached(ticket: Ticket, price: Decimal) -> bool:
-    return price >= ticket.stop_price if ticket.triggers_above else price <= ticket.stop_price

@@ -37,6 +37,7 @@ from simex.venue import (
     HttpResponse,
     InstrumentSpec,
     KeyRights,
+    SymbolStatus,
     Undocumented,
 )
 
@@ -165,7 +166,7 @@ class Exchange:
         if self.futures is not None and symbol in self.futures.books:
             self.futures.print(symbol, price, volume, liquidity, now_ms, told)
         book = self._books.get(symbol)
-        if book is None:
+        if book is None or book.status != "TRADING":
             return
         feed, series = self._feeds[symbol], book.series
         if now_ms >= series.next_close_ms:
@@ -186,7 +187,7 @@ class Exchange:
         if self.futures is not None and symbol in self.futures.books:
             self.futures.pass_candles(symbol, strip, start, end)
         book = self._books.get(symbol)
-        if book is None:
+        if book is None or book.status != "TRADING":
             return
         series = book.series
         if strip.open_ms[start] >= series.next_close_ms:
@@ -263,6 +264,39 @@ class Exchange:
         self._engine.ledger.accounts[account].rights = rights
         if self.futures is not None:
             self.futures.change_key(account, rights)
+
+    def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None:
+        """Open, halt or close a spot symbol: unless it is TRADING nothing is printed on it. KeyError when unknown."""
+        self._books[symbol].status = status
+
+    def announce_delisting(self, symbol: str, at_ms: int) -> None:
+        """Put a symbol on the schedule of delistings, which clients can read. KeyError when unknown."""
+        self._engine.delistings[self._books[symbol].spec.symbol] = at_ms
+
+    def delist(self, symbol: str, now_ms: int) -> None:
+        """Expire all orders of a symbol and close it for good. KeyError when unknown."""
+        book = self._books[symbol]
+        self._engine.expire_all(book, now_ms)
+        self._engine.delistings.pop(symbol, None)
+        book.status = "BREAK"
+
+    def set_reference_price(self, symbol: str, price: Decimal | None, now_ms: int) -> None:
+        """What filters and the price range of takers measure against; None takes it away. KeyError when unknown."""
+        book = self._books[symbol]
+        book.reference_price, book.reference_ms = price, now_ms
+
+    def allow_trading(self, account: str, is_allowed: bool) -> None:
+        """Whether the account with this key may place and cancel spot orders. KeyError for an unknown key."""
+        self._engine.ledger.accounts[account].may_trade = is_allowed
+
+    def lock_externally(self, account: str, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Lock a free balance for another system of the venue, or let go of it (negative).
+
+        KeyError for an unknown key or asset, ValueError when that much is not free, or not locked in this way.
+        """
+        owner = self._engine.ledger.accounts[account]
+        self._engine.lock_externally(owner, asset, amount, now_ms)
+        self._events.locked_externally(owner, asset, amount, now_ms)
 
     def announce_shutdown(self, now_ms: int) -> None:
         """Tell every connection that the server will go."""

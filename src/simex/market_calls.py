@@ -6,11 +6,13 @@ from itertools import islice
 from typing import Final
 
 from simex import filters, limits, refusal, reports
+from simex.book import Book
 from simex.calls import API, Ask, Call
 from simex.klines import INTERVALS, Bar, in_zone
 from simex.params import Params
 from simex.trades import Trade, log_of
 
+DEFAULT_PERMISSIONS: Final = ("SPOT", "MARGIN", "LEVERAGED")
 _END_OF_TIME_MS: Final = 1 << 47
 
 
@@ -23,13 +25,77 @@ def time(ask: Ask) -> object:
 
 
 def exchange_info(ask: Ask) -> object:
+    shows_permissions = ask.params.flag("showPermissionSets", default=True)
     return {
         "timezone": "UTC",
         "serverTime": ask.now_ms,
         "rateLimits": limits.announced(),
         "exchangeFilters": filters.announced_of_exchange(ask.engine.exchange_filters),
-        "symbols": [reports.instrument(book.spec) for book in ask.books],
+        "symbols": [reports.instrument(book, shows_permissions) for book in _listed(ask)],
     }
+
+
+def _listed(ask: Ask) -> list[Book]:
+    """By symbol, or by permissions and status; without permissions those that spot or margin accounts may trade."""
+    params = ask.params
+    is_by_symbol = params.has("symbol") or params.has("symbols")
+    if is_by_symbol and (params.has("symbolStatus") or params.has("permissions")):
+        raise refusal.bad_combination()
+    if is_by_symbol:
+        return ask.books
+    wanted = set(params.words("permissions") or DEFAULT_PERMISSIONS)
+    return [book for book in ask.books if any(wanted & set(names) for names in book.spec.permission_sets)]
+
+
+def execution_rules(ask: Ask) -> object:
+    if ask.params.has("symbolStatus") and (ask.params.has("symbol") or ask.params.has("symbols")):
+        raise refusal.bad_combination()
+    ruled = [(book.spec.symbol, book.spec.price_range) for book in ask.books]
+    return {
+        "symbolRules": [
+            {
+                "symbol": symbol,
+                "rules": [
+                    {
+                        "ruleType": "PRICE_RANGE",
+                        "bidLimitMultUp": str(rule[0][0]),
+                        "bidLimitMultDown": str(rule[0][1]),
+                        "askLimitMultUp": str(rule[1][0]),
+                        "askLimitMultDown": str(rule[1][1]),
+                    }
+                ],
+            }
+            for symbol, rule in ruled
+            if rule is not None
+        ]
+    }
+
+
+def execution_rules_weight(params: Params) -> int:
+    if params.has("symbol"):
+        return 2
+    return min(40, 2 * len(params.symbols())) if params.has("symbols") else 40
+
+
+def reference_price(ask: Ask) -> object:
+    book = ask.book
+    if book.reference_ms is None:
+        raise refusal.no_reference_price()
+    price = book.reference_price
+    return {
+        "symbol": book.spec.symbol,
+        "referencePrice": None if price is None else reports.amount(price),
+        "timestamp": book.reference_ms,
+    }
+
+
+def reference_calculation(ask: Ask) -> object:
+    """The operator sets it, so it is reckoned outside."""
+    ask.params.text("symbol")
+    (book,) = ask.books
+    if book.reference_ms is None:
+        raise refusal.no_reference_price()
+    return {"symbol": book.spec.symbol, "calculationType": "EXTERNAL", "externalCalculationId": 1}
 
 
 def klines(ask: Ask) -> object:
@@ -126,6 +192,9 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{API}/ping"): Call(ping, 1),
     ("GET", f"{API}/time"): Call(time, 1),
     ("GET", f"{API}/exchangeInfo"): Call(exchange_info, 20),
+    ("GET", f"{API}/executionRules"): Call(execution_rules, execution_rules_weight),
+    ("GET", f"{API}/referencePrice"): Call(reference_price, 2),
+    ("GET", f"{API}/referencePrice/calculation"): Call(reference_calculation, 2),
     ("GET", f"{API}/klines"): Call(klines, 2),
     ("GET", f"{API}/uiKlines"): Call(klines, 2),
     ("GET", f"{API}/depth"): Call(depth, depth_weight),
@@ -137,6 +206,9 @@ SOCKET: Final[dict[str, Call]] = {
     "ping": REST["GET", f"{API}/ping"],
     "time": REST["GET", f"{API}/time"],
     "exchangeInfo": REST["GET", f"{API}/exchangeInfo"],
+    "executionRules": REST["GET", f"{API}/executionRules"],
+    "referencePrice": REST["GET", f"{API}/referencePrice"],
+    "referencePrice.calculation": REST["GET", f"{API}/referencePrice/calculation"],
     "klines": REST["GET", f"{API}/klines"],
     "uiKlines": REST["GET", f"{API}/uiKlines"],
     "depth": REST["GET", f"{API}/depth"],

@@ -30,13 +30,18 @@ class Matcher:
 
     def take(self, book: Book, order: Order, now_ms: int) -> None:
         """Fill a taker as far as its limit, the clients' orders and the market's liquidity allow."""
+        bounds = book.taker_bounds(order.ticket.side)
         while order.is_open and order.remaining > 0:
             price = book.taker_price(order.ticket.side, order.limit)
             quantity = book.available(order) if price is not None else Decimal(0)
             # With the market's level used up, a limit order goes on to clients behind it; a market order does not.
             reach = price if quantity or order.is_market else order.limit
             rival = book.rival(order.ticket.side, reach)
-            if rival is not None:
+            met = rival.ticket.price if rival is not None else price if quantity else None
+            if bounds is not None and met is not None and not bounds[0] <= met <= bounds[1]:
+                reason = "EXECUTION_RULE_PRICE_RANGE_EXCEEDED"
+                self._lifecycle.finish(order, "EXPIRED", now_ms, reason=reason)
+            elif rival is not None:
                 self._meet(book, order, rival, now_ms)
             elif price is not None and quantity:
                 book.liquidity -= quantity

@@ -20,6 +20,8 @@ _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,20}")
 _ZONE: Final = re.compile(r"[+-]?(?P<hours>[0-9]{1,2})(:(?P<minutes>[0-5][0-9]))?")
 _CLIENT_ID: Final = re.compile(r"[a-zA-Z0-9\-_]{1,36}")
+_WORD: Final = re.compile(r"[A-Z0-9_]{1,40}")
+LEGAL_WORD: Final = "^[A-Z0-9_]{1,40}$"
 LEGAL_NUMBER: Final = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 LEGAL_INTEGER: Final = "^[0-9]{1,20}$"
 LEGAL_CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
@@ -124,6 +126,19 @@ class Params:
         if not ZONE_MIN_MINUTES <= minutes <= ZONE_MAX_MINUTES:
             raise refusal.invalid("timeZone")
         return minutes
+
+    def words(self, name: str) -> list[str]:
+        """One word, or a JSON list of words; -1100 for anything else."""
+        text = self.maybe(name)
+        if text is None:
+            return []
+        try:
+            words = json.loads(text) if text.startswith("[") else [text]
+        except ValueError:
+            words = []
+        if not words or not all(isinstance(word, str) and _WORD.fullmatch(word) for word in words):
+            raise refusal.illegal(name, LEGAL_WORD)
+        return words
 
     def symbols(self) -> list[str]:
         """The `symbols` JSON list; -1100 for anything else, -1151 for a symbol named twice."""

@@ -69,8 +69,12 @@ def wrong_price_relation() -> Refusal:
     return rejected("The relationship of the prices for the orders is not correct.")
 
 
+def cancel_rejected(text: str) -> Refusal:
+    return Refusal(-2011, text)
+
+
 def unknown_order() -> Refusal:
-    return Refusal(-2011, "Unknown order sent.")
+    return cancel_rejected("Unknown order sent.")
 
 
 def no_such_order() -> Refusal:
@@ -83,6 +87,10 @@ def no_such_list() -> Refusal:
 
 def unsupported_combination() -> Refusal:
     return Refusal(-1014, "Unsupported order combination.")
+
+
+def no_reference_price() -> Refusal:
+    return Refusal(-2043, "This symbol doesn't have a reference price.")
 
 
 def bad_symbol() -> Refusal:

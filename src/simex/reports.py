@@ -13,7 +13,6 @@ from simex.accounts import NO_GROUP, Account
 from simex.book import Book
 from simex.depth import snapshot
 from simex.orders import Amendment, Fill, Order, OrderList, Peg, PreventedMatch
-from simex.venue import InstrumentSpec
 
 Json = dict[str, object]
 
@@ -203,7 +202,7 @@ def account(owner: Account, omit_zero: bool) -> Json:
         "buyerCommission": 0,
         "sellerCommission": 0,
         "commissionRates": _rates(owner.maker_rate, owner.taker_rate),
-        "canTrade": True,
+        "canTrade": owner.may_trade,
         "canWithdraw": True,
         "canDeposit": True,
         "brokered": False,
@@ -212,7 +211,7 @@ def account(owner: Account, omit_zero: bool) -> Json:
         "updateTime": owner.updated_ms,
         "accountType": "SPOT",
         "balances": balances,
-        "permissions": ["SPOT"],
+        "permissions": list(owner.spec.permissions),
         "uid": owner.uid,
     } | ({"tradeGroupId": owner.spec.trade_group} if owner.spec.trade_group != NO_GROUP else {})
 
@@ -250,11 +249,12 @@ def test_commission(owner: Account) -> Json:
     }
 
 
-def instrument(spec: InstrumentSpec) -> Json:
+def instrument(book: Book, shows_permissions: bool = True) -> Json:
     """One symbol of exchangeInfo; what this exchange does not offer is announced as not allowed."""
+    spec = book.spec
     return {
         "symbol": spec.symbol,
-        "status": "TRADING",
+        "status": book.status,
         "baseAsset": spec.base,
         "baseAssetPrecision": spec.base_precision,
         "quoteAsset": spec.quote,
@@ -276,7 +276,7 @@ def instrument(spec: InstrumentSpec) -> Json:
         "isMarginTradingAllowed": False,
         "filters": filters.announced(spec),
         "permissions": [],
-        "permissionSets": [list(names) for names in spec.permission_sets],
+        "permissionSets": [list(names) for names in spec.permission_sets] if shows_permissions else [],
         "defaultSelfTradePreventionMode": spec.default_prevention,
         "allowedSelfTradePreventionModes": list(spec.preventions),
     }

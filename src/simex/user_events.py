@@ -78,6 +78,11 @@ class UserEvents:
         event: Json = {"e": "balanceUpdate", "E": now_ms, "a": asset, "d": amount(delta), "T": now_ms}
         self._send(account, event)
 
+    def locked_externally(self, account: Account, asset: str, delta: Decimal, now_ms: int) -> None:
+        """externalLockUpdate."""
+        event: Json = {"e": "externalLockUpdate", "E": now_ms, "a": asset, "d": amount(delta), "T": now_ms}
+        self._send(account, event)
+
     def _send(self, account: Account, event: Json) -> None:
         for link, number, units in account.subscriptions:
             told = event if units == 1 else timeunit.event_in(units, event)

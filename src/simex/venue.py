@@ -20,6 +20,7 @@ ORDER_TYPES: Final = (
     "TAKE_PROFIT_LIMIT",
 )
 PREVENTIONS: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
+SymbolStatus = Literal["TRADING", "HALT", "BREAK", "END_OF_DAY", "CANCEL_ONLY"]
 QUOTE_ASSETS: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "BTC", "ETH", "BNB", "EUR", "TRY")
 AMOUNT_DECIMALS: Final = 8
 
@@ -89,6 +90,7 @@ class InstrumentSpec:
     amend_allowed: bool = True
     default_prevention: str = "EXPIRE_MAKER"
     preventions: tuple[str, ...] = PREVENTIONS
+    price_range: tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]] | None = None  # up, down of bids; of asks
     permission_sets: tuple[tuple[str, ...], ...] = (("SPOT",),)
     base_precision: int = AMOUNT_DECIMALS
     quote_precision: int = AMOUNT_DECIMALS
@@ -138,6 +140,7 @@ class AccountSpec:
     futures_taker_bps: Decimal = Decimal(5)
     rights: KeyRights = KeyRights()
     trade_group: int = -1
+    permissions: tuple[str, ...] = ("SPOT",)
     max_asset: Mapping[str, Decimal] = field(default_factory=dict)  # of one order, by asset
 
 

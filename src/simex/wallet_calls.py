@@ -25,8 +25,16 @@ def trade_fees(ask: Ask) -> object:
 
 
 def nothing(ask: Ask) -> object:
-    """This exchange has no margin, no chains to deposit from and no plans."""
+    """This exchange has no margin and no chains to deposit from."""
     return []
+
+
+def delistings(ask: Ask) -> object:
+    """Announced ones by their times."""
+    by_time: dict[int, list[str]] = {}
+    for symbol, at_ms in ask.engine.delistings.items():
+        by_time.setdefault(at_ms, []).append(symbol)
+    return [{"delistTime": at_ms, "symbols": symbols} for at_ms, symbols in sorted(by_time.items())]
 
 
 def no_coin_futures(ask: Ask) -> object:
@@ -62,6 +70,6 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{SAPI}/capital/config/getall"): Call(nothing, 0, is_signed=True),
     ("GET", f"{SAPI}/margin/allPairs"): Call(nothing, 0),
     ("GET", f"{SAPI}/margin/isolated/allPairs"): Call(nothing, 0),
-    ("GET", f"{SAPI}/spot/delist-schedule"): Call(nothing, 0),
+    ("GET", f"{SAPI}/spot/delist-schedule"): Call(delistings, 0),
     ("GET", "/dapi/v1/exchangeInfo"): Call(no_coin_futures, 0),
 }
