@@ -27,8 +27,9 @@ from simex.faults import FAULT_KINDS, Fault, FaultPlan, parse_fault
 from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, contract_for
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
 from simex.pause import MAX_SPEED
-from simex.server import HOST, REAL_TIME, Server
+from simex.server import HOST, Server
 from simex.tapefile import TapeError, load_tape
+from simex.timeline import REAL_TIME
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, Candle, FillModel, InstrumentSpec
 
 EXIT_OK = 0

@@ -659,8 +659,8 @@ async def test_what_had_to_wait_for_its_period_is_sent_when_it_is_over() -> None
             await venue.post(
                 "/api/v3/order", f"symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price={price}"
             )
-        venue.server._wall_ms = lambda: T0_MS + 100
-        venue.server._tell()
+        venue.server._timeline._wall_ms = lambda: T0_MS + 100
+        venue.server._timeline.tell()
         first, second = [json.loads((await link.receive(PATIENCE_S)).data) for _ in range(2)]
         assert first["b"][-1] == ["50000.00000000", "0.01000000"]
         assert ["50001.00000000", "0.01000000"] in second["b"]
