@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Never
@@ -30,7 +30,7 @@ from simex.pause import MAX_SPEED
 from simex.server import HOST, Server
 from simex.tapefile import TapeError, load_tape
 from simex.timeline import REAL_TIME
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, Candle, FillModel, InstrumentSpec
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, Candle, FillModel, InstrumentSpec, Undocumented, answered
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -111,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     option("--balance", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")
     option("--market", choices=("spot", "futures", "both"), default="both", help="what is traded (default both)")
     option("--wallet", nargs="+", action="extend", type=_balance, metavar="ASSET=AMOUNT", help="default USDT=10000")
+    option(
+        "--undocumented", nargs="+", action="extend", type=_named, default=[], metavar="QUESTION=ANSWER",
+        help=f"how to take what the documents leave open: {', '.join(field.name for field in fields(Undocumented))}",
+    )  # fmt: skip
     option("--fee-bps", type=_amount, default=Decimal(10), help="maker and taker fee in basis points (default 10)")
     option("--half-spread-bps", type=_amount, default=Decimal(1), help="half of bid to ask (default 1)")
     option("--slippage-bps", type=_amount, default=Decimal(2), help="worsening of a taker's price (default 2)")
@@ -165,6 +169,17 @@ def _balance(text: str) -> tuple[str, Decimal]:
     if not separator or not asset.isalnum():
         raise argparse.ArgumentTypeError(f"{text!r} is not a balance; give one like USDT=10000")
     return asset.upper(), _amount(amount)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, separator, answer = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} answers nothing; give it like bracket_of_symbol=object")
+    try:
+        answered([(name, answer)])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name, answer
 
 
 def _fault(text: str) -> Fault:
@@ -273,6 +288,7 @@ def _exchange(options: argparse.Namespace, scene: Scene, account: AccountSpec) -
         model=model,
         forming_klines=options.forming_klines == "yes",
         contracts=scene.contracts if options.market != "spot" else (),
+        rules=answered(options.undocumented),
     )
     for symbol, candles in scene.history.items():
         exchange.load_history(symbol, candles)

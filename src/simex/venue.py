@@ -5,10 +5,11 @@ Rules: nothing here acts; prices and quantities are Decimals made from text; tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final, Literal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Final, Literal, get_args, get_type_hints
 
 ORDER_TYPES: Final = (
     "LIMIT",
@@ -163,10 +164,34 @@ class Undocumented:
     margin_call_share: Decimal = Decimal("0.8")  # of the margin balance that the maintenance margin is, at the call
     trigger_band_times: Decimal = Decimal(10)  # how far a trigger price may be from the current price
     bracket_of_symbol: Literal["list", "object"] = "list"  # the answer of leverageBracket to one symbol
+    algo_prevention: Literal["EXPIRE_MAKER", "NONE"] = "EXPIRE_MAKER"  # of conditional orders that do not say
     opponent_depths: Literal["first", "all"] = "first"  # whether priceMatch still takes OPPONENT_10 and _20
     futures_trade_path: Literal["public", "market", "nowhere"] = "public"  # of the stream `trade`
     futures_ticker_ms: int = 2_000  # how often a symbol's tickers are sent
     futures_aggregate_hours: int = 48  # how far back aggTrades reaches
+
+
+def answered(answers: Iterable[tuple[str, str]]) -> Undocumented:
+    """The guesses, some of them replaced from texts; ValueError for an unknown question or an impossible answer."""
+    given: dict[str, object] = {}
+    kinds = get_type_hints(Undocumented)
+    for name, text in answers:
+        if name not in kinds:
+            raise ValueError(f"{name!r} is none of {', '.join(kinds)}")
+        given[name] = _answer(name, kinds[name], text)
+    return replace(Undocumented(), **given)  # type: ignore[arg-type]  # each value has the type of its field
+
+
+def _answer(name: str, kind: object, text: str) -> object:
+    if kind is Decimal:
+        with contextlib.suppress(InvalidOperation):
+            if (number := Decimal(text)).is_finite() and number > 0:
+                return number
+        raise ValueError(f"{name} is a positive number, not {text!r}")
+    choices = {"yes": True, "no": False} if kind is bool else {choice: choice for choice in get_args(kind)}
+    if text not in choices:
+        raise ValueError(f"{name} is one of {', '.join(choices)}, not {text!r}")
+    return choices[text]
 
 
 @dataclass(frozen=True, slots=True)

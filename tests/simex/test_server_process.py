@@ -108,6 +108,30 @@ def test_it_says_where_it_listens_trades_and_ends_on_sigterm() -> None:
         assert process.communicate() == ("", "")
 
 
+@pytest.mark.spec("SIM-1")
+def test_both_markets_trade_side_by_side_unless_one_is_asked_for() -> None:
+    with running("--wallet", "USDT=3000", *QUICK) as (_, venue):
+        assert call(venue, "GET", "/api/v3/ping") == {}
+        order = "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.01&newOrderRespType=RESULT"
+        assert call(venue, "POST", "/fapi/v1/order", order, sign=True)["status"] == "FILLED"
+        (position,) = call(venue, "GET", "/fapi/v3/positionRisk", sign=True)
+        assert position["positionAmt"] == "-0.010"
+    with running("--market", "futures", *QUICK) as (_, venue):
+        assert venue["market"] == "futures"
+        assert len(call(venue, "GET", "/fapi/v1/klines", "symbol=ETHUSDT&interval=15m&limit=50")) == 50
+    with running("--market", "spot", *QUICK) as (_, venue), pytest.raises(urllib.error.HTTPError, match="404"):
+        call(venue, "GET", "/fapi/v1/ping")
+
+
+@pytest.mark.spec("SIM-1")
+def test_what_the_documents_leave_open_can_be_answered_otherwise() -> None:
+    with running("--undocumented", "bracket_of_symbol=object", *QUICK) as (_, venue):
+        assert call(venue, "GET", "/fapi/v1/leverageBracket", "symbol=BTCUSDT", sign=True)["symbol"] == "BTCUSDT"
+    for wrong in ("bracket_of_symbol", "bracket_of_symbol=tree", "nobody=asked", "margin_call_share=high"):
+        code, complaint = refused("--undocumented", wrong)
+        assert (code, wrong.partition("=")[0] in complaint) == (2, True)
+
+
 async def test_sigint_ends_it_within_two_seconds_with_open_links() -> None:
     with running("--speed", "60", *QUICK) as (process, venue):
         async with aiohttp.ClientSession() as http, http.ws_connect(f"{venue['stream']}/ws/btcusdt@kline_1m") as link:

@@ -10,6 +10,7 @@ from simex import gate, refusal
 from simex.futures.accounts import Account
 from simex.futures.book import ContractBook
 from simex.futures.engine import Engine
+from simex.futures.limits import FundingCalls
 from simex.futures.private import ListenKeys, PrivateLinks
 from simex.gate import Credentials
 from simex.limits import WeightBudget
@@ -77,6 +78,7 @@ class Call:
     needs: str = "nothing"
     is_trading: bool = False
     shows_counts: bool = False
+    is_about_funding: bool = False  # counts towards a limit of its own
 
     def weight_of(self, params: Params) -> int:
         return self.weight if isinstance(self.weight, int) else self.weight(params)
@@ -104,6 +106,7 @@ class Gate:
         self._desk = desk
         self._accounts: Mapping[str, Account] = desk.engine.ledger.accounts
         self.weights = weights
+        self._funding = FundingCalls()
 
     def serve(
         self, call: Call, params: Params, credentials: Credentials, now_ms: int, session: Account | None = None
@@ -114,6 +117,8 @@ class Gate:
         except Refusal:
             weight = 1
         self.weights.charge(weight, now_ms)
+        if call.is_about_funding:
+            self._funding.admit(now_ms)
         account: Account | None = None
         if call.needs == "key":
             account = gate.identify(self._accounts, credentials)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from simex.limits import MINUTE_MS, Window, described, too_many_orders
+from simex.refusal import Refusal
 
 WEIGHT_PER_MINUTE: Final = 2400
 ORDERS_PER_10S: Final = 300
 ORDERS_PER_MINUTE: Final = 1200
+FUNDING_CALLS: Final = 500
+FUNDING_WINDOW_MS: Final = 5 * MINUTE_MS
 
 
 class OrderCount:
@@ -39,6 +42,20 @@ class OrderCount:
             described("ORDERS", "SECOND", 10, ORDERS_PER_10S) | {"count": short},
             described("ORDERS", "MINUTE", 1, ORDERS_PER_MINUTE) | {"count": minute},
         ]
+
+
+class FundingCalls:
+    """Calls about funding weigh nothing and have a limit of their own, that of the address."""
+
+    def __init__(self) -> None:
+        self._made = Window(FUNDING_WINDOW_MS)
+
+    def admit(self, now_ms: int) -> None:
+        """Count a call; Refusal -1003 when it is one too many."""
+        if self._made.count(now_ms) >= FUNDING_CALLS:
+            text = f"Too many requests; current limit is {FUNDING_CALLS} requests per 5 MINUTE."
+            raise Refusal(-1003, text, status=429, retry_at_ms=self._made.ends_ms(now_ms))
+        self._made.add(1, now_ms)
 
 
 def announced() -> list[dict[str, object]]:

@@ -349,8 +349,8 @@ REST: Final[dict[tuple[str, str], Call]] = {
     ("GET", f"{API2}/ticker/price"): Call(ticker_price, one_or_all(1, 2)),
     ("GET", f"{API}/ticker/bookTicker"): Call(ticker_book, one_or_all(2, 5)),
     ("GET", f"{API}/premiumIndex"): Call(premium_index, one_or_all(1, 10)),
-    ("GET", f"{API}/fundingRate"): Call(funding_rates, 0),
-    ("GET", f"{API}/fundingInfo"): Call(funding_info, 0),
+    ("GET", f"{API}/fundingRate"): Call(funding_rates, 0, is_about_funding=True),
+    ("GET", f"{API}/fundingInfo"): Call(funding_info, 0, is_about_funding=True),
     ("GET", f"{API}/openInterest"): Call(open_interest, 1),
 }
 SOCKET: Final[dict[str, Call]] = {

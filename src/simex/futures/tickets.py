@@ -19,7 +19,7 @@ from simex.params import Params
 from simex.refusal import Refusal
 from simex.venue import Undocumented
 
-PREVENTIONS: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
+PREVENTIONS: Final = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 PRICE_MATCHES: Final = (
     "NONE", "OPPONENT", "OPPONENT_5", "OPPONENT_10", "OPPONENT_20", "QUEUE", "QUEUE_5", "QUEUE_10", "QUEUE_20",
 )  # fmt: skip
@@ -138,7 +138,7 @@ def conditional(params: Params, spec: ContractSpec, account: Account, rules: Und
         reduce_only=reduce_only,
         close_position=closes,
         client_id=client_id(params, "clientAlgoId"),
-        prevention=_prevention(params),
+        prevention=_prevention(params, rules.algo_prevention),
         price_match=match,
         good_till_ms=_good_till(params, tif, now_ms),
         stop_price=trigger,
@@ -243,8 +243,10 @@ def _good_till(params: Params, time_in_force: str, now_ms: int) -> int:
     return at_ms
 
 
-def _prevention(params: Params) -> str:
-    mode = params.maybe("selfTradePreventionMode") or "EXPIRE_MAKER"
+def _prevention(params: Params, default: str = "EXPIRE_MAKER") -> str:
+    mode = params.maybe("selfTradePreventionMode")
+    if mode is None:
+        return default
     if mode not in PREVENTIONS:
         raise Refusal(-5039, "Invalid self trade prevention mode.")
     return mode

@@ -228,6 +228,15 @@ def test_funding_of_a_missed_stretch_is_made_up_in_order(at: Floor, alice: Trade
     assert times == [at.now_ms - 16 * HOUR_MS, at.now_ms - 8 * HOUR_MS, at.now_ms]
 
 
+def test_calls_about_funding_have_a_limit_of_their_own(at: Floor) -> None:
+    for _ in range(250):
+        assert public(at, "v1/fundingRate").headers["X-MBX-USED-WEIGHT-1M"] == "0"
+        public(at, "v1/fundingInfo")
+    refused = public(at, "v1/fundingRate")
+    assert (refused.status, json.loads(refused.body)["code"]) == (429, -1003)
+    assert public(at, "v1/time").status == 200
+
+
 def test_only_unusual_intervals_are_listed() -> None:
     at = floor(contracts=[DEFAULT_CONTRACTS[0], replace(DEFAULT_CONTRACTS[1], funding_hours=4)])
     (entry,) = accepted(public(at, "v1/fundingInfo"))

@@ -225,6 +225,10 @@ def test_self_trade_prevention(at: Floor, alice: Trader, mode: str, maker: str, 
     at.exchange.check_books()
 
 
+def test_an_order_cannot_ask_to_trade_with_itself(alice: Trader) -> None:
+    assert alice.no_order("BUY", "0.010", selfTradePreventionMode="NONE") == -5039
+
+
 def test_matched_prices_come_from_the_book(at: Floor, alice: Trader, bob: Trader) -> None:
     bob.order("BUY", "0.010", "99000")
     queue = alice.order("BUY", "0.010", type="LIMIT", timeInForce="GTX", priceMatch="QUEUE")

@@ -1,0 +1,84 @@
+"""The futures market behind real sockets: orders by REST and by WebSocket API, their events on a private link."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import pytest
+
+from simex.futures.contracts import DEFAULT_CONTRACTS
+from simex.server import Server
+from simex.venue import AccountSpec
+from tests.simex.test_server_sockets import KEY, PATIENCE_S, SECRET, Recording, Venue, playing, tape, ws_request
+
+pytestmark = [pytest.mark.spec("SIM-1")]
+
+
+@asynccontextmanager
+async def listening(minutes: int, **options: Any) -> AsyncIterator[Venue]:
+    account = AccountSpec(KEY, SECRET, {}, wallet={"USDT": Decimal(10_000)})
+    exchange = Recording((), (account,), contracts=DEFAULT_CONTRACTS)
+    server = Server(exchange, tape(minutes), **options)
+    port = await server.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Venue(server, exchange, http, port)
+    finally:
+        await server.stop()
+
+
+async def listen_key(venue: Venue) -> str:
+    async with venue.http.post(venue.url("/fapi/v1/listenKey"), headers={"X-MBX-APIKEY": KEY}) as answer:
+        key: str = (await answer.json(content_type=None))["listenKey"]
+        return key
+
+
+async def heard(link: aiohttp.ClientWebSocketResponse) -> Any:
+    return json.loads((await link.receive(PATIENCE_S)).data)
+
+
+async def test_a_paced_market_waits_for_somebody_who_hears_the_account_on_a_private_link() -> None:
+    async with listening(3, speed=float("inf"), wait_for_account=True) as venue, playing(venue.server) as play:
+        klines = await venue.link("/ws/btcusdt@kline_1m")
+        await asyncio.sleep(0.1)
+        assert not play.done()
+        link = await venue.link(f"/private/ws?listenKey={await listen_key(venue)}")
+        drain = asyncio.create_task(drained(klines, link))
+        assert await asyncio.wait_for(asyncio.shield(play), PATIENCE_S) > 0
+        drain.cancel()
+
+
+async def drained(*links: aiohttp.ClientWebSocketResponse) -> None:
+    """Clients that read, so that they pong."""
+    await asyncio.gather(*(link.receive() for link in links for _ in range(10_000)), return_exceptions=True)
+
+
+async def test_orders_and_their_events_over_sockets() -> None:
+    async with listening(5, speed=60.0) as venue, playing(venue.server):
+        await asyncio.sleep(0.2)  # the first print
+        link = await venue.link(f"/private/stream?listenKey={await listen_key(venue)}")
+        status, order = await venue.post(
+            "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.010&newOrderRespType=RESULT"
+        )
+        assert (status, order["status"]) == (200, "FILLED")
+        kinds = [(await heard(link))["data"]["e"] for _ in range(4)]
+        assert kinds == ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"]
+        api = await venue.link("/ws-fapi/v1")
+        wish = {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.010", "reduceOnly": "true"}
+        await api.send_str(json.dumps(ws_request("order.place", wish, venue.server.now_ms())))
+        assert (await heard(api))["status"] == 200
+        await heard(link)
+        assert (await heard(link))["data"]["e"] == "TRADE_LITE"
+        venue.exchange.check_books()
+
+
+async def test_an_unknown_path_is_no_link() -> None:
+    async with listening(1, speed=60.0) as venue:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await venue.link("/private/other")
