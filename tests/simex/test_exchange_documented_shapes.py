@@ -71,6 +71,15 @@ def answers(at: Floor, alice: Client) -> dict[str, Any]:
         "Check server time": accepted(public(at, "time")),
         "Order book": accepted(public(at, "depth?symbol=BTCUSDT")),
         "Kline/Candlestick data": accepted(public(at, "klines?symbol=BTCUSDT&interval=1m")),
+        "UIKlines": accepted(public(at, "uiKlines?symbol=BTCUSDT&interval=1m")),
+        "Recent trades list": accepted(public(at, "trades?symbol=BTCUSDT")),
+        "Old trade lookup": accepted(public(at, "historicalTrades?symbol=BTCUSDT")),
+        "Compressed/Aggregate trades list": accepted(public(at, "aggTrades?symbol=BTCUSDT")),
+        "Current average price": accepted(public(at, "avgPrice?symbol=BTCUSDT")),
+        "24hr ticker price change statistics|FULL": accepted(public(at, "ticker/24hr?symbol=BTCUSDT")),
+        "24hr ticker price change statistics|MINI": accepted(public(at, "ticker/24hr?symbol=BTCUSDT&type=MINI")),
+        "Trading Day Ticker": accepted(public(at, "ticker/tradingDay?symbol=BTCUSDT")),
+        "Rolling window price change statistics": accepted(public(at, "ticker?symbol=BTCUSDT")),
         "Symbol price ticker": accepted(public(at, "ticker/price?symbol=BTCUSDT")),
         "Symbol order book ticker": accepted(public(at, "ticker/bookTicker?symbol=BTCUSDT")),
         "New order (TRADE)|ACK": alice.sell(**market, newOrderRespType="ACK"),
@@ -123,11 +132,26 @@ def test_events_have_the_documented_shape(examples: list[dict[str, Any]], at: Fl
     assert shape(heard["listStatus"]) == shape(example(examples, file, "Order Reject Reason"))
 
 
-def test_stream_payloads_have_the_documented_shape(examples: list[dict[str, Any]], at: Floor) -> None:
-    link = at.open("/ws/btcusdt@bookTicker/btcusdt@trade/btcusdt@kline_1m")
+STREAMS = {
+    "trade": "> Trade Streams",
+    "aggTrade": "Aggregate Trade Streams",
+    "bookTicker": "Individual Symbol Book Ticker",
+    "kline_1m": "Kline/Candlestick Streams for UTC",
+    "kline_1m@+08:00": "Kline/Candlestick Streams with timezone offset",
+    "miniTicker": "Individual Symbol Mini Ticker",
+    "ticker": "Individual Symbol Ticker Streams",
+    "ticker_1h": "Individual Symbol Rolling Window Statistics",
+    "avgPrice": "Average Price",
+    "depth5": "Partial Book Depth Streams",
+    "depth@100ms": "Diff. Depth Stream",
+}
+
+
+@pytest.mark.parametrize(("kind", "section"), STREAMS.items())
+def test_stream_payloads_have_the_documented_shape(
+    examples: list[dict[str, Any]], at: Floor, kind: str, section: str
+) -> None:
+    link = at.open(f"/ws/btcusdt@{kind}")
     at.tick("60001")
-    book, trade, kline = at.heard(link)
-    file = "web-socket-streams.md"
-    assert shape(book) == shape(example(examples, file, "Individual Symbol Book Ticker"))
-    assert shape(trade) == shape(example(examples, file, "> Trade Streams"))
-    assert shape(kline) == shape(example(examples, file, "Kline/Candlestick Streams for UTC"))
+    (event,) = at.heard(link)
+    assert shape(event) == shape(example(examples, "web-socket-streams.md", section))

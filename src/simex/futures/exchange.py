@@ -158,6 +158,8 @@ class Futures:
             skipped = PRINTS_PER_CANDLE - (book.series.trade_id - before)
             book.log.add(Span(strip, start, end, before + 1, skipped))
         if end > start + 1:
+            if strip.open_ms[end - 1] >= book.series.next_close_ms:
+                raise ValueError(f"{symbol}: a kline ends inside these candles, and somebody listens to it")
             book.series.skip(strip, start + 1, end)
         last = strip.candle(end - 1)
         book.print(last.close, self._model.volume_share * last.volume)
