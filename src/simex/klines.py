@@ -31,6 +31,7 @@ _NEVER_MS: Final = 1 << 62
 _QUARTER: Final = Decimal("0.25")
 _EIGHT_DECIMALS: Final = Decimal("0.00000001")
 TICKS_PER_CANDLE: Final = 4
+TOTALS_KEPT: Final = 16
 
 
 def in_zone(interval: str, shift_minutes: int) -> str:
@@ -126,6 +127,7 @@ class Series:
         self.next_close_ms = _NEVER_MS
         self._at_ms = -1
         self._volume_at_ms = Decimal(0)
+        self._totals: dict[tuple[int, int], Bar | None] = {}
 
     def load_history(self, candles: Sequence[Candle]) -> None:
         """Closed base candles before the first print, oldest first; ValueError when they overlap or come too late."""
@@ -135,6 +137,7 @@ class Series:
         if any(later.open_ms < earlier.end_ms for earlier, later in pairwise(both)):
             raise ValueError("history candles overlap or are out of order")
         self._history = both
+        self._totals.clear()
         self.trade_id = TICKS_PER_CANDLE * len(both)
 
     def print(self, price: Decimal, volume: Decimal, at_ms: int) -> None:
@@ -164,6 +167,7 @@ class Series:
         rest = candle.volume - opened
         quote = opened * (candle.high + candle.low) + (rest - opened - opened) * candle.close
         self.trade_id += TICKS_PER_CANDLE - 1
+        self._totals.clear()
         piece = self._pieces[-1]
         assert isinstance(piece, Bar), "the opening print is in a bar"
         piece.add(candle.high, candle.low, candle.close, rest, quote, TICKS_PER_CANDLE - 1, self.trade_id)
@@ -180,6 +184,7 @@ class Series:
         self._keep(Run(strip, start, end, self.trade_id + 1))
         trades = TICKS_PER_CANDLE * (end - start)
         self.trade_id += trades
+        self._totals.clear()
         self._at_ms = strip.end_ms(end - 1) - 1
         self._volume_at_ms = Decimal(0)
         if self._running:
@@ -249,6 +254,21 @@ class Series:
             else:
                 bar.add(piece.high, piece.low, piece.close, piece.volume, piece.quote, piece.trades, piece.last_id)
         return bar
+
+    def total_until(self, start_ms: int, now_ms: int) -> Bar | None:
+        """As `total` up to and with a moment that nothing was printed after; its full minutes are added up once."""
+        minute_ms = now_ms - now_ms % MINUTE_MS
+        key = start_ms, minute_ms
+        if key not in self._totals:
+            if len(self._totals) >= TOTALS_KEPT:
+                self._totals.clear()
+            self._totals[key] = self.total(start_ms, minute_ms)
+        whole, rest = self._totals[key], self.total(max(start_ms, minute_ms), now_ms + 1)
+        if whole is None or rest is None:
+            return whole or rest
+        both = _copied(whole, start_ms, now_ms + 1)
+        both.add(rest.high, rest.low, rest.close, rest.volume, rest.quote, rest.trades, rest.last_id)
+        return both
 
     @property
     def last_trade_ms(self) -> int | None:

@@ -54,7 +54,7 @@ def rolling(book: AnyBook, length_ms: int, now_ms: int) -> Window:
 def window(book: AnyBook, open_ms: int, now_ms: int, close_ms: int | None = None) -> Window:
     """From a full minute on until now; `close_ms` is what is shown as its end."""
     shown_ms = now_ms if close_ms is None else close_ms
-    bar = book.series.total(open_ms, now_ms + 1)
+    bar = book.series.total_until(open_ms, now_ms)
     if bar is None:
         return Window(open_ms, shown_ms, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, -1, -1, 0)
     return Window(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simex.klines import INTERVALS, interval_bounds
+from simex.klines import INTERVALS, Bar, Series, interval_bounds
 from simex.strip import Strip, spool_of
 from simex.venue import Candle
 from tests.simex.wire import START_MS, Client, Floor, accepted, floor, public
@@ -17,6 +17,7 @@ from tests.simex.wire import START_MS, Client, Floor, accepted, floor, public
 pytestmark = [pytest.mark.spec("SIM-1", "DATA-1")]
 MINUTE_MS = 60_000
 QUARTER = Decimal("0.25")
+D0 = Decimal(0)
 Print = tuple[int, Decimal, Decimal]
 
 prints = st.lists(
@@ -201,3 +202,26 @@ def test_newest_rows_are_found_across_gaps() -> None:
     at.now_ms = tape[-1].end_ms
     rows = json.loads(public(at, "klines?symbol=BTCUSDT&interval=1m&limit=15").body)
     assert [row[0] for row in rows] == [candle.open_ms for candle in tape[-15:]]
+
+
+@given(prints, st.lists(st.integers(0, 500_000), min_size=1, max_size=10))
+def test_a_window_that_is_asked_for_again_and_again_is_what_was_traded_in_it(
+    done: list[Print], asked: list[int]
+) -> None:
+    series, steps = Series(), [(at_ms, price, volume) for at_ms, price, volume in done]
+    events = sorted(
+        [(at_ms, 0, price, volume) for at_ms, price, volume in steps] + [(at_ms, 1, D0, D0) for at_ms in asked]
+    )
+    for at_ms, is_question, price, volume in events:
+        if not is_question:
+            series.print(price, volume, START_MS + at_ms)
+            continue
+        for start_ms in (START_MS - 60 * MINUTE_MS, START_MS + MINUTE_MS, START_MS + 10 * MINUTE_MS):
+            found = series.total_until(start_ms, START_MS + at_ms)
+            wanted = series.total(start_ms, START_MS + at_ms + 1)
+            assert values(found) == values(wanted)
+
+
+def values(bar: Bar | None) -> list[object]:
+    names = ("open", "high", "low", "close", "volume", "quote", "trades", "first_id", "last_id")
+    return [] if bar is None else [getattr(bar, name) for name in names]
