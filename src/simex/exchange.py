@@ -41,6 +41,7 @@ from simex.venue import (
     Undocumented,
 )
 
+CCXT_PREFIX: Final = "/stream-sim"  # ccxt knows spot streams by a "/stream" in their address
 NOWHERE: Final = (Decimal(1), Decimal(0))  # a range without prices
 
 
@@ -76,8 +77,8 @@ class Exchange:
                 book.log = TradeLog(kept_trades)
         gate = Gate(self._engine, WeightBudget(raw_limit=RAW_REQUESTS_PER_5M))
         self._rest = Rest(gate)
-        # Without a spot market its path is that of the futures market without a prefix.
-        paths: dict[str, str | None] = {"": None} if instruments else {}
+        # Without a spot market the paths without a prefix are the futures market's.
+        paths: dict[str, str | None] = {"": None, CCXT_PREFIX: None} if instruments else {}
         self._streams = Streams(SpotStreams(self._books), self._outbox, forming_klines, paths)
         self._feeds = self._streams.feeds
         self._socket_api = SocketApi(gate, self._outbox)

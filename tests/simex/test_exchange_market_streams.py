@@ -298,6 +298,13 @@ def test_too_many_streams_in_a_path_open_no_connection(at: Floor) -> None:
     assert at.exchange.ws_open(3, f"/ws/{names.removesuffix('/s1024@trade')}", at.now_ms)
 
 
+def test_numbered_connections_of_ccxt_are_spot_connections(at: Floor) -> None:
+    link = at.open("/stream-sim/ws/0")
+    at.say(link, {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1})
+    at.say(link, {"method": "LIST_SUBSCRIPTIONS", "id": 2})
+    assert [answer["result"] for answer in at.heard(link)] == [None, ["btcusdt@trade"]]
+
+
 def test_nobody_listens_and_nothing_waits(at: Floor) -> None:
     link = at.open("/ws/btcusdt@depth@100ms/btcusdt@ticker/btcusdt@kline_1m/!miniTicker@arr")
     print_at_once(at, "60000")
