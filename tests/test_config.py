@@ -498,7 +498,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "311be9d1dcd4468c8c983ebef0a8ee7720f7d8dff5b579af0b5755e2288fde28"
+    assert digest == "38a28aa9e4bb3ea8ec6970e330e9310d0cd72a5d79d161137166d90b83918327"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

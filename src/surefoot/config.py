@@ -232,6 +232,15 @@ class FuturesSettings(Section):
         le=50,
         description="percent of the liquidation price that a price may not come nearer to it; then all is closed",
     )
+    fee_bps: Exact = Field(
+        default=Decimal(5), ge=0, le=100, description="fee of a fill in backtests and paper, hundredths of a percent"
+    )
+    funding_bps: Exact = Field(
+        default=Decimal(1),
+        ge=-200,
+        le=200,
+        description="what longs pay shorts every 8 hours in backtests and paper, hundredths of a percent",
+    )
 
 
 class StrategySettings(Section):

@@ -153,6 +153,10 @@ def test_a_fill_larger_than_its_tick_offers_is_flagged_and_noted(files: list[Can
     ("values", "told"),
     [
         ({"costs__latency_ms": 5_001}, "costs.latency_ms = 5001: the fast engine takes at most 5000; use exact"),
+        (
+            {"market__venue": "futures"},
+            "market.venue = futures: the fast engine trades spot only; use --engine exact",
+        ),
         ({"paper__fee_bps": "1.00001"}, "paper.fee_bps = 1.00001: the fast engine takes 4 decimals; use exact"),
     ],
 )

@@ -21,6 +21,7 @@ from surefoot.core.messages import (
     CandleClosed,
     Command,
     Event,
+    IncomePaid,
     OrderFilled,
     PriceMarked,
     RecordDecision,
@@ -30,8 +31,9 @@ from surefoot.core.messages import (
     RunStarted,
     SubmitList,
     SubmitOrder,
+    VenueTraded,
 )
-from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, RoundTrip, Tier
+from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, Income, Market, RoundTrip, Tier
 from surefoot.research.data import CandleFile, Gaps
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
@@ -59,7 +61,9 @@ class _Notes:
     fills: int = 0
     fees_in_quote: Decimal = ZERO
     in_force: set[str] = field(default_factory=set)  # rules of the breaker that wait for a reset
+    funding: Decimal = ZERO  # received; negative when paid
     _booked: set[tuple[str, int]] = field(default_factory=set)
+    _paid: set[tuple[Income, int]] = field(default_factory=set)
 
     def take(self, message: Event | Command) -> None:
         if self.listener is not None:
@@ -69,6 +73,12 @@ class _Notes:
         if isinstance(message, OrderFilled) and self._is_repeated(message):
             self.digest.feed(message)
             return
+        if isinstance(message, IncomePaid):
+            key = message.kind, message.income_id
+            if key in self._paid:  # listed again with the next reading
+                return
+            self._paid.add(key)
+            self.funding += message.amount if message.kind is Income.FUNDING else ZERO
         self.traces.take(message)
         match message:
             case RecordDecision(outcome=outcome):
@@ -93,6 +103,11 @@ class _Notes:
                 self.fills += 1
                 in_quote = fill.fee_asset == QUOTE
                 self.fees_in_quote += fill.fee if in_quote else fill.fee * fill.price
+            case VenueTraded(fill=fill):
+                self.fills += 1
+                self.fees_in_quote += fill.fee
+            case IncomePaid():
+                pass
             case _:
                 return
         self.digest.feed(message)
@@ -198,10 +213,12 @@ def _run(
 
 
 def _costs(settings: Settings) -> Costs:
-    costs, paper = settings.costs, settings.paper
+    costs, paper, market = settings.costs, settings.paper, settings.market.venue
     return Costs(
+        market=market,
+        funding_bps=settings.futures.funding_bps,
         balances={QUOTE: paper.balance_usdt},
-        fee_bps=paper.fee_bps,
+        fee_bps=paper.fee_bps if market is Market.SPOT else settings.futures.fee_bps,
         half_spread_bps=costs.half_spread_bps,
         slippage_bps=costs.slippage_bps,
         volume_share=costs.volume_share_pct / 100,
@@ -226,7 +243,12 @@ def _ran(settings: Settings, engine: Engine, curve: list[tuple[int, float]], not
         refusals=notes.refusals,
         fees=engine.portfolio.fees,
         fees_in_quote=float(notes.fees_in_quote),
-        costs=notes.traces.costs(notes.fees_in_quote, costs.half_spread_bps, costs.slippage_bps),
+        costs=notes.traces.costs(
+            notes.fees_in_quote,
+            costs.half_spread_bps,
+            costs.slippage_bps,
+            None if settings.market.venue is Market.SPOT else -notes.funding,
+        ),
         breaker_trips=notes.traces.trips,
         metrics=measure(curve, trips, float(notes.fees_in_quote), open_since_ms=opened.values()),
         digest=_digest(notes, trips, final_equity),

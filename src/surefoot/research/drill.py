@@ -31,7 +31,7 @@ from surefoot.core.messages import (
     RecordTrip,
     RunStarted,
 )
-from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, MS_PER_HOUR, ZERO, Candle, Purpose, Signal, Tier
+from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, MS_PER_HOUR, ZERO, Candle, Market, Purpose, Signal, Tier
 from surefoot.research.data import DataError
 from surefoot.research.exact import DEMO_KEYS, Costs, VirtualTime, bare_exchange, generated_prices
 from surefoot.store.journal import NOT_JOURNALED
@@ -95,8 +95,10 @@ def book_of(
 ) -> Book:
     """Today's book for the drill; what is not known of it comes from the settings and the generated market.
 
-    Raises DataError when no symbol of the settings has a price.
+    Raises DataError when no symbol of the settings has a price, and for futures: the drill plays on spot.
     """
+    if settings.market.venue is Market.FUTURES:
+        raise DataError("market.venue = futures: the fire drill plays on the spot market only")
     made = generated_prices(settings.market.symbols, settings.paper.seed)
     known = {symbol: price for symbol in settings.market.symbols if (price := prices.get(symbol, made.get(symbol)))}
     if not known:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal, Protocol
 
 import numpy as np
 
 from simex.exchange import Exchange
-from simex.market import CandleTape, GeneratedMarket, Market
+from simex.futures.contracts import contract_for
+from simex.market import CandleTape, GeneratedMarket
+from simex.market import Market as Prints
 from simex.strip import VOLUME_DECIMALS_MIN, Spool, Strip
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec, instrument_for
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, instrument_for
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse as VenueResponse
 from surefoot.binance.dialogue import (
@@ -39,7 +41,7 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
 from surefoot.core.messages import Command, Event, PriceMarked, RunStarted, Woke
-from surefoot.core.model import MS_PER_DAY
+from surefoot.core.model import MS_PER_DAY, Market
 from surefoot.research.tape import Tape, TapeColumns, counted
 
 NEVER_MS = 1 << 62
@@ -105,7 +107,7 @@ class VirtualTime:
     engine: Engine
     session: Session
     exchange: Exchange
-    tape: Market | None
+    tape: Prints | None
     latency_ms: int
     sink: Sink
     fates: Fates = field(default_factory=Faultless)
@@ -291,7 +293,7 @@ def _lower(response: VenueResponse) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The account and the fill model of a backtest; shares and fees as the names say."""
+    """The account and the fill model of a backtest; shares and fees as the names say. Funding is of 8 hours."""
 
     balances: Mapping[str, Decimal]
     fee_bps: Decimal
@@ -299,25 +301,39 @@ class Costs:
     slippage_bps: Decimal
     volume_share: Decimal
     path: Literal["worst", "best"]
+    market: Market = Market.SPOT
+    funding_bps: Decimal = Decimal(0)
 
 
 def candle_exchange(tapes: Iterable[Tape], costs: Costs, keys: Keys = DEMO_KEYS) -> tuple[Exchange, CandleTape]:
     """An exchange in memory that will live through these candles, and the tape that makes it."""
     known = list(tapes)
-    instruments = [_instrument(tape) for tape in known]
-    account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
-    model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
-    exchange = Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
+    exchange = _exchange([_steps(tape) for tape in known], costs, keys)
     spools = {tape.symbol: Spool(map(_strip, tape.blocks()), tape.end_ms) for tape in known}
     return exchange, CandleTape(spools, path=costs.path, always_tick=False, volume_share=costs.volume_share)
 
 
 def bare_exchange(prices: Mapping[str, Decimal], costs: Costs, keys: Keys = DEMO_KEYS) -> Exchange:
     """An exchange in memory without a market: whoever has it makes every print. `prices` say how fine its ticks are."""
-    instruments = [instrument_for(symbol, [price]) for symbol, price in prices.items()]
-    account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
+    return _exchange([(symbol, [price]) for symbol, price in prices.items()], costs, keys)
+
+
+def _exchange(listed: Sequence[tuple[str, Sequence[Decimal]]], costs: Costs, keys: Keys) -> Exchange:
+    """An exchange that lists these symbols, with prices that say how fine their ticks are, on one market."""
     model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
-    return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
+    if costs.market is Market.SPOT:
+        instruments = [instrument_for(symbol, prices) for symbol, prices in listed]
+        account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)
+        return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
+    rate = costs.funding_bps / 10_000
+    contracts = [replace(contract_for(symbol, prices), funding_rate=rate) for symbol, prices in listed]
+    account = AccountSpec(
+        keys.api_key, keys.secret, {}, wallet=costs.balances, futures_maker_bps=costs.fee_bps,
+        futures_taker_bps=costs.fee_bps,
+    )  # fmt: skip
+    return Exchange(
+        [], [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0, contracts=contracts
+    )
 
 
 def generated_prices(symbols: Sequence[str], seed: int) -> dict[str, Decimal]:
@@ -329,11 +345,11 @@ def generated_prices(symbols: Sequence[str], seed: int) -> dict[str, Decimal]:
     return {symbol: candles[-1].close for symbol, candles in market.history.items()}
 
 
-def _instrument(tape: Tape) -> InstrumentSpec:
+def _steps(tape: Tape) -> tuple[str, Sequence[Decimal]]:
     """All four prices of each candle count: any of them may need a finer tick than the others do."""
     decimals = max(counted(np.vstack(block[2:6]))[0] for block in tape.blocks())
     first = Decimal(repr(tape.columns.open.item(0)))
-    return instrument_for(tape.symbol, [first, Decimal(1).scaleb(-decimals)])  # a step stands for what lies on it
+    return tape.symbol, [first, Decimal(1).scaleb(-decimals)]  # a step stands for what lies on it
 
 
 def _strip(block: TapeColumns) -> Strip:

@@ -163,6 +163,8 @@ def prepare(tapes: Sequence[Tape], settings: Settings) -> Prepared:
 
 def check(settings: Settings, market: Market) -> None:
     """What only the exact engine can run is refused by name."""
+    if settings.market.venue == "futures":
+        raise ConfigError("market.venue = futures: the fast engine trades spot only; use --engine exact")
     costs = settings.costs
     most_ms = min(LATENCY_MAX_MS, (INTERVAL_MS[settings.market.interval] - 1) // 3)
     if costs.latency_ms > most_ms:

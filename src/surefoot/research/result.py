@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from surefoot.config import Settings, settings_digest
-from surefoot.core.model import RoundTrip
+from surefoot.core.model import Market, RoundTrip
 from surefoot.research.data import CandleFile
 from surefoot.research.metrics import Floats, Metrics, Times
 from surefoot.research.tape import Tape, told_of
@@ -90,7 +90,7 @@ def result_of(
 
 
 def trip_row(trip: RoundTrip) -> dict[str, Any]:
-    return {
+    row = {
         "symbol": trip.symbol,
         "side": trip.side,
         "entry_ms": trip.entry_ms,
@@ -102,6 +102,7 @@ def trip_row(trip: RoundTrip) -> dict[str, Any]:
         "pnl": money(trip.pnl),
         "dust_loss": money(trip.dust_loss),
     }
+    return row | {"funding": money(trip.funding)} if trip.funding else row
 
 
 def money(value: Decimal) -> str:
@@ -134,5 +135,17 @@ def _fill_model_text(settings: Settings) -> list[str]:
         "A stop that the market jumps over fills at the tick that jumped it; a target fills only when the price goes"
         " through it by a tick.",
         f"A fill takes at most {costs.volume_share_pct} % of the candle's volume at each tick; the rest waits.",
-        f"Fees are {settings.paper.fee_bps} bps of what is received.",
+        *_market_text(settings),
+    ]
+
+
+def _market_text(settings: Settings) -> list[str]:
+    futures = settings.futures
+    if settings.market.venue is Market.SPOT:
+        return [f"Fees are {settings.paper.fee_bps} bps of what is received."]
+    return [
+        f"Futures, {futures.margin_type.lower()}, leverage {futures.leverage}: fees are {futures.fee_bps} bps of the"
+        f" notional; every 8 hours longs pay {futures.funding_bps} bps of it to shorts; stop and target are orders of"
+        " their own, triggered by the last price; the mark price is the last price, and what comes to its liquidation"
+        " price is taken by the exchange.",
     ]

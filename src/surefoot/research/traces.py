@@ -13,7 +13,16 @@ from decimal import Decimal
 from typing import Any
 
 from surefoot.core.breaker import RULES
-from surefoot.core.messages import Command, Event, OrderFilled, RecordTrip, ReplaceOrder, SubmitList, SubmitOrder
+from surefoot.core.messages import (
+    Command,
+    Event,
+    OrderFilled,
+    RecordTrip,
+    ReplaceOrder,
+    SubmitList,
+    SubmitOrder,
+    VenueTraded,
+)
 from surefoot.core.model import ZERO, OrderRequest, Purpose, RoundTrip
 
 Levels = list[tuple[int, Decimal]]
@@ -36,7 +45,7 @@ class Traces:
             case SubmitList(at_ms=at_ms, orders=orders):
                 for order in orders:
                     self._order(at_ms, order)
-            case OrderFilled(fill=fill) if not fill.maker:
+            case OrderFilled(fill=fill) | VenueTraded(fill=fill) if not fill.maker:
                 self.taken += fill.quantity * fill.price
             case RecordTrip(at_ms=at_ms, rule=rule, tier=tier, value=value, limit=limit):
                 told = {"rule": f"{rule}, {RULES[rule]}", "tier": str(tier)}
@@ -45,8 +54,10 @@ class Traces:
     def _order(self, at_ms: int, order: OrderRequest) -> None:
         if order.purpose is Purpose.STOP and order.stop_price is not None:
             self.stops[order.symbol].append((at_ms, order.stop_price))
-        elif order.purpose is Purpose.TARGET and order.price is not None:
-            self.targets[order.symbol].append((at_ms, order.price))
+        elif order.purpose is Purpose.TARGET:
+            price = order.price if order.stop_price is None else order.stop_price
+            if price is not None:
+                self.targets[order.symbol].append((at_ms, price))
 
     def of(self, trip: RoundTrip) -> dict[str, Any]:
         """`stops` and `target` of a round trip; a key is missing where no such order was sent."""
@@ -58,13 +69,15 @@ class Traces:
             found["target"] = f"{targets[-1][1]:f}"
         return found
 
-    def costs(self, fees: Decimal, half_spread_bps: Decimal, slippage_bps: Decimal) -> dict[str, str | None]:
+    def costs(
+        self, fees: Decimal, half_spread_bps: Decimal, slippage_bps: Decimal, funding: Decimal | None = None
+    ) -> dict[str, str | None]:
         """In quote. Spread and slippage are what the fill model charged at most; spot has no funding."""
         return {
             "fees": f"{fees:.8f}",
             "spread": f"{self.taken * half_spread_bps / BPS:.8f}",
             "slippage": f"{self.taken * slippage_bps / BPS:.8f}",
-            "funding": None,
+            "funding": None if funding is None else f"{funding:.8f}",
         }
 
 
