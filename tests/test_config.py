@@ -498,7 +498,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "38a28aa9e4bb3ea8ec6970e330e9310d0cd72a5d79d161137166d90b83918327"
+    assert digest == "46ca2619279ead206db2676a3f991519ce9ebf7395fca347d6617581e0f622e3"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

@@ -40,8 +40,13 @@ def build_engine(settings: Settings, known: Mapping[str, Columns] | None = None)
     return Engine(engine_settings(settings), signals)
 
 
-def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool) -> Session:
-    """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past."""
+def build_session(
+    settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool, supervised: bool = False
+) -> Session:
+    """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past.
+
+    `supervised` is where time is real: there a stream that is silent for too long is no quiet market.
+    """
     from surefoot.binance.session import Session, SessionSettings
 
     market = settings.market
@@ -53,6 +58,8 @@ def build_session(settings: Settings, keys: Keys, jitter: Callable[[], float], *
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
             context_intervals=filters_of(settings).context_of(market.interval),
+            stream_silence_max_ms=market.stream_silence_max_s * 1_000 if supervised else 0,
+            price_age_max_ms=settings.risk.price_age_max_ms,
         ),
         keys,
         jitter,

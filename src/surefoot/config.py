@@ -212,6 +212,9 @@ class MarketSettings(Section):
     warmup_candles: Whole = Field(
         default=600, ge=20, le=5000, description="candles of interval read before the first signal"
     )
+    stream_silence_max_s: Whole = Field(
+        default=60, ge=0, le=3600, description="seconds that a stream may be silent in real time; 0 watches none"
+    )
 
 
 class FuturesSettings(Section):

@@ -32,6 +32,7 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
+from surefoot.binance.links import kind_of
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
@@ -139,7 +140,7 @@ class Inbox:
 
 def _price_key(frame: Frame) -> bytes | None:
     """The stream name of a best-price frame; None for all others."""
-    if frame.link == ACCOUNT or not isinstance(frame.data, bytes):
+    if kind_of(frame.link) == ACCOUNT or not isinstance(frame.data, bytes):
         return None
     head = frame.data[:80]
     at = head.find(b"@bookTicker")
@@ -328,7 +329,7 @@ async def _trade_with(
         say(f"{path} is a journal of {other}, and market.venue = {wanted}: choose another store.journal_path")
         return EXIT_USE
     clock = MarketClock() if paced else WallClock()
-    session = build_session(settings, keys, random.random, watch_always=True)
+    session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
     trader = Trader(engine, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
     control = ControlServer(socket_path(path), trader.view, trader.ask)

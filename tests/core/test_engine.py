@@ -39,6 +39,7 @@ from surefoot.core.messages import (
     RecordDecision,
     RecordReset,
     RecordTrip,
+    StreamSilent,
     SubmitList,
     SubmitOrder,
     VenueLimited,
@@ -749,6 +750,13 @@ def test_dropped_price_is_an_alarm_and_no_price() -> None:
     desk = open_desk()
     assert codes(desk.tell(PriceDropped(desk.now_ms, "BTCUSDT: -1"))) == ["price-dropped"]
     assert desk.engine.marks == {}
+
+
+@pytest.mark.spec("DATA-3")
+def test_silent_stream_is_an_alarm() -> None:
+    desk = open_desk()
+    (alarm,) = of(RecordAlarm, desk.tell(StreamSilent(desk.now_ms, "btcusdt@bookTicker", 60_000)))
+    assert (alarm.code, alarm.text) == ("stream-silent", "btcusdt@bookTicker for 60 s")
 
 
 @pytest.mark.spec("NET-2")

@@ -34,6 +34,7 @@ class Read(Enum):
     PREPARATION = auto()
     CANDLES = auto()
     CONTEXT = auto()
+    PRICE = auto()
     ACCOUNT = auto()
     INCOME = auto()
     ACCOUNT_KEY = auto()

@@ -82,6 +82,11 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """The venue will end this connection soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Nothing more will come on this connection."""
 
@@ -139,6 +144,10 @@ class Dialect(Protocol):
 
     def candles(self, symbol: str, interval: str, from_ms: int | None) -> Ask: ...
 
+    def best_prices(self, symbol: str) -> Ask:
+        """Best bid and ask by a read: the second source."""
+        ...
+
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> Preparation: ...
 
     def reading(self, income_since_ms: int | None, venue_ms: int) -> Reading: ...
@@ -179,6 +188,6 @@ class Dialect(Protocol):
         """What to say on the account's connection; None when it speaks by itself. `at_ms` is the venue's time."""
         ...
 
-    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ended:
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ending | Ended:
         """Raises BadFrame for what cannot be read."""
         ...

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from surefoot.binance import codec
-from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read, delay_ms
+from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
 from surefoot.binance.candles import CandleFeed
-from surefoot.binance.dialect import Ask, Dialect, Ended, Heard, Question, Reading, Reply
+from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Question, Reading, Reply
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
@@ -34,6 +34,9 @@ from surefoot.binance.dialogue import (
     SessionFailed,
     Wake,
 )
+from surefoot.binance.links import Line, kind_of
+from surefoot.binance.quotes import read_best
+from surefoot.binance.watchdog import Watchdog
 from surefoot.core.messages import (
     CancelOrder,
     CancelRefused,
@@ -62,15 +65,13 @@ from surefoot.core.messages import (
     RecordTransfer,
     RecordTrip,
     ReplaceOrder,
+    StreamSilent,
     SubmitList,
     SubmitOrder,
     WatchPrice,
 )
 from surefoot.core.model import INTERVAL_MS, OrderLimit
 
-RECONNECT_CAP_MS = 64_000
-STEADY_MS = 60_000  # a link that lived this long starts its back-off anew
-LINK_READY_MS = 10_000
 KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
@@ -93,19 +94,8 @@ class SessionSettings:
     recv_window_ms: int
     watch_always: bool
     context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
-
-
-@dataclass(slots=True)
-class _Link:
-    target: str
-    up: bool = False
-    ready: bool = False
-    announced: bool = False  # the engine was told that it is restored
-    reply_id: int | None = None
-    up_ms: int = 0
-    failures: int = 0
-    open_at_ms: int | None = None
-    ready_by_ms: int | None = None
+    stream_silence_max_ms: int = 0  # 0: streams may be silent, as those of a replay are
+    price_age_max_ms: int = 5_000  # from here on a watched price is read from elsewhere, where streams are watched
 
 
 class Session:
@@ -125,7 +115,10 @@ class Session:
             symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
         }
         self._context_left = {(symbol, one) for symbol in settings.symbols for one in settings.context_intervals}
-        self._links = {name: _Link(target) for name, target in dialect.market_links.items()} | {ACCOUNT: _Link("")}
+        kinds = (*dialect.market_links, ACCOUNT)
+        self.lines = {kind: Line(kind, jitter, self.calls.jittered) for kind in kinds}
+        self._watchdogs = {kind: Watchdog(settings.stream_silence_max_ms) for kind in dialect.market_links}
+        self._account_opening = ACCOUNT  # the connection that the key of the account's stream is read for
         self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
         self._watched: set[str] = set()
@@ -154,7 +147,7 @@ class Session:
                 return self._on_link_up(arrival, now_ms)
             case LinkDown():
                 return self._on_link_down(arrival, now_ms)
-            case Frame(link="account"):
+            case Frame() if kind_of(arrival.link) == ACCOUNT:
                 return self._on_account_frame(arrival, now_ms)
             case Frame():
                 return self._on_market_frame(arrival, now_ms)
@@ -213,12 +206,11 @@ class Session:
     def deadline_ms(self) -> int | None:
         """When `receive(Wake())` or `take_requests` has something to do although nothing arrives."""
         due = self.calls.due_ms()
-        for link in self._links.values():
-            for link_due in (link.open_at_ms, link.ready_by_ms):
-                if link_due is not None:
-                    due = link_due if due is None else min(due, link_due)
-        if self._keep_key_ms is not None:
-            due = self._keep_key_ms if due is None else min(due, self._keep_key_ms)
+        times = [line.due_ms() for line in self.lines.values()]
+        times += [watchdog.look_at_ms for watchdog in self._watchdogs.values()]
+        for each in (*times, self._keep_key_ms):
+            if each is not None and (due is None or each < due):
+                due = each
         return due
 
     def idle(self, now_ms: int) -> bool:
@@ -348,10 +340,12 @@ class Session:
             case Read.INCOME:
                 return self._on_income(list(self._dialect.read_income(body, now_ms)))
             case Read.ACCOUNT_KEY:
-                self._links[ACCOUNT].target = self._dialect.account_target(body)
                 self._keep_key_ms = now_ms + KEEP_KEY_MS
-                self._requests.append(OpenLink(ACCOUNT, self._links[ACCOUNT].target))
+                self._requests.append(OpenLink(self._account_opening, self._dialect.account_target(body)))
                 return []
+            case Read.PRICE:
+                best = read_best(body)
+                return [PriceMarked(now_ms, best.symbol, best.bid[0], best.ask[0], now_ms)]
             case Read.KEEP_KEY:
                 return []
             case _:
@@ -365,7 +359,8 @@ class Session:
         if call.read is Read.PREPARATION and self._preparation.is_fine(call.ask, error):
             return self._on_read(call, b"", now_ms)
         if call.read is Read.KEEP_KEY and error.code == BAD_KEY:
-            return self._give_up_link(ACCOUNT, "the venue no longer knows the key of this stream", now_ms)
+            name = self.lines[ACCOUNT].name
+            return self._give_up_link(name, "the venue no longer knows the key of this stream", now_ms)
         advice = self._dialect.fatal.get(error.code or 0, f"the venue refuses {call.ask.method} {call.ask.path}")
         raise SessionFailed(f"{advice} ({error.code} {error.text})")
 
@@ -400,20 +395,25 @@ class Session:
         if rules is None:
             return []
         self.calls.budget.announce(rules.limits)
-        for name in self._links:
-            self._open(name)
+        for line in self.lines.values():
+            line.open()
+        self._open_wanted()
         limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in rules.limits if each.kind == "orders")
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())), limits)]
 
-    def _open(self, name: str) -> None:
-        """Open a connection; the account's may need a key first."""
-        key = self._dialect.account_key() if name == ACCOUNT else None
-        if key is not None:
-            self._read(Read.ACCOUNT_KEY, key)
-            return
-        if name == ACCOUNT:
-            self._links[name].target = self._dialect.account_target(b"")
-        self._requests.append(OpenLink(name, self._links[name].target))
+    def _open_wanted(self) -> None:
+        """Open the connections that are wanted; the account's may need a key first."""
+        for line in self.lines.values():
+            names, line.to_open = line.to_open, []
+            for name in names:
+                key = self._dialect.account_key() if line.kind == ACCOUNT else None
+                if line.kind != ACCOUNT:
+                    self._requests.append(OpenLink(name, self._dialect.market_links[line.kind]))
+                elif key is None:
+                    self._requests.append(OpenLink(name, self._dialect.account_target(b"")))
+                else:
+                    self._account_opening = name
+                    self._read(Read.ACCOUNT_KEY, key)
 
     # -- the account, read at a quiet moment --------------------------------------------------------------------
 
@@ -432,7 +432,7 @@ class Session:
         if next_step < len(reading.asks):
             self._read(Read.ACCOUNT, reading.asks[next_step])
             return []
-        if not self._links[ACCOUNT].ready:
+        if not self.lines[ACCOUNT].ready:
             return []
         if self._events_at_reading != self._account_events and self._disturbed < READINGS_MAX:
             self._disturbed += 1
@@ -453,19 +453,18 @@ class Session:
     # -- links ------------------------------------------------------------------------------------------------
 
     def _on_link_up(self, arrival: LinkUp, now_ms: int) -> list[Event]:
-        link = self._links[arrival.link]
-        link.up, link.up_ms = True, now_ms
-        reply_id = self.calls.next_id()
+        line, reply_id = self.lines[kind_of(arrival.link)], self.calls.next_id()
+        if not line.went_up(arrival.link, reply_id, now_ms):
+            return []
         text: str | None
-        if arrival.link == ACCOUNT:
+        if line.kind == ACCOUNT:
             venue_ms = now_ms + self.calls.offset_ms
             text = self._dialect.account_hello(reply_id, self._keys, self.settings.recv_window_ms, venue_ms)
         else:
-            streams = self._streams(arrival.link)
+            streams = self._streams(line.kind)
             text = codec.subscribe_text(reply_id, streams) if streams else None
         if text is None:
             return self._link_ready(arrival.link, now_ms)
-        link.reply_id, link.ready_by_ms = reply_id, now_ms + LINK_READY_MS
         self._requests.append(SendText(arrival.link, text))
         return []
 
@@ -475,41 +474,42 @@ class Session:
         if link == MARKET:
             streams += [codec.kline_stream(symbol, self.settings.interval) for symbol in self.settings.symbols]
         if link == self._dialect.book_link:
-            watched = self.settings.symbols if self.settings.watch_always else sorted(self._watched)
-            streams += [codec.book_stream(symbol) for symbol in watched]
+            streams += [codec.book_stream(symbol) for symbol in self._wanted_books()]
         return streams
 
     def _on_link_down(self, arrival: LinkDown, now_ms: int) -> list[Event]:
-        link = self._links[arrival.link]
+        line = self.lines[kind_of(arrival.link)]
+        if not line.went_down(arrival.link, now_ms):
+            return []
         # The engine knows one link to the market, however many connections that is.
-        told = self._links[ACCOUNT if arrival.link == ACCOUNT else MARKET]
+        told = self.lines[ACCOUNT if line.kind == ACCOUNT else MARKET]
         was_announced, told.announced = told.announced, False
-        link.failures = 0 if link.up and now_ms - link.up_ms >= STEADY_MS else link.failures + 1
-        link.up = link.ready = False
-        link.ready_by_ms = None
-        link.open_at_ms = now_ms + self.calls.jittered(delay_ms(link.failures, RECONNECT_CAP_MS))
-        if arrival.link == MARKET:
+        if line.kind in self._watchdogs:
+            self._watchdogs[line.kind].rest()
+        if line.kind == MARKET:
             for feed in self._feeds.values():
                 feed.link_lost()
             self.calls.outdate(Read.CANDLES)
             self.calls.outdate(Read.CONTEXT)
-        elif arrival.link == ACCOUNT:
+        elif line.kind == ACCOUNT:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self._keep_key_ms = None
             self.calls.forget(Read.ACCOUNT)
-        name = ACCOUNT if arrival.link == ACCOUNT else MARKET
-        return [LinkLost(now_ms, name, arrival.text)] if was_announced else []
+        return [LinkLost(now_ms, told.kind, arrival.text)] if was_announced else []
 
     def _on_wake(self, now_ms: int) -> list[Event]:
         late = self.calls.take_late()
         text = "not sent: the venue's limits would have held it up"
         events = [event for call in late for event in self._refused(call, None, text, now_ms)]
-        for name, link in self._links.items():
-            if link.open_at_ms is not None and now_ms >= link.open_at_ms:
-                link.open_at_ms = None
-                self._open(name)
-            if link.ready_by_ms is not None and now_ms >= link.ready_by_ms:
-                events += self._give_up_link(name, "the subscription was not answered", now_ms)
+        for line in self.lines.values():
+            requests, unanswered = line.wake(now_ms)
+            self._requests += requests
+            if unanswered is not None:
+                events += self._give_up_link(unanswered, "the subscription was not answered", now_ms)
+        self._open_wanted()
+        for kind, watchdog in self._watchdogs.items():
+            if watchdog.look_at_ms is not None and now_ms >= watchdog.look_at_ms:
+                events += self._look_at_streams(kind, watchdog, now_ms)
         keep = self._dialect.keep_key()
         if keep is not None and self._keep_key_ms is not None and now_ms >= self._keep_key_ms:
             self._keep_key_ms = now_ms + KEEP_KEY_MS
@@ -520,20 +520,59 @@ class Session:
         self._requests.append(CloseLink(name))
         return self._on_link_down(LinkDown(name, text), now_ms)
 
+    def _replace_link(self, name: str, now_ms: int) -> list[Event]:
+        """The venue will end this connection soon."""
+        line = self.lines[kind_of(name)]
+        if line.name == name:
+            self._requests += line.replace(now_ms)
+            self._open_wanted()
+        return []
+
     def _link_ready(self, name: str, now_ms: int) -> list[Event]:
         """What was asked of a connection is granted, or there is nothing to ask."""
-        link = self._links[name]
-        link.ready, link.ready_by_ms, link.reply_id = True, None, None
-        if name == ACCOUNT:
-            link.announced = True
+        line = self.lines[kind_of(name)]
+        if not line.subscribed(name, now_ms):
+            return []
+        if line.kind == ACCOUNT:
+            line.announced = True
             return [LinkRestored(now_ms, ACCOUNT)]
-        if name != MARKET:
+        self._watchdogs[line.kind].want(self._streams(line.kind), now_ms)
+        if line.kind != MARKET:
             return self._market_whole(now_ms)
         if self._context_left:
             self._read_context()
         else:
             self._start_feeds(now_ms)
         return []
+
+    # -- streams that are silent ------------------------------------------------------------------------------
+
+    def _look_at_streams(self, kind: str, watchdog: Watchdog, now_ms: int) -> list[Event]:
+        """All silent: the connection is given up. Some: they are subscribed anew, and what they missed is read."""
+        if kind == self._dialect.book_link:
+            for symbol in self._wanted_books():
+                age_ms = watchdog.age_ms(codec.book_stream(symbol), now_ms)
+                if age_ms is not None and age_ms >= self.settings.price_age_max_ms:
+                    self._read_price(symbol)
+        silent, whole = watchdog.look(now_ms)
+        if whole:
+            text = f"silent for {watchdog.silence_max_ms // 1_000} s"
+            return self._give_up_link(self.lines[kind].name, text, now_ms)
+        if silent:
+            for say in (codec.unsubscribe_text, codec.subscribe_text):
+                self._requests += self.lines[kind].say(say(self.calls.next_id(), silent))
+        for feed in self._feeds.values():
+            if codec.kline_stream(feed.symbol, self.settings.interval) in silent:
+                self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
+        return [StreamSilent(now_ms, stream, watchdog.silence_max_ms) for stream in silent]
+
+    def _read_price(self, symbol: str) -> None:
+        """The second source of a price whose stream is silent."""
+        if not any(call.read is Read.PRICE and call.symbol == symbol for call in self.calls.pending()):
+            self._read(Read.PRICE, self._dialect.best_prices(symbol), symbol)
+
+    def _wanted_books(self) -> Sequence[str]:
+        return self.settings.symbols if self.settings.watch_always else sorted(self._watched)
 
     # -- market frames ----------------------------------------------------------------------------------------
 
@@ -545,18 +584,23 @@ class Session:
         match message:
             case codec.KlineFrame():
                 self._hear_time(message.event_ms)
+                if self.settings.stream_silence_max_ms:
+                    stream = codec.kline_stream(message.candle.symbol, message.candle.interval)
+                    self._watchdogs[kind_of(frame.link)].heard(stream, now_ms)
                 return self._on_kline(message, now_ms) if message.closed else []
             case codec.BookFrame():
+                if self.settings.stream_silence_max_ms:
+                    self._watchdogs[kind_of(frame.link)].heard(codec.book_stream(message.symbol), now_ms)
                 return [PriceMarked(now_ms, message.symbol, message.bid, message.ask, now_ms)]
             case codec.StreamReply():
                 return self._on_stream_reply(frame.link, message, now_ms)
             case codec.Shutdown():
-                return self._give_up_link(frame.link, "the venue shuts this connection down", now_ms)
+                return self._replace_link(frame.link, now_ms)
             case _:
                 return []
 
     def _on_stream_reply(self, name: str, reply: codec.StreamReply, now_ms: int) -> list[Event]:
-        if reply.id != self._links[name].reply_id:
+        if reply.id != self.lines[kind_of(name)].reply_id_of(name):
             return []
         if reply.error is not None:
             return self._give_up_link(name, f"the subscription was refused: {reply.error}", now_ms)
@@ -610,8 +654,8 @@ class Session:
 
     def _market_whole(self, now_ms: int) -> list[Event]:
         """The market link counts as restored when the candles of every symbol are without a hole again."""
-        link = self._links[MARKET]
-        ready = all(self._links[name].ready for name in self._dialect.market_links)
+        link = self.lines[MARKET]
+        ready = all(self.lines[name].ready for name in self._dialect.market_links)
         if link.announced or not ready or not all(feed.caught_up for feed in self._feeds.values()):
             return []
         link.announced = True
@@ -619,11 +663,15 @@ class Session:
 
     def _watch(self, command: WatchPrice) -> None:
         (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
-        name = self._dialect.book_link
-        if self.settings.watch_always or not self._links[name].up:
+        kind, stream = self._dialect.book_link, codec.book_stream(command.symbol)
+        if self.settings.watch_always or not self.lines[kind].up:
             return
+        if command.wanted:
+            self._watchdogs[kind].want_too(stream, command.at_ms)
+        else:
+            self._watchdogs[kind].unwant(stream)
         say = codec.subscribe_text if command.wanted else codec.unsubscribe_text
-        self._requests.append(SendText(name, say(self.calls.next_id(), [codec.book_stream(command.symbol)])))
+        self._requests += self.lines[kind].say(say(self.calls.next_id(), [stream]))
 
     # -- account frames ---------------------------------------------------------------------------------------
 
@@ -632,12 +680,14 @@ class Session:
             message = self._dialect.read_account_frame(frame.data, now_ms)
         except codec.BadFrame as problem:
             # An account event that we cannot read may be a fill: what happened has to be read anew.
-            return self._give_up_link(ACCOUNT, f"unreadable account event: {problem}", now_ms)
+            return self._give_up_link(frame.link, f"unreadable account event: {problem}", now_ms)
         match message:
             case Reply():
-                return self._on_account_reply(message, now_ms)
+                return self._on_account_reply(frame.link, message, now_ms)
+            case Ending():
+                return self._replace_link(frame.link, now_ms)
             case Ended(text=text):
-                return self._give_up_link(ACCOUNT, text, now_ms)
+                return self._give_up_link(frame.link, text, now_ms)
             case Heard():
                 self._account_events += message.moved
                 if message.venue_ms is not None:
@@ -648,18 +698,18 @@ class Session:
                     self._read_income()
                 return list(message.events)
 
-    def _on_account_reply(self, reply: Reply, now_ms: int) -> list[Event]:
-        if reply.id != self._links[ACCOUNT].reply_id:
+    def _on_account_reply(self, name: str, reply: Reply, now_ms: int) -> list[Event]:
+        if reply.id != self.lines[ACCOUNT].reply_id_of(name):
             return []
         if reply.error is None:
-            return self._link_ready(ACCOUNT, now_ms)
+            return self._link_ready(name, now_ms)
         code = reply.error.code
         advice = self._dialect.fatal.get(code or 0)
         if advice is not None:
             raise SessionFailed(f"{advice} ({code} {reply.error.text})")
         if code == BAD_TIMESTAMP:
             self._read_time()
-        return self._give_up_link(ACCOUNT, f"the subscription was refused: {reply.error.text}", now_ms)
+        return self._give_up_link(name, f"the subscription was refused: {reply.error.text}", now_ms)
 
 
 def _orders_of(command: Command | None) -> list[str]:

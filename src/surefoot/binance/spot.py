@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import Lane
 from surefoot.binance.codec import VenueError
-from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Reply, Rules, Write
+from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Ending, Heard, Question, Reply, Rules, Write
 from surefoot.binance.dialogue import MARKET, Keys
 from surefoot.core.messages import (
     AccountSnapshot,
@@ -101,6 +101,9 @@ class Spot:
         params = [("symbol", symbol), ("interval", interval), *since, ("limit", "1000")]
         return Ask("GET", "/api/v3/klines", params, 2, signed=False)
 
+    def best_prices(self, symbol: str) -> Ask:
+        return Ask("GET", "/api/v3/ticker/bookTicker", [("symbol", symbol)], 2, signed=False)
+
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> SpotPreparation:
         return SpotPreparation((*symbols, *held))
 
@@ -185,7 +188,7 @@ class Spot:
         params["signature"] = signing.sign_ws(keys.secret, params)
         return codec.ws_request_text(request_id, "userDataStream.subscribe.signature", params)
 
-    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ended:
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ending | Ended:
         message = codec.read_account_frame(frame)
         match message:
             case codec.WsReply():
@@ -197,7 +200,9 @@ class Spot:
                 return Heard()
             case codec.BalanceUpdate():
                 return self._on_transfer(message, now_ms)
-            case codec.StreamTerminated() | codec.Shutdown():
+            case codec.Shutdown():
+                return Ending()
+            case codec.StreamTerminated():
                 return Ended("the venue ended the account stream")
             case _:
                 return Heard(moved=False)

@@ -71,6 +71,7 @@ from surefoot.core.messages import (
     Request,
     ResumeRequested,
     RunStarted,
+    StreamSilent,
     SubmitList,
     SubmitOrder,
     VenueLimited,
@@ -202,6 +203,8 @@ class Engine(Contracts):
                 self._on_account(event)
             case PriceDropped():
                 self._alarm(event.at_ms, "price-dropped", event.text)
+            case StreamSilent():
+                self._alarm(event.at_ms, "stream-silent", f"{event.stream} for {event.silent_ms // 1_000} s")
             case VenueLimited():
                 wait_s = max(0, event.until_ms - event.at_ms) // 1_000
                 code = "banned" if event.banned else "rate-limited"

@@ -53,6 +53,7 @@ from surefoot.core.messages import (
     ReplaceOrder,
     ResumeRequested,
     RunStarted,
+    StreamSilent,
     SubmitList,
     SubmitOrder,
     VenueLimited,
@@ -221,7 +222,7 @@ class Facts:
                 self.cooldown_until_ms = self._losses_in_row = 0
                 self._errors_ms.clear()
                 self._same_refusals.clear()
-            case PriceDropped() | VenueLimited() | Woke():
+            case PriceDropped() | StreamSilent() | VenueLimited() | Woke():
                 pass
             case _:
                 return self._hear(event)

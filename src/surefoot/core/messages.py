@@ -83,6 +83,15 @@ class PriceDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSilent:
+    """A stream said nothing for so long, while others did: it is subscribed anew, and what it missed is read."""
+
+    at_ms: int
+    stream: str
+    silent_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class VenueLimited:
     """The venue wants less of us until then (429), or bans us until then (418). Nothing was done of what was asked."""
 
@@ -279,6 +288,7 @@ Event = (
     | CandleClosed
     | PriceMarked
     | PriceDropped
+    | StreamSilent
     | VenueLimited
     | OrderAccepted
     | OrderFilled

@@ -135,6 +135,9 @@ class Futures:
         params = [("symbol", symbol), ("interval", interval), *since, ("limit", "1000")]
         return Ask("GET", "/fapi/v1/klines", params, 5, signed=False)
 
+    def best_prices(self, symbol: str) -> Ask:
+        return Ask("GET", "/fapi/v1/ticker/bookTicker", [("symbol", symbol)], 2, signed=False)
+
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
         return FuturesPreparation(symbols, held, self._wishes)
 
