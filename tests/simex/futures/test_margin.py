@@ -97,6 +97,29 @@ def test_isolated_long_is_liquidated_at_its_price_and_loses_its_margin_not_more(
     at.exchange.check_books()
 
 
+def test_a_balance_that_is_just_the_maintenance_margin_is_too_little() -> None:
+    at = floor(price="100001")
+    alice = long_at_100000(at, "0.05", 10)
+    alice.post("positionMargin", symbol="BTCUSDT", amount="18", type=1)
+    assert alice.position()["liquidationPrice"] == "90000.00000000"  # (518 - 5000) / -0.0498
+    at.tick("90000.1")
+    assert alice.amount() == D("0.050")
+    at.tick("90000")
+    assert alice.amount() == 0
+
+
+def test_the_bankruptcy_price_is_rounded_so_that_no_more_than_the_margin_is_lost() -> None:
+    at = floor(price="100001")
+    alice = long_at_100000(at, "0.03", 7)
+    # 3000 / 7, rounded up; the bankruptcy price of 85714.28571 is rounded up, too.
+    assert alice.position()["isolatedWallet"] == "428.57142858"
+    at.tick("85000")
+    assert alice.wallet() == 10_000 - D("0.6") - D("428.57142858")
+    (profit,) = alice.get("income", incomeType="REALIZED_PNL")
+    assert profit["income"] == "-428.57100000"
+    at.exchange.check_books()
+
+
 def test_what_the_market_does_not_take_the_insurance_fund_takes_at_the_bankruptcy_price() -> None:
     at = floor(price="100001")
     alice = long_at_100000(at, "0.05", 10)
@@ -202,6 +225,10 @@ def test_margin_call_comes_once_before_the_liquidation() -> None:
     ]  # fmt: skip
     at.tick("90430")
     assert at.heard(link) == []
+    alice.post("positionMargin", symbol="BTCUSDT", amount="1", type=1)
+    at.heard(link)
+    at.tick("90420")
+    assert [event["e"] for event in at.heard(link)] == ["MARGIN_CALL"]  # something had changed
 
 
 def test_an_order_is_refused_when_its_cost_exceeds_what_is_available() -> None:
@@ -242,6 +269,15 @@ def test_reduce_only_orders_bind_nothing() -> None:
     before = alice.available()
     alice.order("SELL", "0.100", "101000", reduceOnly="true")
     assert alice.available() == before
+
+
+def test_a_modified_order_binds_what_it_then_costs() -> None:
+    at = floor()
+    alice = Trader(at)
+    alice.post("leverage", symbol="BTCUSDT", leverage=10)
+    order = alice.order("BUY", "0.010", "99000")
+    alice.put("order", symbol="BTCUSDT", orderId=order["orderId"], side="BUY", price="98000", quantity="0.020")
+    assert alice.available() == 10_000 - 196
 
 
 def test_a_position_may_not_exceed_the_bracket_of_its_leverage() -> None:

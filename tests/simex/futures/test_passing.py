@@ -122,6 +122,22 @@ def test_passing_over_candles_changes_nothing(
     assert few <= many
 
 
+def test_symbols_that_share_a_wallet_may_sink_together() -> None:
+    wishes = [
+        (ALICE, order("BTCUSDT", "BUY", None, 60)),  # 6000
+        (ALICE, order("ETHUSDT", "BUY", None, 35)),  # 3500
+    ]
+    # Each falls by four per cent, which alone the wallet of 500 would stand.
+    sinking = [-number for number in range(1, 50)]
+    closes = {"BTCUSDT": sinking, "ETHUSDT": sinking}
+    passed, few = lived(Exchange, closes, wishes)
+    printed, many = lived(Impatient, closes, wishes)
+    assert passed == printed
+    assert few < many
+    clearances = [row for row in passed[0][1] if row["incomeType"] == "INSURANCE_CLEAR"]
+    assert clearances, "it was liquidated"
+
+
 def test_a_quiet_position_is_passed_over_from_funding_to_funding() -> None:
     wishes = [(ALICE, order("BTCUSDT", "BUY", None, 5))]
     closes = {"BTCUSDT": [0, 1] * 60}

@@ -90,6 +90,9 @@ def test_events_of_a_fill_come_in_the_documented_order(at: Floor, alice: Trader)
     assert full["T"] == account["T"]
     assert (full["o"]["n"], full["o"]["N"]) == ("2.50000250", "USDT")
     assert account["a"]["m"] == "ORDER"
+    alice.order("SELL", "0.050")
+    (flat,) = at.heard(link)[-1]["a"]["P"]
+    assert (flat["pa"], flat["ep"], flat["bep"], flat["cr"]) == ("0", "0", "0", "-0.01")
     assert account["a"]["B"] == [{"a": "USDT", "wb": "9997.49999750", "cw": "9997.49999750", "bc": "0"}]
     (position,) = account["a"]["P"]
     assert (position["pa"], position["ep"], position["bep"]) == ("0.05", "100000.1", "100050.10005")
