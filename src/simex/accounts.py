@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from simex import refusal
 from simex.limits import OrderCount
 from simex.orders import ZERO, Fill, Order, OrderList, PreventedMatch
-from simex.venue import AccountSpec, InstrumentSpec, KeyRights
+from simex.venue import AccountSpec, InstrumentSpec, KeyRights, Undocumented
 
 FIRST_UID: Final = 1_000_001
 NO_GROUP: Final = -1
@@ -40,7 +40,7 @@ class Subscription(NamedTuple):
 class Account:
     """A client: balances, orders, lists, order counts."""
 
-    def __init__(self, spec: AccountSpec, uid: int, assets: Iterable[str]) -> None:
+    def __init__(self, spec: AccountSpec, uid: int, assets: Iterable[str], rules: Undocumented) -> None:
         self.spec = spec
         self.rights: KeyRights | None = spec.rights  # None when the key was deleted
         self.uid = uid
@@ -56,7 +56,7 @@ class Account:
         self.open: dict[int, Order] = {}
         self.lists: dict[int, OrderList] = {}
         self.open_lists: dict[int, OrderList] = {}
-        self.order_count = OrderCount()
+        self.order_count = OrderCount(rules)
         self.trades: dict[str, list[tuple[Order, Fill]]] = {}
         self.prevented_matches: list[PreventedMatch] = []
         self.subscriptions: list[Subscription] = []
@@ -128,9 +128,13 @@ class Account:
 class Ledger:
     """All owners of all assets."""
 
-    def __init__(self, instruments: Sequence[InstrumentSpec], specs: Sequence[AccountSpec]) -> None:
+    def __init__(
+        self, instruments: Sequence[InstrumentSpec], specs: Sequence[AccountSpec], rules: Undocumented
+    ) -> None:
         assets = sorted({asset for spec in instruments for asset in (spec.base, spec.quote)})
-        self.accounts = {spec.api_key: Account(spec, FIRST_UID + number, assets) for number, spec in enumerate(specs)}
+        self.accounts = {
+            spec.api_key: Account(spec, FIRST_UID + number, assets, rules) for number, spec in enumerate(specs)
+        }
         if len(self.accounts) < len(specs):
             raise ValueError("two accounts have the same key")
         self.market: dict[str, Decimal] = dict.fromkeys(assets, ZERO)

@@ -286,10 +286,13 @@ class Book(OrderBook[Order, InstrumentSpec]):
         order.slice_left = order.ticket.iceberg_quantity
         super().rest(order)
 
-    def refill(self, order: Order) -> None:
-        """The next slice of an iceberg, behind its equals; not documented, but what a new quantity would get."""
-        self.remove(order)
-        self.rest(order)
+    def refill(self, order: Order, keeps_place: bool) -> None:
+        """The next slice of an iceberg appears, in its old place or behind its equals."""
+        if keeps_place:
+            order.slice_left = order.ticket.iceberg_quantity
+        else:
+            self.remove(order)
+            self.rest(order)
 
     @property
     def _has_trailing(self) -> bool:

@@ -22,7 +22,7 @@ from simex.matching import Matcher, is_prevented
 from simex.orders import BIPS, ZERO, Amendment, ListTicket, Order, OrderList, Ticket
 from simex.prices import fires, has_reached, with_peg
 from simex.refusal import Refusal
-from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec
+from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec, Undocumented
 
 MARKET_IS_CLOSED: Final = "Market is closed."
 ACCOUNT_IS_CLOSED: Final = "This account may not place or cancel orders."
@@ -40,14 +40,16 @@ class Engine:
         outlet: Outlet,
         kept_ms: int,
         exchange_filters: ExchangeFilters,
+        rules: Undocumented,
     ) -> None:
+        self.rules = rules
         self.exchange_filters = exchange_filters
         self.delistings: dict[str, int] = {}  # announced ones: when each is due
         self.books = {spec.symbol: Book(spec, model, kept_ms) for spec in instruments}
-        self.ledger = Ledger(instruments, accounts)
+        self.ledger = Ledger(instruments, accounts, rules)
         self._outlet = outlet
         self._lifecycle = Lifecycle(self.ledger, self.books, outlet)
-        self._matcher = Matcher(self.ledger, self._lifecycle, outlet)
+        self._matcher = Matcher(self.ledger, self._lifecycle, outlet, rules)
         self._order_id = 0
         self._list_id = -1
         self._named = 0
@@ -91,6 +93,8 @@ class Engine:
         order_list = self._new_list(account, ticket, now_ms)
         if order_list.working is not None:
             self._lifecycle.relock(order_list.working, self._first_need(book, order_list.working))
+            if self.rules.pending_funds == "placement" and not ticket.sells_received:
+                self._lock_pending(book, order_list)
         else:
             self._lock_legs(order_list)
         account.add_list(order_list)
@@ -235,8 +239,9 @@ class Engine:
         except Refusal:
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="REJECTED")
             return
-        order.updated_ms = now_ms
-        self._activate(order, now_ms)
+        order.updated_ms = order.working_ms = now_ms
+        if self.rules.trigger_report == "new":
+            self._outlet.order(order, "NEW", now_ms)
         self._enter(book, order, now_ms)
 
     def _fill_resting(self, book: Book, price: Decimal, now_ms: int) -> None:
@@ -249,7 +254,8 @@ class Engine:
                 has_filled = self._matcher.fill_resting(book, order, now_ms)
                 self._settle(now_ms)
                 if has_filled and order.is_open and order.ticket.iceberg_quantity:
-                    reached.insert(_equals_ahead(reached, order.ticket), order)
+                    is_last = self.rules.iceberg_refill == "back"
+                    reached.insert(_equals_ahead(reached, order.ticket) if is_last else 0, order)
 
     def _see_who_still_takes(self, book: Book) -> None:
         """A limit order that the market moved away from is a taker no longer: it has become part of the book."""
@@ -409,6 +415,21 @@ class Engine:
                 leg.status = "PENDING_NEW"
         return order_list
 
+    def _lock_pending(self, book: Book, order_list: OrderList) -> None:
+        """Lock the legs' funds too; when they are not there nothing stays locked."""
+        try:
+            self._lock_released(book, order_list)
+        except Refusal:
+            assert order_list.working is not None
+            self._lifecycle.relock(order_list.working, ZERO)
+            raise
+
+    def _lock_released(self, book: Book, order_list: OrderList) -> None:
+        if len(order_list.legs) > 1:
+            self._lock_legs(order_list)
+        else:
+            self._lifecycle.relock(order_list.legs[0], self._first_need(book, order_list.legs[0]))
+
     def _lock_legs(self, order_list: OrderList) -> None:
         """Legs share one lock, as large as the larger need; it stands with the leg that needs it."""
         carrier = max(order_list.legs, key=self._lifecycle.need)
@@ -472,10 +493,7 @@ class Engine:
         filters.check_relation([leg.ticket for leg in order_list.legs], book.last)
         for leg in order_list.legs:
             self._refuse_by_price(book, leg.ticket)
-        if len(order_list.legs) > 1:
-            self._lock_legs(order_list)
-        else:
-            self._lifecycle.relock(order_list.legs[0], self._first_need(book, order_list.legs[0]))
+        self._lock_released(book, order_list)
 
     def _expire_pending(self, order_list: OrderList, reason: str, now_ms: int) -> None:
         for leg in order_list.legs:

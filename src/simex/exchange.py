@@ -66,10 +66,11 @@ class Exchange:
         With contracts there is a futures market too; a print of a symbol goes to all markets that have it.
         """
         self.model = FillModel() if model is None else model
+        rules = Undocumented() if rules is None else rules
         self._outbox = Outbox()
         self._events = UserEvents(self._outbox)
         self._engine = Engine(
-            instruments, accounts, self.model, self._events, kept_ms, exchange_filters or ExchangeFilters()
+            instruments, accounts, self.model, self._events, kept_ms, exchange_filters or ExchangeFilters(), rules
         )
         self._books = self._engine.books
         if kept_trades:
@@ -84,7 +85,6 @@ class Exchange:
         self._socket_api = SocketApi(gate, self._outbox)
         self.futures: Futures | None = None
         if contracts:
-            rules = Undocumented() if rules is None else rules
             self.futures = Futures(
                 contracts, accounts, self.model, self._outbox, kept_ms, rules,
                 forming_klines=forming_klines, kept_trades=kept_trades, is_alone=not instruments,

@@ -8,19 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 from simex.refusal import Refusal
+from simex.venue import Undocumented
 
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 WEIGHT_PER_MINUTE: Final = 6000
 RAW_WINDOW_MS: Final = 5 * MINUTE_MS
 RAW_REQUESTS_PER_5M: Final = 300_000
-ORDERS_PER_10S: Final = 100
-ORDERS_PER_DAY: Final = 200_000
 # The venue does not say how many refused calls earn a ban; this many in one minute do here.
 REFUSED_CALLS_BEFORE_BAN: Final = 20
 FIRST_BAN_MS: Final = 2 * MINUTE_MS
 LONGEST_BAN_MS: Final = 3 * DAY_MS
-MAKER_FILL_CREDIT: Final = 5
 TAKER_FILL_CREDIT: Final = 1
 _ADVICE: Final = "Please use WebSocket Streams for live updates to avoid polling the API."
 
@@ -121,7 +119,8 @@ class WeightBudget:
 class OrderCount:
     """The unfilled orders of one account in the running ten seconds and the running day."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Undocumented) -> None:
+        self._rules = rules
         self._short = Window(10_000)
         self._day = Window(DAY_MS)
 
@@ -130,10 +129,11 @@ class OrderCount:
 
     def admit(self, orders: int, now_ms: int) -> None:
         """Refusal -1015 when that many more orders would go over a limit."""
-        if self._short.count(now_ms) + orders > ORDERS_PER_10S:
-            raise too_many_orders(ORDERS_PER_10S, "10 SECOND", self._short.ends_ms(now_ms))
-        if self._day.count(now_ms) + orders > ORDERS_PER_DAY:
-            raise too_many_orders(ORDERS_PER_DAY, "1 DAY", self._day.ends_ms(now_ms))
+        per_10s, per_day = self._rules.spot_orders_per_10s, self._rules.spot_orders_per_day
+        if self._short.count(now_ms) + orders > per_10s:
+            raise too_many_orders(per_10s, "10 SECOND", self._short.ends_ms(now_ms))
+        if self._day.count(now_ms) + orders > per_day:
+            raise too_many_orders(per_day, "1 DAY", self._day.ends_ms(now_ms))
 
     def placed(self, orders: int, now_ms: int) -> None:
         self._short.add(orders, now_ms)
@@ -141,24 +141,28 @@ class OrderCount:
 
     def first_filled(self, is_maker: bool, now_ms: int) -> None:
         """The first fill of an order takes it off the count again, a maker's counts more."""
-        self.placed(-(MAKER_FILL_CREDIT if is_maker else TAKER_FILL_CREDIT), now_ms)
+        self.placed(-(self._rules.spot_maker_credit if is_maker else TAKER_FILL_CREDIT), now_ms)
 
     def as_limits(self, now_ms: int) -> list[dict[str, object]]:
         short, day = self.counts(now_ms)
-        return [
-            described("ORDERS", "SECOND", 10, ORDERS_PER_10S) | {"count": short},
-            described("ORDERS", "DAY", 1, ORDERS_PER_DAY) | {"count": day},
-        ]
+        per_10s, per_day = _of_orders(self._rules)
+        return [per_10s | {"count": short}, per_day | {"count": day}]
 
 
-def announced() -> list[dict[str, object]]:
+def announced(rules: Undocumented) -> list[dict[str, object]]:
     """The limits as exchangeInfo lists them."""
     return [
         described("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
-        described("ORDERS", "SECOND", 10, ORDERS_PER_10S),
-        described("ORDERS", "DAY", 1, ORDERS_PER_DAY),
+        *_of_orders(rules),
         described("RAW_REQUESTS", "MINUTE", 5, RAW_REQUESTS_PER_5M),
     ]
+
+
+def _of_orders(rules: Undocumented) -> tuple[dict[str, object], dict[str, object]]:
+    return (
+        described("ORDERS", "SECOND", 10, rules.spot_orders_per_10s),
+        described("ORDERS", "DAY", 1, rules.spot_orders_per_day),
+    )
 
 
 def described(kind: str, interval: str, number: int, limit: int) -> dict[str, object]:

@@ -29,7 +29,7 @@ def exchange_info(ask: Ask) -> object:
     return {
         "timezone": "UTC",
         "serverTime": ask.now_ms,
-        "rateLimits": limits.announced(),
+        "rateLimits": limits.announced(ask.engine.rules),
         "exchangeFilters": filters.announced_of_exchange(ask.engine.exchange_filters),
         "symbols": [reports.instrument(book, shows_permissions) for book in _listed(ask)],
     }

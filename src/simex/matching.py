@@ -14,6 +14,7 @@ from simex.accounts import Ledger
 from simex.book import Book
 from simex.lifecycle import Lifecycle, Outlet
 from simex.orders import Fill, Order, PreventedMatch
+from simex.venue import Undocumented
 
 FEE_STEP: Final = Decimal("0.00000001")
 EXPIRES_TAKER: Final = ("EXPIRE_TAKER", "EXPIRE_BOTH")
@@ -23,7 +24,8 @@ EXPIRES_MAKER: Final = ("EXPIRE_MAKER", "EXPIRE_BOTH")
 class Matcher:
     """Lets orders trade."""
 
-    def __init__(self, ledger: Ledger, lifecycle: Lifecycle, outlet: Outlet) -> None:
+    def __init__(self, ledger: Ledger, lifecycle: Lifecycle, outlet: Outlet, rules: Undocumented) -> None:
+        self._rules = rules
         self._ledger = ledger
         self._lifecycle = lifecycle
         self._outlet = outlet
@@ -132,7 +134,7 @@ class Matcher:
         """An iceberg lost some of what it shows; when that is gone the next slice appears."""
         order.slice_left -= quantity
         if order.slice_left <= 0:
-            book.refill(order)
+            book.refill(order, keeps_place=self._rules.iceberg_refill == "front")
 
     def _fill(
         self, book: Book, order: Order, price: Decimal, quantity: Decimal, trade_id: int, is_maker: bool, now_ms: int

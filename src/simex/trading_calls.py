@@ -137,7 +137,7 @@ def _has_ended(answer: object) -> bool:
 
 
 def place_old_oco(ask: Ask) -> object:
-    return _place_list(ask, tickets.old_oco(ask.params, ask.book.spec))
+    return _place_list(ask, tickets.old_oco(ask.params, ask.book.spec), ask.engine.rules.old_oco_counts)
 
 
 def place_oco(ask: Ask) -> object:
@@ -177,22 +177,26 @@ def _placed(ask: Ask, ticket: Ticket) -> Order:
     return _counted(ask, [ticket], False, lambda: ask.engine.place(ask.account, ticket, ask.now_ms))
 
 
-def _place_list(ask: Ask, ticket: ListTicket) -> object:
+def _place_list(ask: Ask, ticket: ListTicket, orders: int | None = None) -> object:
+    """`orders`: how many are counted, if not each."""
     kind = tickets.response_kind(ask.params, "RESULT")
-    entry = _counted(ask, ticket.tickets, True, lambda: ask.engine.place_list(ask.account, ticket, ask.now_ms))
+    entry = _counted(ask, ticket.tickets, True, lambda: ask.engine.place_list(ask.account, ticket, ask.now_ms), orders)
     return reports.placed_list(entry, kind, ask.now_ms)
 
 
-def _counted(ask: Ask, wanted: Sequence[Ticket], is_list: bool, act: Callable[[], Placed]) -> Placed:
+def _counted(
+    ask: Ask, wanted: Sequence[Ticket], is_list: bool, act: Callable[[], Placed], orders: int | None = None
+) -> Placed:
     """Filters, order count, engine; what the engine refuses is not counted."""
     ask.engine.check(ask.account, wanted, ask.now_ms, is_list)
     count = ask.account.order_count
-    count.admit(len(wanted), ask.now_ms)
-    count.placed(len(wanted), ask.now_ms)
+    orders = len(wanted) if orders is None else orders
+    count.admit(orders, ask.now_ms)
+    count.placed(orders, ask.now_ms)
     try:
         return act()
     except Refusal:
-        count.placed(-len(wanted), ask.now_ms)
+        count.placed(-orders, ask.now_ms)
         raise
 
 

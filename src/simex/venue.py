@@ -159,6 +159,13 @@ class FillModel:
 class Undocumented:
     """Answers to what the documents leave open, each our best guess."""
 
+    spot_orders_per_10s: int = 100  # announced; the documents' samples say 50
+    spot_orders_per_day: int = 200_000  # announced; the documents' samples say 160 000
+    spot_maker_credit: int = 5  # orders that a maker's first fill takes off the count
+    old_oco_counts: int = 2  # orders that the deprecated OCO adds to the count
+    pending_funds: Literal["release", "placement"] = "release"  # when the pending leg of an OTO is locked
+    trigger_report: Literal["new", "none"] = "new"  # whether a stop that fires is reported before its trades
+    iceberg_refill: Literal["back", "front"] = "back"  # where in its level the next slice of an iceberg stands
     futures_sell_margin: Literal["market", "bid"] = "market"  # the price at which the margin of a sell is reckoned
     triggered_keeps_client_id: bool = True  # the order that a conditional order becomes
     margin_call_share: Decimal = Decimal("0.8")  # of the margin balance that the maintenance margin is, at the call
@@ -183,6 +190,10 @@ def answered(answers: Iterable[tuple[str, str]]) -> Undocumented:
 
 
 def _answer(name: str, kind: object, text: str) -> object:
+    if kind is int:
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+        raise ValueError(f"{name} is a positive whole number, not {text!r}")
     if kind is Decimal:
         with contextlib.suppress(InvalidOperation):
             if (number := Decimal(text)).is_finite() and number > 0:

@@ -12,7 +12,15 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from simex.exchange import Exchange
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, HttpRequest, HttpResponse, InstrumentSpec
+from simex.venue import (
+    DEFAULT_INSTRUMENTS,
+    AccountSpec,
+    FillModel,
+    HttpRequest,
+    HttpResponse,
+    InstrumentSpec,
+    Undocumented,
+)
 
 START_MS = 1_790_000_100_000  # A full minute, and five.
 ALICE, BOB = "alice-key", "bob-key"
@@ -120,11 +128,12 @@ def floor(
     model: FillModel | None = None,
     instruments: Sequence[InstrumentSpec] = DEFAULT_INSTRUMENTS,
     forming_klines: bool = True,
+    rules: Undocumented | None = None,
 ) -> Floor:
     """An exchange with two clients, each with the given balances."""
     held = PLENTY if balances is None else balances
     accounts = [AccountSpec(key, secret_of(key), held) for key in (ALICE, BOB)]
-    return Floor(Exchange(instruments, accounts, model=model, forming_klines=forming_klines))
+    return Floor(Exchange(instruments, accounts, model=model, forming_klines=forming_klines, rules=rules))
 
 
 def secret_of(key: str) -> str:
