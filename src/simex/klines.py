@@ -19,11 +19,14 @@ from simex.venue import Candle
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 24 * 60 * MINUTE_MS
 _FIXED_MS: Final = {
+    "1s": 1_000,
     "1m": MINUTE_MS, "3m": 3 * MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "30m": 30 * MINUTE_MS,
     "1h": 60 * MINUTE_MS, "2h": 120 * MINUTE_MS, "4h": 240 * MINUTE_MS, "6h": 360 * MINUTE_MS,
     "8h": 480 * MINUTE_MS, "12h": 720 * MINUTE_MS, "1d": DAY_MS, "3d": 3 * DAY_MS, "1w": 7 * DAY_MS,
 }  # fmt: skip
-INTERVALS: Final = frozenset((*_FIXED_MS, "1M"))
+SECOND: Final = "1s"
+SPOT_INTERVALS: Final = frozenset((*_FIXED_MS, "1M"))
+INTERVALS: Final = SPOT_INTERVALS - {SECOND}
 # The epoch was a Thursday; weeks open on Monday.
 _MONDAY_MS: Final = 4 * DAY_MS
 KEPT_MS: Final = 100_000 * MINUTE_MS
@@ -195,7 +198,8 @@ class Series:
         if interval in self._running:
             return
         open_ms, end_ms = interval_bounds(interval, now_ms)
-        bars = list(self.bars(interval, open_ms, end_ms - 1))
+        # What is kept is too coarse for seconds: the present one begins with its next print.
+        bars = list(self.bars(interval, open_ms, end_ms - 1)) if end_ms - open_ms >= MINUTE_MS else []
         self._running[interval] = bars[-1] if bars else None
         self._note_next_close()
 

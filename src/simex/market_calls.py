@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from simex import filters, limits, refusal, reports
+from simex import filters, limits, refusal, reports, seconds
 from simex.book import Book
 from simex.calls import API, Ask, Call
-from simex.klines import INTERVALS, Bar, in_zone
+from simex.klines import SECOND, SPOT_INTERVALS, Bar, in_zone
 from simex.params import Params
 from simex.trades import Trade, log_of
 
@@ -100,16 +100,23 @@ def reference_calculation(ask: Ask) -> object:
 
 def klines(ask: Ask) -> object:
     """Rows by the paging rule of all lists: oldest from startTime, else newest up to endTime."""
-    series = ask.book.series
-    interval = ask.params.choice("interval", INTERVALS, -1120, "Invalid interval.")
-    interval = in_zone(interval, ask.params.zone_minutes())
+    book, now_ms = ask.book, ask.now_ms
+    plain = ask.params.choice("interval", SPOT_INTERVALS, -1120, "Invalid interval.")
+    interval = in_zone(plain, ask.params.zone_minutes())
     limit = ask.params.limit(500, 1000)
     start_ms, end_ms = ask.params.maybe_time_ms("startTime"), ask.params.maybe_time_ms("endTime")
-    if start_ms is None:
-        bars = series.newest(interval, ask.now_ms if end_ms is None else end_ms, limit)
+    until_ms = now_ms if end_ms is None else min(now_ms, end_ms)
+    if start_ms is not None and start_ms > until_ms:
+        bars = []
+    elif plain == SECOND:
+        log = log_of(book)
+        bars = (
+            seconds.newest(log, until_ms, limit) if start_ms is None else seconds.oldest(log, start_ms, until_ms, limit)
+        )
+    elif start_ms is None:
+        bars = book.series.newest(interval, until_ms, limit)
     else:
-        until_ms = min(ask.now_ms, _END_OF_TIME_MS if end_ms is None else end_ms)
-        bars = list(islice(series.bars(interval, start_ms, until_ms), limit)) if start_ms <= until_ms else []
+        bars = list(islice(book.series.bars(interval, start_ms, until_ms), limit))
     return [_row(bar) for bar in bars]
 
 

@@ -10,11 +10,12 @@ from simex import tickers
 from simex.book import Best, Book
 from simex.channels import Channel, Compose, Frame
 from simex.depth import Chain, Level, levels
-from simex.klines import DAY_MS, INTERVALS, Bar, in_zone
+from simex.klines import DAY_MS, SECOND, SPOT_INTERVALS, Bar, in_zone
 from simex.orders import ZERO
 from simex.trades import Trade
 
 KLINE_MS: Final = 2_000
+SECOND_KLINE_MS: Final = 1_000
 TICKER_MS: Final = 1_000
 DEPTH_MS: Final = {"": 1_000, "@100ms": 100}
 CHINA: Final = "@+08:00"
@@ -54,7 +55,7 @@ class SpotStreams:
     def kline(self, kind: str, book: Book) -> tuple[str, Channel] | None:
         """The name under which its candles are kept, and its channel."""
         found = _KLINE.fullmatch(kind)
-        if found is None or found["interval"] not in INTERVALS:
+        if found is None or found["interval"] not in SPOT_INTERVALS:
             return None
         plain = found["interval"]
         interval = in_zone(plain, _CHINA_MINUTES if found["zone"] else 0)
@@ -63,7 +64,7 @@ class SpotStreams:
             bar = book.series.running(interval)
             return [] if bar is None else [self.candle(kind, book, bar, False, now_ms)]
 
-        return interval, Channel(KLINE_MS, compose)
+        return interval, Channel(SECOND_KLINE_MS if plain == SECOND else KLINE_MS, compose)
 
     def candle(self, kind: str, book: Book, bar: Bar, is_closed: bool, now_ms: int) -> Frame:
         interval = kind.removeprefix("kline_").removesuffix(CHINA)

@@ -91,14 +91,16 @@ class TradeLog:
 
     def between(self, start_ms: int, end_ms: int, limit: int) -> list[Trade]:
         """The oldest trades from a time on, up to another, inclusive."""
+        return list(islice(self.since(start_ms, end_ms), limit))
+
+    def since(self, start_ms: int, end_ms: int) -> Iterator[Trade]:
+        """All trades from a time on, up to another, inclusive."""
         at = max(0, bisect_right(self._entries, start_ms - 1, key=_at_ms) - 1)
-        found: list[Trade] = []
         for trade in self._from(at, 0):
-            if trade.at_ms > end_ms or len(found) == limit:
-                break
+            if trade.at_ms > end_ms:
+                return
             if trade.at_ms >= start_ms:
-                found.append(trade)
-        return found
+                yield trade
 
     def _from(self, at: int, trade_id: int) -> Iterator[Trade]:
         for number in range(at, len(self._entries)):

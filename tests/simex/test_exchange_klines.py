@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simex.klines import INTERVALS, Bar, Series, interval_bounds
+from simex.klines import SPOT_INTERVALS, Bar, Series, interval_bounds
 from simex.strip import Strip, spool_of
 from simex.venue import Candle
 from tests.simex.wire import START_MS, Client, Floor, accepted, floor, public
@@ -56,7 +56,7 @@ def rows_of(at: Floor, interval: str) -> list[list[object]]:
     return [row[:9] for row in accepted(public(at, f"klines?symbol=BTCUSDT&interval={interval}&limit=1000"))]
 
 
-@given(prints, st.sampled_from(sorted(INTERVALS)))
+@given(prints, st.sampled_from(sorted(SPOT_INTERVALS)))
 def test_rest_and_stream_candles_equal_the_brute_force_sum(gaps: list[Print], interval: str) -> None:
     at = floor(forming_klines=False)
     link = at.open(f"/ws/btcusdt@kline_{interval}")
@@ -225,3 +225,31 @@ def test_a_window_that_is_asked_for_again_and_again_is_what_was_traded_in_it(
 def values(bar: Bar | None) -> list[object]:
     names = ("open", "high", "low", "close", "volume", "quote", "trades", "first_id", "last_id")
     return [] if bar is None else [getattr(bar, name) for name in names]
+
+
+@given(prints, st.integers(0, 400_000), st.integers(0, 400_000), st.integers(1, 20))
+def test_seconds_follow_the_paging_rule(done: list[Print], start_ms: int, end_ms: int, limit: int) -> None:
+    at = floor()
+    for at_ms, price, volume in sorted(done, key=lambda one: one[0]):
+        at.exchange.tick("BTCUSDT", price, volume, Decimal(1), START_MS + at_ms)
+    at.now_ms = START_MS + 500_000
+    target = "klines?symbol=BTCUSDT&interval=1s"
+    every = accepted(public(at, f"{target}&limit=1000"))
+    from_start = [row for row in every if START_MS + start_ms <= row[0]]
+    asked = f"{target}&limit={limit}&startTime={START_MS + start_ms}"
+    assert accepted(public(at, asked)) == from_start[:limit]
+    until_end = [row for row in every if row[0] <= START_MS + end_ms]
+    assert accepted(public(at, f"{target}&limit={limit}&endTime={START_MS + end_ms}")) == until_end[-limit:]
+    both = [row for row in from_start if row[0] <= START_MS + end_ms]
+    assert accepted(public(at, f"{asked}&endTime={START_MS + end_ms}")) == both[:limit]
+
+
+def test_seconds_are_streamed_each_second() -> None:
+    at = floor()
+    link = at.open("/ws/btcusdt@kline_1s")
+    for price in ("100", "101"):
+        at.tick(price)
+    frames = [frame["k"] for frame in at.heard(link)]
+    assert [(k["c"], k["x"], k["T"] - k["t"]) for k in frames] == [
+        ("100.00000000", False, 999), ("100.00000000", True, 999), ("101.00000000", False, 999),
+    ]  # fmt: skip
