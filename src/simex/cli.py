@@ -23,7 +23,8 @@ from typing import Never
 
 from simex import signing
 from simex.exchange import Exchange
-from simex.faults import FAULT_KINDS, Fault, FaultPlan, parse_fault
+from simex.faultplan import PlanError, load_plan, parse_fault
+from simex.faults import KINDS, Fault, FaultPlan
 from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, contract_for
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
 from simex.pause import MAX_SPEED
@@ -48,7 +49,7 @@ EXAMPLES = """examples:
       candle files, as fast as the clients digest them
   python -m simex --replay BTCUSDT=prices.csv --start-ms 1748563200000
       what lies before the start is served as history
-  python -m simex --fault http-503-executed=3
+  python -m simex --fault error-after=3
       every third order is executed, but answered with a 503
 """
 
@@ -126,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--wait-for-account", action="store_true", help="hold the market until somebody subscribed to user data")
     option("--exit-at-end", action="store_true", help="end with the replay")
     option("--parent-pid", type=int, help="end when this process is gone")
-    option("--fault", action="append", type=_fault, default=[], metavar="KIND=N", help=f"{' | '.join(FAULT_KINDS)}")
+    option("--fault", action="append", type=_fault, default=[], metavar="KIND=N", help="a fault every N-th time")
+    option("--faults", type=_plan, metavar="PLAN.toml", help=f"a plan of faults: {', '.join(KINDS)}")
     return parser
 
 
@@ -186,6 +188,13 @@ def _fault(text: str) -> Fault:
     try:
         return parse_fault(text)
     except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _plan(text: str) -> FaultPlan:
+    try:
+        return load_plan(Path(text))
+    except PlanError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
@@ -302,14 +311,20 @@ async def _run(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    plan: FaultPlan = options.faults or FaultPlan()
+    plan.add(options.fault)
     server = Server(
         exchange,
         scene.market,
         speed=options.speed,
         wait_for_klines=bool(options.replay),
         wait_for_account=options.wait_for_account,
-        faults=FaultPlan(options.fault),
+        faults=plan,
     )
+    server.faults.say = _say
+    unknown = [symbol for symbol in plan.symbols if symbol not in {spec.symbol for spec in scene.instruments}]
+    if unknown:
+        return _complain(f"--faults: symbol = {unknown[0]!r} is not traded here on the spot market", EXIT_USAGE)
     try:
         port = await server.start(HOST, options.port)
     except OSError as error:

@@ -17,6 +17,7 @@ CLOCK_HEADER = "X-Market-Clock"
 ACCOUNT_PREFIXES = ("/ws-api/", "/ws-fapi/", "/private/")  # links that carry what accounts are told
 
 FrameKind = Literal["ws_api", "stream"]
+Entry = tuple[WSMsgType, bytes] | float | None  # a frame, a pause in seconds, or silence
 
 
 def _split_wish(payload: bytes) -> tuple[bytes, int | None]:
@@ -40,6 +41,7 @@ class Link:
         rules: LinkRules,
     ) -> None:
         self.number = number
+        self.target = target
         self.wire_kind = kind_of(target)
         self.kind: FrameKind = "ws_api" if target.startswith(ACCOUNT_PREFIXES) else "stream"
         self.life = Life(rules, asyncio.get_running_loop().time())
@@ -49,8 +51,12 @@ class Link:
         self.is_pacing = True
         self._request = request
         self._max_queued_frames = max_queued_frames
-        self._queue: deque[tuple[WSMsgType, bytes]] = deque()
+        self._queue: deque[Entry] = deque()
         self._queue_filled = asyncio.Event()
+        self._may_speak = asyncio.Event()
+        self._may_speak.set()
+        self._closing: asyncio.Task[None] | None = None
+        self.set_aside: list[str] | None = None  # what will be sent behind the next event
         self._is_aborted = False
         self._sent = 0
         self._sent_at_ping = 0
@@ -72,26 +78,26 @@ class Link:
 
     @property
     def _can_pace(self) -> bool:
-        return self.is_pacing and not self._is_aborted and not self.socket.closed
+        return self.is_pacing and not self._is_aborted and not self.socket.closed and self._may_speak.is_set()
 
     def send(self, text: str) -> None:
         self._sent += 1
-        self._put(WSMsgType.TEXT, text.encode())
+        self._put((WSMsgType.TEXT, text.encode()))
 
     def ping(self, payload: bytes) -> None:
         self._awaited = payload
         self._recent_pings.append(payload)
         self._sent_at_ping = self._sent
-        self._put(WSMsgType.PING, payload)
+        self._put((WSMsgType.PING, payload))
 
     def pong(self, payload: bytes) -> None:
-        self._put(WSMsgType.PONG, payload)
+        self._put((WSMsgType.PONG, payload))
 
     def tell_clock(self, now_ms: int) -> None:
         """Ahead of the first frame of a moment, an unasked pong says what moment that is."""
         if now_ms != self._told_ms:
             self._told_ms = now_ms
-            self._put(WSMsgType.PONG, b"clock %d" % now_ms)
+            self._put((WSMsgType.PONG, b"clock %d" % now_ms))
 
     def wake(self) -> None:
         """Make the next barrier ping it, which tells it the time."""
@@ -151,6 +157,24 @@ class Link:
     async def close(self, code: int, reason: bytes = b"") -> None:
         await self.socket.close(code=code, message=reason)
 
+    def close_soon(self, code: int, reason: bytes) -> None:
+        """Close with a close frame, without waiting for the client's."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self.close(code, reason))
+
+    def delay(self, seconds: float) -> None:
+        """All that is sent from now on waits so long, and what is sent before it does not."""
+        self._put(seconds)
+
+    def silence(self) -> None:
+        """Nothing that comes from now on leaves, pings and pongs included; the connection stays open."""
+        self._may_speak.clear()
+        self._put(None)
+
+    def speak(self) -> None:
+        """What was held back meanwhile leaves at once."""
+        self._may_speak.set()
+
     async def write_on(self) -> None:
         """Write queued frames until the link is gone."""
         try:
@@ -158,18 +182,23 @@ class Link:
                 await self._queue_filled.wait()
                 self._queue_filled.clear()
                 while self._queue:
-                    kind, payload = self._queue.popleft()
-                    await self.socket.send_frame(payload, kind)
+                    entry = self._queue.popleft()
+                    if entry is None:
+                        await self._may_speak.wait()
+                    elif isinstance(entry, float):
+                        await asyncio.sleep(entry)
+                    else:
+                        await self.socket.send_frame(entry[1], entry[0])
         except ConnectionError:
             self.abort()
 
-    def _put(self, kind: WSMsgType, payload: bytes) -> None:
+    def _put(self, entry: Entry) -> None:
         if self._is_aborted:
             return
         if len(self._queue) >= self._max_queued_frames:
             self.abort()
             return
-        self._queue.append((kind, payload))
+        self._queue.append(entry)
         self._queue_filled.set()
 
 

@@ -27,6 +27,7 @@ class Links:
         self._last_digest = 0
         self._held_market_frames: list[tuple[int, str]] | None = None
         self._changed = asyncio.Event()
+        self.filter: Callable[[Link, str], list[str]] | None = None  # what really goes out for an event
 
     def __iter__(self) -> Iterator[Link]:
         return iter(list(self.by_number.values()))
@@ -57,7 +58,8 @@ class Links:
             if link is not None:
                 if link.wants_clock and self._clock is not None:
                     link.tell_clock(self._clock())
-                link.send(text)
+                for each in (text,) if self.filter is None else self.filter(link, text):
+                    link.send(each)
 
     def send_by_kind(self, frames: list[tuple[int, str]]) -> None:
         """Send; market frames only when no account frames are being digested."""

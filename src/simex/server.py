@@ -13,26 +13,21 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from simex.faults import (
-    FaultKind,
-    FaultPlan,
-    is_accepted_answer,
-    places_order,
-    placing_id,
-    unknown_outcome_answer,
-    unknown_outcome_body,
-)
+from simex.faults import FaultPlan
+from simex.injector import CLOSED, HARMLESS, Injector, Instead
 from simex.link import FrameKind, Link
 from simex.linkrules import RULES, Arrivals, LinkKind, LinkRules, kind_of
 from simex.market import Market
+from simex.requests import Asked, answer_among, is_accepted, of_http, of_text
 from simex.timeline import REAL_TIME, Timeline, Venue
-from simex.venue import HttpRequest
+from simex.venue import HttpRequest, HttpResponse
 
 HOST: Final = "127.0.0.1"
 MAX_QUEUED_FRAMES: Final = 4_096
 MAX_TEXT_BYTES: Final = 1_048_576
 BARRIER_TIMEOUT_S: Final = 5.0
 CLOSE_GRACE_S: Final = 0.5
+HANG_LOOK_S: Final = 0.2
 COUNTED: Final = (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG)
 TOO_MANY_CONNECTIONS: Final = "Too many connection attempts; current limit is 300 per 5 MINUTE."
 
@@ -63,8 +58,8 @@ class Server:
         rules: Mapping[LinkKind, LinkRules] = RULES,
         barrier_timeout_s: float = BARRIER_TIMEOUT_S,
     ) -> None:
-        self.faults = faults if faults is not None else FaultPlan()
         self._exchange = exchange
+        self._speed = speed
         self._timeline = Timeline(
             exchange,
             market,
@@ -75,13 +70,16 @@ class Server:
             wait_for_account=wait_for_account,
         )
         self._links = self._timeline.links
+        self.faults = Injector(faults if faults is not None else FaultPlan(), self._links, exchange, self.now_ms)
+        self.faults.announce_shutdown = self._announce_shutdown_until
+        self._timeline.planned = self.faults
         self._wall_ms = wall_ms
         self._max_queued_frames = max_queued_frames
         self._rules = rules
         self._arrivals = Arrivals()
         self._last_link = 0
         self._runner: web.ServerRunner | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -97,12 +95,13 @@ class Server:
             await runner.cleanup()
             raise
         self._runner = runner
+        self.faults.begin()
         return int(runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Close every link and stop listening; takes less than two seconds whatever the clients do."""
         self._timeline.stop()
-        for task in self._closing:
+        for task in self._tasks:
             task.cancel()
         closing = [asyncio.create_task(link.close(WSCloseCode.GOING_AWAY)) for link in self._links]
         if closing:
@@ -116,18 +115,32 @@ class Server:
         """Cut the WebSocket links (of one kind) without a close frame, as a failing network does; how many."""
         return self._links.drop(kind)
 
-    def announce_shutdown(self, lead_s: float) -> None:
-        """Tell the links that the server will go, and close them when that time is over; new ones stay."""
+    def announce_shutdown(self, lead_s: float | None) -> None:
+        """Tell the links that the server will go, and close them when that time is over, if there is one."""
         self._exchange.announce_shutdown(self.now_ms())
         self._links.send_by_kind(self._exchange.take_frames())
-        told = [link for link in self._links if self._rules[link.wire_kind].announces_shutdown]
-        task = asyncio.create_task(self._close_after(lead_s, told))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        if lead_s is not None:
+            told = [link for link in self._links if self._rules[link.wire_kind].announces_shutdown]
 
-    async def _close_after(self, lead_s: float, links: list[Link]) -> None:
-        await asyncio.sleep(lead_s)
-        await asyncio.gather(*(link.close(WSCloseCode.GOING_AWAY) for link in links))
+            def close() -> None:
+                for link in told:
+                    link.close_soon(WSCloseCode.GOING_AWAY, b"")
+
+            self._later(lead_s, close)
+
+    def _announce_shutdown_until(self, at_ms: int | None) -> None:
+        self.announce_shutdown(None if at_ms is None else max(0, at_ms - self.now_ms()) / 1_000 / self._speed)
+
+    def _later(self, delay_s: float, act: Callable[[], object]) -> None:
+        """Do something after so many real seconds; never, once the server has stopped."""
+
+        async def wait() -> None:
+            await asyncio.sleep(delay_s)
+            act()
+
+        task = asyncio.create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def now_ms(self) -> int:
         """The exchange's clock, UTC ms; it never goes back."""
@@ -148,19 +161,37 @@ class Server:
             headers=_lower_names(request.headers),
             body=await request.read(),
         )
-        return self._answer(wire_request, request)
+        return await self._serve_request(wire_request, request)
 
-    def _answer(self, wire_request: HttpRequest, request: web.BaseRequest) -> web.Response:
+    async def _serve_request(self, wire_request: HttpRequest, request: web.BaseRequest) -> web.Response:
+        asked = of_http(wire_request.method, wire_request.target)
+        fate = self.faults.before(asked)
+        if fate.delay_s:
+            await asyncio.sleep(fate.delay_s)
+        if fate.instead is not None:
+            return await self._answer_instead(fate.instead, request)
+        answer = self._answer(wire_request)
+        fate = self.faults.after(asked, answer.status == 200)
+        if fate.delay_s:
+            await asyncio.sleep(fate.delay_s)
+        if fate.instead is not None:
+            return await self._answer_instead(fate.instead, request)
+        body = self.faults.skewed(answer.body.decode()).encode() if self.faults.skew_ms else answer.body
+        return web.Response(status=answer.status, headers=answer.headers, body=body)
+
+    def _answer(self, wire_request: HttpRequest) -> HttpResponse:
         self._timeline.catch_up()
         answer = self._exchange.rest(wire_request, self.now_ms())
         self._timeline.tell()
-        fault: FaultKind | None = None
-        if answer.status == 200 and places_order(wire_request.method, wire_request.target):
-            fault = self.faults.on_accepted_order()
-        if fault == "drop-response-after-accept" and request.transport is not None:
+        return answer
+
+    async def _answer_instead(self, instead: Instead, request: web.BaseRequest) -> web.Response:
+        await asyncio.sleep(instead.after_s)
+        while instead.how == "hang" and request.transport is not None:
+            await asyncio.sleep(HANG_LOOK_S)
+        if instead.how == "reset" and request.transport is not None:
             request.transport.abort()
-        if fault == "http-503-executed":
-            return web.Response(status=503, headers=answer.headers, body=unknown_outcome_body())
+        answer = instead.over_http() if instead.how == "answer" else HttpResponse(503, {}, b"")
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     # -- links -------------------------------------------------------------------------------------------------------
@@ -170,11 +201,13 @@ class Server:
         kind = kind_of(target)
         if not self._arrivals.admits(request.remote or "", kind, self._rules[kind], self._wall_ms()):
             return web.json_response({"code": -1034, "msg": TOO_MANY_CONNECTIONS}, status=429)
+        if self.faults.is_in_maintenance:
+            return await self._answer_instead(CLOSED, request)
         self._last_link += 1
         number = self._last_link
         if not self._exchange.ws_open(number, target, self.now_ms()):
-            refused = HttpRequest(request.method, target, _lower_names(request.headers), b"")
-            return self._answer(refused, request)
+            refused = self._answer(HttpRequest(request.method, target, _lower_names(request.headers), b""))
+            return web.Response(status=refused.status, headers=refused.headers, body=refused.body)
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_TEXT_BYTES)
         try:
             await socket.prepare(request)
@@ -184,6 +217,7 @@ class Server:
         link = Link(number, target, socket, request, self._max_queued_frames, self._rules[kind])
         self._links.by_number[number] = link
         self._links.changed()
+        self.faults.opened(link)
         writer = asyncio.create_task(link.write_on())
         keeper = asyncio.create_task(self._keep_alive(link))
         try:
@@ -230,35 +264,74 @@ class Server:
                 return
 
     def _on_text(self, link: Link, text: str) -> None:
-        self._timeline.catch_up()
+        is_request = link.wire_kind in ("spot_api", "um_api") and not self.faults.is_calm
+        asked = of_text(text, link.wire_kind == "um_api") if is_request else None
+        if asked is not None:
+            self._on_request(link, text, asked)
+            return
         if link.kind == "stream":
             link.note_subscriptions(text)
             self._links.changed()
+        frames = self._pass_on(link, text)
+        # Answers to commands are never held: a client may wait for them before it pongs.
+        self._links.send(frames) if link.kind == "stream" else self._links.send_by_kind(frames)
+
+    def _pass_on(self, link: Link, text: str) -> list[tuple[int, str]]:
+        self._timeline.catch_up()
         self._exchange.ws_text(link.number, text, self.now_ms())
         if link.kind == "ws_api":
             self._note_account(link)
-        frames = self._timeline.take()
-        if link.kind == "stream":
-            # Answers to commands are never held: a client may wait for them before it pongs.
-            self._links.send(frames)
-            return
-        if self.faults.is_armed:
-            frames = self._with_fault(link, text, frames)
-        self._links.send_by_kind(frames)
+        return self._timeline.take()
 
-    def _with_fault(self, link: Link, text: str, frames: list[tuple[int, str]]) -> list[tuple[int, str]]:
-        placing = placing_id(text)
-        if placing is None:
-            return frames
-        answer = next((f for f in frames if f[0] == link.number and is_accepted_answer(f[1], placing[0])), None)
-        fault = self.faults.on_accepted_order() if answer is not None else None
-        if answer is None or fault is None:
-            return frames
-        if fault == "drop-response-after-accept":
-            link.abort()
-            return [frame for frame in frames if frame[0] != link.number]
-        lost = (link.number, unknown_outcome_answer(placing[0]))
-        return [lost if frame is answer else frame for frame in frames]
+    def _on_request(self, link: Link, text: str, asked: Asked) -> None:
+        fate = self.faults.before(asked)
+
+        def carry_out() -> None:
+            if fate.instead is not None:
+                self._reply_instead(link, asked, fate.instead)
+            elif link.number in self._links.by_number:
+                self._reply(link, text, asked)
+
+        self._later_or_now(fate.delay_s, carry_out)
+
+    def _reply(self, link: Link, text: str, asked: Asked) -> None:
+        frames = self._pass_on(link, text)
+        at = answer_among(frames, link.number, asked)
+        if at is None:
+            self._links.send_by_kind(frames)
+            return
+        answer = frames[at][1]
+        fate = self.faults.after(asked, is_accepted(answer))
+        if fate == HARMLESS:
+            frames[at] = (link.number, self.faults.skewed(answer))
+        else:
+            del frames[at]
+        if fate.instead is not None and fate.instead.how == "reset":
+            # What the order caused is lost with the connection.
+            frames = [frame for frame in frames if frame[0] != link.number]
+        self._links.send_by_kind(frames)
+        if fate == HARMLESS:
+            return
+
+        def reply() -> None:
+            if fate.instead is not None:
+                self._reply_instead(link, asked, fate.instead)
+            else:
+                self._links.send([(link.number, self.faults.skewed(answer))])
+
+        self._later_or_now(fate.delay_s, reply)
+
+    def _reply_instead(self, link: Link, asked: Asked, instead: Instead) -> None:
+        def act() -> None:
+            if instead.how == "reset":
+                link.abort()
+            elif instead.how == "answer":
+                self._links.send([(link.number, instead.over_socket(asked, self.now_ms()))])
+
+        self._later_or_now(instead.after_s, act)
+
+    def _later_or_now(self, delay_s: float, act: Callable[[], object]) -> None:
+        self._later(delay_s, act) if delay_s else act()
 
 
 def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:

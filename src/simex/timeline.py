@@ -16,7 +16,7 @@ from simex.links import Links
 from simex.market import Market
 from simex.pause import MAX_SPEED, Pause
 from simex.strip import Strip
-from simex.venue import HttpRequest, HttpResponse
+from simex.venue import HttpRequest, HttpResponse, SymbolStatus
 
 REAL_TIME: Final = 1.0
 # Without frames there is no barrier; other tasks must still get their turn now and then.
@@ -42,6 +42,12 @@ class Venue(Protocol):
 
     def announce_shutdown(self, now_ms: int) -> None: ...
 
+    def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None: ...
+
+    def announce_delisting(self, symbol: str, at_ms: int) -> None: ...
+
+    def delist(self, symbol: str, now_ms: int) -> None: ...
+
     def take_frames(self) -> list[tuple[int, str]]: ...
 
     def tick(
@@ -61,6 +67,14 @@ class Venue(Protocol):
     def roll(self, now_ms: int) -> None: ...
 
 
+class Planned(Protocol):
+    """What else happens at times of the market."""
+
+    def advance(self, now_ms: int) -> None: ...
+
+    def deadline_ms(self) -> int | None: ...
+
+
 class Timeline:
     """Moves market time; `wait_for_klines` and `wait_for_account` hold it until somebody listens to those."""
 
@@ -77,6 +91,7 @@ class Timeline:
     ) -> None:
         self.is_real_time = speed == REAL_TIME
         self.links = Links(None if self.is_real_time else lambda: self._clock_ms, barrier_timeout_s)
+        self.planned: Planned | None = None
         self._exchange = exchange
         self._market = market
         self._speed = speed
@@ -115,7 +130,10 @@ class Timeline:
 
     def take(self) -> list[tuple[int, str]]:
         """What the exchange has to say by now."""
-        self._exchange.wake(self.now_ms())
+        now_ms = self.now_ms()
+        if self.planned is not None:
+            self.planned.advance(now_ms)
+        self._exchange.wake(now_ms)
         frames = self._exchange.take_frames()
         self._plan_wake()
         return frames
@@ -124,10 +142,15 @@ class Timeline:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
-        due_ms = self._exchange.deadline_ms() if self.is_real_time else None
+        due_ms = self._deadline_ms() if self.is_real_time else None
         if due_ms is not None:
             delay_s = max(0, due_ms - self.now_ms()) / 1_000
             self._wake = asyncio.get_running_loop().call_later(delay_s, self.tell)
+
+    def _deadline_ms(self) -> int | None:
+        due_ms = self._exchange.deadline_ms()
+        planned_ms = self.planned.deadline_ms() if self.planned is not None else None
+        return min((ms for ms in (due_ms, planned_ms) if ms is not None), default=None)
 
     # -- playing -----------------------------------------------------------------------------------------------------
 
@@ -164,6 +187,8 @@ class Timeline:
             await pause.until(at_ms)
             self._clock_ms = at_ms
             self._market.advance(self._exchange)
+            if self.planned is not None:
+                self.planned.advance(at_ms)
             await self._deliver()
             turn = (turn + 1) % EVENTS_PER_TURN
             if not turn:
@@ -185,9 +210,11 @@ class Timeline:
 
     async def _wake_exchange(self, pause: Pause, before_ms: int) -> None:
         """Stop between events, too, where a stream has something to tell that had to wait."""
-        while (due_ms := self._exchange.deadline_ms()) is not None and due_ms < before_ms:
+        while (due_ms := self._deadline_ms()) is not None and due_ms < before_ms:
             await pause.until(due_ms)
             self._clock_ms = max(self._clock_ms, due_ms)
+            if self.planned is not None:
+                self.planned.advance(self._clock_ms)
             self._exchange.wake(self._clock_ms)
             await self._deliver()
 

@@ -111,6 +111,7 @@ class Exchange:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.faults: Counter[str] = Counter()  # those told of until the tape ended
         self._reader = threading.Thread(target=self._read_on, daemon=True)
         self._reader.start()
         self.hello = self._lines.get(timeout=PATIENCE_S)
@@ -124,7 +125,9 @@ class Exchange:
 
     def wait_for_end(self, within_s: float) -> int:
         """When the tape ended, UTC ms of the market."""
-        line = self._lines.get(timeout=within_s)
+        until_s = time.monotonic() + within_s
+        while (line := self._lines.get(timeout=max(0.0, until_s - time.monotonic())))["event"] == "fault":
+            self.faults[line["kind"]] += 1
         assert line["event"] == "tape_end"
         return int(line["at_ms"])
 

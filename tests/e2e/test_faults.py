@@ -22,12 +22,12 @@ from tests.e2e.processes import (
 SPEED = 1_200
 SECONDS = 60 if FULL else 7
 SEED = 41
-DROPPED, FAILED = "drop-response-after-accept=2", "http-503-executed=2"
+DROPPED, FAILED = "reset-after=2", "error-after=2"
 
 
 @pytest.mark.spec("SAFE-1", "ORD-5", "NET-3")
 @pytest.mark.timeout(240 if FULL else 90)
-@pytest.mark.parametrize("faults", [(DROPPED,), (FAILED, "drop-response-after-accept=3")], ids=" and ".join)
+@pytest.mark.parametrize("faults", [(DROPPED,), (FAILED, "reset-after=3")], ids=" and ".join)
 def test_lost_answers_leave_no_order_doubled_or_forgotten(tmp_path: Path, faults: tuple[str, ...]) -> None:
     minutes = SECONDS * SPEED // 60
     files = candle_files(tmp_path, SEED, SYMBOLS, minutes // 1_440 + 2)

@@ -178,12 +178,35 @@ async def test_a_replay_serves_what_lies_before_its_start_and_ends_by_itself(tmp
 
 @pytest.mark.spec("SIM-2")
 def test_faults_are_given_on_the_command_line() -> None:
-    with running("--fault", "http-503-executed=1", *QUICK) as (_, venue):
+    with running("--fault", "error-after=1", *QUICK) as (_, venue):
         with pytest.raises(urllib.error.HTTPError) as lost:
             call(venue, "POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001", sign=True)
         assert lost.value.code == 503
         lost.value.close()
         assert len(call(venue, "GET", "/api/v3/myTrades", "symbol=BTCUSDT", sign=True)) == 1
+
+
+@pytest.mark.spec("SIM-2")
+def test_a_plan_is_given_as_a_file_and_what_strikes_is_a_line(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[fault]]\nkind = "limited"\nof = "orders"\nevery = 2\n')
+    with running("--faults", str(plan), *QUICK) as (process, venue):
+        order = ("POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001")
+        assert call(venue, *order, sign=True)["status"] == "FILLED"
+        with pytest.raises(urllib.error.HTTPError) as limited:
+            call(venue, *order, sign=True)
+        assert limited.value.code == 429
+        limited.value.close()
+        told = line_of(process.stdout)
+        assert (told["event"], told["kind"], told["what"]) == ("fault", "limited", "POST /api/v3/order")
+    plan.write_text('[[fault]]\nkind = "limited"\nevery = 0\n')
+    assert refused("--faults", str(plan)) == (
+        2,
+        f"simex: argument --faults: {plan}: fault 1 (limited): every = 0: "
+        "allowed is a whole number from 1 to 1000000000; see python -m simex --help\n",
+    )
+    plan.write_text('[[fault]]\nkind = "halt"\nsymbol = "NOPEUSDT"\n')
+    assert "symbol = 'NOPEUSDT' is not traded here" in refused("--faults", str(plan), *QUICK)[1]
 
 
 def test_it_ends_when_its_parent_is_gone() -> None:
@@ -212,8 +235,8 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         (["--port", "99999"], "not a port"),
         (["--balance", "USDT"], "give one like USDT=10000"),
         (["--balance", "USDT=lots"], "not an amount"),
-        (["--fault", "nonsense=1"], "known: drop-response-after-accept, http-503-executed"),
-        (["--fault", "http-503-executed=0"], "at least 1"),
+        (["--fault", "nonsense=1"], "allowed are request-late"),
+        (["--fault", "error-after=0"], "a whole number from 1"),
         (["--replay", "BTCUSDT-none.parquet"], "no such file"),
         (["--symbols", "NOPEUSDT"], "no instrument for NOPEUSDT"),
         (["--start-ms", "60000"], "--start-ms needs another speed"),

@@ -4,161 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import itertools
 import json
 import math
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 import aiohttp
 import picows
 import pytest
-from yarl import URL
 
-from simex.exchange import Exchange
 from simex.faults import Fault
 from simex.linkrules import RULES, LinkRules
-from simex.market import CandleTape, GeneratedMarket, Market
-from simex.server import Server
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, Candle, HttpRequest, HttpResponse
-
-KEY, SECRET = "demo-key", "demo-secret"
-MINUTE_MS = 60_000
-T0_MS = 1_717_200_000_000
-PATIENCE_S = 10.0
-Json = dict[str, Any]
-
-
-def candles(count: int, start: int = 60_000) -> list[Candle]:
-    def candle(index: int) -> Candle:
-        price = Decimal(start + 10 * index)
-        return Candle(
-            T0_MS + index * MINUTE_MS, MINUTE_MS, price, price + 15, price - 5, price + 10, Decimal(8 + index % 3)
-        )
-
-    return [candle(index) for index in range(count)]
-
-
-class Recording(Exchange):
-    """The real exchange, which also keeps the requests as it got them."""
-
-    seen: list[HttpRequest]
-
-    def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse:
-        self.__dict__.setdefault("seen", []).append(request)
-        return super().rest(request, now_ms)
-
-
-@dataclass
-class Venue:
-    """A server on the loopback address and a client session for it."""
-
-    server: Server
-    exchange: Exchange
-    http: aiohttp.ClientSession
-    port: int
-
-    def url(self, target: str, scheme: str = "http") -> URL:
-        return URL(f"{scheme}://127.0.0.1:{self.port}{target}", encoded=True)
-
-    async def get(self, target: str) -> tuple[int, Any]:
-        async with self.http.get(self.url(target), headers={"X-MBX-APIKEY": KEY}) as answer:
-            return answer.status, json.loads(await answer.read())
-
-    async def post(self, path: str, query: str) -> tuple[int, Any]:
-        target = f"{path}?{self.signed(query)}"
-        async with self.http.post(self.url(target), headers={"X-MBX-APIKEY": KEY}) as answer:
-            return answer.status, json.loads(await answer.read())
-
-    def signed(self, query: str) -> str:
-        query = f"{query}&timestamp={self.server.now_ms()}"
-        return f"{query}&signature={signature(query)}"
-
-    async def buy(self, quantity: str = "0.001", **more: str) -> tuple[int, Any]:
-        extra = "".join(f"&{name}={value}" for name, value in more.items())
-        return await self.post("/api/v3/order", f"symbol=BTCUSDT&side=BUY&type=MARKET&quantity={quantity}{extra}")
-
-    async def link(self, target: str, *, autoping: bool = True) -> aiohttp.ClientWebSocketResponse:
-        return await self.http.ws_connect(self.url(target, "ws"), autoping=autoping)
-
-    async def account_link(self, *, autoping: bool = True) -> aiohttp.ClientWebSocketResponse:
-        link = await self.link("/ws-api/v3", autoping=autoping)
-        await link.send_str(json.dumps(subscription(self.server.now_ms())))
-        answer = json.loads((await link.receive(PATIENCE_S)).data)
-        assert answer["result"] == {"subscriptionId": 0}, answer
-        return link
-
-
-def signature(payload: str) -> str:
-    return hmac.new(SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest()
-
-
-def ws_request(method: str, params: Json, at_ms: int) -> Json:
-    params = {**params, "apiKey": KEY, "timestamp": at_ms}
-    payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
-    return {"id": method, "method": method, "params": {**params, "signature": signature(payload)}}
-
-
-def subscription(at_ms: int) -> Json:
-    return ws_request("userDataStream.subscribe.signature", {}, at_ms)
-
-
-@asynccontextmanager
-async def listening(market: Market, **options: Any) -> AsyncIterator[Venue]:
-    forming = options.pop("forming_klines", True)
-    history: Mapping[str, Sequence[Candle]] = options.pop("history", {})
-    account = AccountSpec(KEY, SECRET, {"USDT": Decimal(10_000)})
-    exchange = Recording(DEFAULT_INSTRUMENTS, (account,), forming_klines=forming)
-    for symbol, series in history.items():
-        exchange.load_history(symbol, series)
-    server = Server(exchange, market, **options)
-    port = await server.start()
-    try:
-        async with aiohttp.ClientSession() as http:
-            yield Venue(server, exchange, http, port)
-    finally:
-        await server.stop()
-
-
-@asynccontextmanager
-async def playing(server: Server) -> AsyncIterator[asyncio.Task[int]]:
-    task = asyncio.create_task(server.play())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def tape(count: int, **options: Any) -> CandleTape:
-    return CandleTape({"BTCUSDT": candles(count)}, always_tick=options.pop("always_tick", True), **options)
-
-
-def stopped_market() -> GeneratedMarket:
-    """A market at market time that does not move unless the test plays it."""
-    return GeneratedMarket(7, ("BTCUSDT",), T0_MS, history_days=1)
-
-
-@asynccontextmanager
-async def opened() -> AsyncIterator[Venue]:
-    """A venue whose market has printed once and then stands still."""
-    market = stopped_market()
-    async with listening(market, speed=60.0) as venue:
-        market.advance(venue.exchange)
-        yield venue
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
-
+from simex.market import GeneratedMarket
+from simex.venue import Candle
+from tests.simex.sockets import (
+    KEY,
+    MINUTE_MS,
+    PATIENCE_S,
+    T0_MS,
+    Json,
+    Recording,
+    candles,
+    eventually,
+    listening,
+    opened,
+    playing,
+    signature,
+    tape,
+    ws_request,
+)
 
 # -- HTTP ------------------------------------------------------------------------------------------------------------
 
@@ -318,7 +196,7 @@ async def test_dropped_connections_end_without_a_close_frame() -> None:
 @pytest.mark.spec("SIM-2")
 async def test_a_dropped_response_leaves_an_executed_order_behind() -> None:
     async with opened() as venue:
-        venue.server.faults.arm(Fault("drop-response-after-accept", 2))
+        venue.server.faults.arm(Fault("reset-after", "orders", every=2))
         assert (await venue.buy(newClientOrderId="one"))[0] == 200
         with pytest.raises(aiohttp.ClientError):
             await venue.buy(newClientOrderId="two")
@@ -329,7 +207,7 @@ async def test_a_dropped_response_leaves_an_executed_order_behind() -> None:
 @pytest.mark.spec("SIM-2")
 async def test_a_503_leaves_an_executed_order_behind_and_refused_orders_do_not_count() -> None:
     async with opened() as venue:
-        venue.server.faults.arm(Fault("http-503-executed", 2, times=1))
+        venue.server.faults.arm(Fault("error-after", "orders", every=2, times=1))
         assert (await venue.buy())[0] == 200
         assert (await venue.buy("0.0000001"))[0] == 400
         assert (await venue.buy(newClientOrderId="lost"))[0] == 503
@@ -342,12 +220,12 @@ async def test_a_503_leaves_an_executed_order_behind_and_refused_orders_do_not_c
 async def test_faults_strike_ws_api_orders_too() -> None:
     order = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.001"}
     async with opened() as venue:
-        venue.server.faults.arm(Fault("http-503-executed", 1, times=1))
+        venue.server.faults.arm(Fault("error-after", "orders", every=1, times=1))
         link = await venue.link("/ws-api/v3")
         await link.send_json(ws_request("order.place", {**order, "newClientOrderId": "a"}, venue.server.now_ms()))
         answer = json.loads((await link.receive(PATIENCE_S)).data)
         assert (answer["id"], answer["status"], answer["error"]["code"]) == ("order.place", 503, -1007)
-        venue.server.faults.arm(Fault("drop-response-after-accept", 1))
+        venue.server.faults.arm(Fault("reset-after", "orders", every=1))
         await link.send_json(ws_request("order.place", {**order, "newClientOrderId": "b"}, venue.server.now_ms()))
         await link.receive(PATIENCE_S)
         assert link.closed

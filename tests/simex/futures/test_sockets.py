@@ -15,7 +15,7 @@ import pytest
 from simex.futures.contracts import DEFAULT_CONTRACTS
 from simex.server import Server
 from simex.venue import AccountSpec
-from tests.simex.test_server_sockets import KEY, PATIENCE_S, SECRET, Recording, Venue, playing, tape, ws_request
+from tests.simex.sockets import KEY, PATIENCE_S, SECRET, Recording, Venue, playing, tape, ws_request
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 

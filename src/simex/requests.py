@@ -1,0 +1,92 @@
+"""What a request is about, as far as faults must know: whether it places orders, cancels some, or reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from simex.faults import Target
+
+_PLACING_PATHS: Final = frozenset(
+    {
+        *(f"/api/v3/{name}" for name in ("order", "order/oco", "order/cancelReplace", "sor/order")),
+        *(f"/fapi/v1/{name}" for name in ("order", "batchOrders", "algoOrder")),
+    }
+)
+_LISTS: Final = "/api/v3/orderList/"
+_AMEND: Final = "/api/v3/order/amend/keepPriority"
+_CANCELLING: Final = frozenset(
+    {
+        *(f"/api/v3/{name}" for name in ("order", "openOrders", "orderList")),
+        *(f"/fapi/v1/{name}" for name in ("order", "batchOrders", "allOpenOrders", "algoOrder", "algoOpenOrders")),
+    }
+)
+_PLACING_METHODS: Final = frozenset(
+    {
+        "order.place",
+        "order.cancelReplace",
+        "order.modify",
+        "order.amend.keepPriority",
+        "sor.order.place",
+        "algoOrder.place",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: its name for people, what it is about, and over a WebSocket its id, in a tuple: null is one too."""
+
+    name: str
+    target: Target
+    is_futures: bool
+    id: tuple[object] | None = None
+
+    @property
+    def targets(self) -> tuple[Target, Target]:
+        return self.target, "all"
+
+
+def of_http(method: str, target: str) -> Asked:
+    """A REST request by its method and raw target."""
+    path = target.partition("?")[0]
+    places = path in _PLACING_PATHS or path.startswith(_LISTS) or path == _AMEND
+    kind: Target = "reads"
+    if method in ("POST", "PUT") and places:
+        kind = "orders"
+    elif method == "DELETE" and path in _CANCELLING:
+        kind = "cancels"
+    return Asked(f"{method} {path}", kind, path.startswith("/fapi/"))
+
+
+def of_text(text: str, is_futures: bool) -> Asked | None:
+    """A request over the WebSocket API; None for a text that is none."""
+    try:
+        request = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict):
+        return None
+    method = str(request.get("method")).rpartition("/")[2]
+    kind: Target = "reads"
+    if method in _PLACING_METHODS or method.startswith("orderList.place"):
+        kind = "orders"
+    elif method.endswith((".cancel", ".cancelAll")):
+        kind = "cancels"
+    return Asked(method, kind, is_futures, (request.get("id"),))
+
+
+def answer_among(frames: list[tuple[int, str]], link: int, asked: Asked) -> int | None:
+    """Which of the frames is the answer to a request on a link; None when none is."""
+    for at, (number, text) in enumerate(frames):
+        if number == link and text.startswith('{"id":') and asked.id is not None:
+            answer = json.loads(text)
+            if answer["id"] == asked.id[0]:
+                return at
+    return None
+
+
+def is_accepted(text: str) -> bool:
+    """Whether a WebSocket API answer says that the request was carried out."""
+    return bool(json.loads(text).get("status") == 200)
