@@ -116,7 +116,7 @@ class Account:
         self.is_dual = False
         self.is_multi_asset = False
         self.burns_bnb = False
-        self.updated_ms = 0
+        self.updated_ms: dict[str, int] = {}  # of each asset's wallet
         self.orders: dict[int, Order] = {}
         self.open: dict[int, Order] = {}
         self.algos: dict[int, Algo] = {}
@@ -201,6 +201,11 @@ class Ledger:
             for asset, amount in account.spec.wallet.items():
                 self.book(account, asset, amount, "TRANSFER", 0)
 
+    def open(self, now_ms: int) -> None:
+        """The first moment: until then nobody knew when the wallets were filled."""
+        for account in self.accounts.values():
+            account.updated_ms = dict.fromkeys(account.wallets, now_ms)
+
     def book(
         self,
         account: Account,
@@ -215,7 +220,7 @@ class Ledger:
         """Change a wallet and the counter-account of this kind of income."""
         self._transaction_id += 1
         account.wallets[asset] = account.wallets.get(asset, ZERO) + amount
-        account.updated_ms = now_ms
+        account.updated_ms[asset] = now_ms
         counter = self.counters[COUNTERS[kind]]
         counter[asset] = counter.get(asset, ZERO) - amount
         account.income.append(Income(symbol, kind, amount, asset, info, now_ms, self._transaction_id, trade_id))

@@ -56,6 +56,7 @@ class Clock:
         """Do everything that is due by now, in order of time."""
         if self._funded_ms is None:
             self._funded_ms = now_ms
+            self._engine.ledger.open(now_ms)
         while (due_ms := self.due_ms()) <= now_ms:
             while self._alarms and self._alarms[0] <= due_ms:
                 heapq.heappop(self._alarms)

@@ -308,7 +308,7 @@ def _balance(engine: Engine, account: Account, asset: str) -> Json:
         "availableBalance": amount(margins.available(account, asset)),
         "maxWithdrawAmount": amount(margins.withdrawable(account, asset)),
         "marginAvailable": True,
-        "updateTime": account.updated_ms,
+        "updateTime": account.updated_ms.get(asset, 0),
     }
 
 
@@ -394,7 +394,7 @@ def _asset(engine: Engine, account: Account, asset: str) -> dict[str, Decimal | 
         "crossUnPnl": margins.cross_profit(account, asset),
         "availableBalance": margins.available(account, asset),
         "maxWithdrawAmount": margins.withdrawable(account, asset),
-        "updateTime": account.updated_ms,
+        "updateTime": account.updated_ms.get(asset, 0),
     }
 
 

@@ -7,6 +7,7 @@ then the engine.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -24,6 +25,7 @@ from simex.reports import Json
 
 BATCH_MAX: Final = 5
 CANCEL_BATCH_MAX: Final = 10
+_BARE_NAMES: Final = re.compile(r"\[[\.A-Za-z0-9:/_-]+(,[\.A-Za-z0-9:/_-]+)*\]")
 
 
 def place(ask: Ask) -> object:
@@ -167,14 +169,18 @@ def _batch(ask: Ask) -> list[dict[str, str]]:
 
 
 def _json_list(ask: Ask, name: str) -> list[object]:
-    """A parameter that is a JSON array; numbers stay as they were written."""
-    text = ask.params.maybe(name)
+    """A parameter that is a JSON array; numbers stay as they were written.
+
+    A widespread client writes the names of the lists in lower case, and their texts without quotation marks.
+    """
+    text = ask.params.maybe(name) or ask.params.maybe(name.lower())
     if text is None:
         return []
+    entries: object
     try:
         entries = json.loads(text, parse_int=RawNumber, parse_float=RawNumber)
     except ValueError:
-        entries = None
+        entries = text[1:-1].split(",") if _BARE_NAMES.fullmatch(text) else None
     if not isinstance(entries, list):
         raise Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
     return entries

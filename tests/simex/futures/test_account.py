@@ -106,6 +106,16 @@ def test_several_assets_as_margin() -> None:
     assert alice.refused("POST", "multiAssetsMargin", multiAssetsMargin="false") == -4169
 
 
+def test_an_asset_that_was_never_held_was_never_updated(at: Floor, alice: Trader) -> None:
+    first_ms = at.now_ms
+    assert [(row["asset"], row["updateTime"]) for row in alice.get("v3/account")["assets"]] == [
+        ("BNB", 0), ("USDT", first_ms),
+    ]  # fmt: skip
+    at.now_ms += 1000
+    alice.order("BUY", "0.010")
+    assert alice.row("USDT")["updateTime"] == at.now_ms
+
+
 def test_what_else_the_account_tells(alice: Trader) -> None:
     config = alice.get("accountConfig")
     assert (config["canTrade"], config["dualSidePosition"], config["multiAssetsMargin"]) == (True, False, False)

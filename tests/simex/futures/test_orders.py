@@ -320,6 +320,17 @@ def test_a_batch_answers_each_wish_in_order_by_an_order_or_a_refusal(alice: Trad
     assert (gone[0]["status"], gone[1]["code"]) == ("CANCELED", -2011)
 
 
+def test_batches_are_cancelled_by_names_as_clients_write_them(alice: Trader) -> None:
+    for name in ("one", "two", "three", "four"):
+        alice.order("BUY", "0.010", "99000", newClientOrderId=name)
+    gone = alice.delete("batchOrders", symbol="BTCUSDT", origclientorderidlist="[one,two]")
+    gone += alice.delete("batchOrders", symbol="BTCUSDT", origClientOrderIdList='["three"]')
+    gone += alice.delete("batchOrders", symbol="BTCUSDT", orderidlist="[4]")
+    assert [order["status"] for order in gone] == ["CANCELED"] * 4
+    assert alice.refused("DELETE", "batchOrders", symbol="BTCUSDT", orderIdList="[4") == -1130
+    assert alice.refused("DELETE", "batchOrders", symbol="BTCUSDT") == -1102
+
+
 def test_the_countdown_cancels_unless_it_is_renewed(at: Floor, alice: Trader) -> None:
     order = alice.order("BUY", "0.010", "99000")
     assert alice.post("countdownCancelAll", symbol="BTCUSDT", countdownTime=2000) == {
