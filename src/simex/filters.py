@@ -50,7 +50,8 @@ def check_counts(
         exchange.max_num_iceberg_orders,
         exchange.max_num_order_lists,
     )
-    _check_open("EXCHANGE_MAX_NUM", limits, list(account.open.values()), tickets, len(account.open_lists), is_list)
+    if any(limits):
+        _check_open("EXCHANGE_MAX_NUM", limits, list(account.open.values()), tickets, len(account.open_lists), is_list)
     bought = sum((ticket.quantity for ticket in tickets if ticket.side == "BUY"), ZERO)
     if spec.max_position and bought:
         held = account.balances[spec.base]
