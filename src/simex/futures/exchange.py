@@ -150,8 +150,8 @@ class Futures:
             calm = self.engine.calm(book)
             if calm is None or not strip.lies_within(start, end, *calm):
                 raise ValueError(f"{symbol}: an order or a margin would notice these candles: print them one by one")
-        if strip.end_ms(end - 1) > self.engine.clock.due_ms():
-            raise ValueError(f"{symbol}: something is due inside these candles")
+            if strip.end_ms(end - 1) > self.due_ms():
+                raise ValueError(f"{symbol}: something is due inside these candles")
         before = book.series.trade_id
         book.series.finish(strip.candle(start))
         if book.log is not None:

@@ -138,6 +138,23 @@ def test_symbols_that_share_a_wallet_may_sink_together() -> None:
     assert clearances, "it was liquidated"
 
 
+def test_nobody_minds_what_is_due_elsewhere_inside_a_candle_that_nobody_watches() -> None:
+    account = AccountSpec(ALICE, secret_of(ALICE), {}, wallet={"USDT": D(500)})
+    at = Floor(Exchange((), [account], contracts=DEFAULT_CONTRACTS), now_ms=START_MS)
+    at.exchange.tick("BTCUSDT", D(100_000), D(1), D(100), START_MS)
+    Trader(at).post("order", **order("BTCUSDT", "BUY", None, 5))
+    hours = [
+        Candle(START_MS + number * 3_600_000, 3_600_000, D(4000), D(4010), D(3990), D(4000), D(100))
+        for number in range(3)
+    ]
+    # Funding of the other symbol comes after half an hour.
+    tape = CandleTape({"ETHUSDT": hours}, always_tick=False)
+    while (next_ms := tape.next_ms()) is not None:
+        tape.advance(at.exchange, next_ms + 1)
+    at.now_ms = START_MS + 3 * 3_600_000
+    assert [row["incomeType"] for row in Trader(at).get("income")] == ["COMMISSION", "FUNDING_FEE"]
+
+
 def test_a_quiet_position_is_passed_over_from_funding_to_funding() -> None:
     wishes = [(ALICE, order("BTCUSDT", "BUY", None, 5))]
     closes = {"BTCUSDT": [0, 1] * 60}
