@@ -11,6 +11,8 @@ from simex.orders import Fill, Order, OrderList
 from simex.params import Params
 from simex.refusal import Refusal
 
+ARCHIVED_AFTER_MS: Final = 90 * DAY_MS
+
 
 def account(ask: Ask) -> object:
     return reports.account(ask.account, ask.params.flag("omitZeroBalances", default=False))
@@ -24,6 +26,8 @@ def order(ask: Ask) -> object:
     found = find_order(ask)
     if found is None:
         raise refusal.no_such_order()
+    if not found.is_open and not found.executed and ask.now_ms - found.updated_ms > ARCHIVED_AFTER_MS:
+        raise refusal.archived_order()
     return reports.query(found)
 
 

@@ -81,6 +81,11 @@ def no_such_order() -> Refusal:
     return Refusal(-2013, "Order does not exist.")
 
 
+def archived_order() -> Refusal:
+    text = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
+    return Refusal(-2026, text)
+
+
 def no_such_list() -> Refusal:
     return Refusal(-2013, "Order list does not exist.")
 

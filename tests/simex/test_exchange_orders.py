@@ -610,3 +610,18 @@ def test_seller_meets_the_highest_bid_first(at: Floor, alice: Client, bob: Clien
     assert [(fill["price"], fill["qty"]) for fill in answer["fills"]] == [
         ("59990.00000000", "0.10000000"), ("59970.00000000", "0.10000000"), ("59950.00000000", "0.05000000"),
     ]  # fmt: skip
+
+
+def test_an_order_that_ended_unfilled_is_archived_after_ninety_days(at: Floor, alice: Client) -> None:
+    """§3.4, -2026."""
+    kept, gone, filled = (alice.buy(**limit("0.01", "59000"))["orderId"] for _ in range(3))
+    at.tick("58000", liquidity="0.01")
+    first = next(order_id for order_id in (kept, gone, filled) if alice.order(order_id)["status"] == "FILLED")
+    resting, cancelled = (order_id for order_id in (kept, gone, filled) if order_id != first)
+    alice.delete("order", symbol="BTCUSDT", orderId=cancelled)
+    at.now_ms += 90 * 86_400_000
+    assert alice.order(cancelled)["status"] == "CANCELED"
+    at.now_ms += 1
+    code, text = alice.refused("GET", "order", symbol="BTCUSDT", orderId=cancelled)
+    assert (code, text.endswith("has been archived.")) == (-2026, True)
+    assert (alice.order(first)["status"], alice.order(resting)["status"]) == ("FILLED", "NEW")
