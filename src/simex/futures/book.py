@@ -13,6 +13,7 @@ from simex.venue import FillModel
 
 Range = tuple[Decimal, Decimal]
 EVERYTHING: Range = (ZERO, PRICE_MAX)
+NOTHING: Range = (PRICE_MAX, ZERO)
 
 
 class ContractBook(OrderBook[Order, ContractSpec]):

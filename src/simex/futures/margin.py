@@ -5,19 +5,20 @@ Rules: everything is reckoned at mark prices from the positions as they are; not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from simex.futures.accounts import Account, Position
-from simex.futures.book import EVERYTHING, ContractBook, Range
+from simex.futures.book import EVERYTHING, NOTHING, ContractBook, Range
 from simex.futures.contracts import ContractSpec
 from simex.futures.orders import Order, Ticket
 from simex.orders import ZERO
 
 _SELL_MARKUP: Final = Decimal("1.0015")
 _BUY_MARKUP: Final = Decimal("1.0005")
+_ONE: Final = Decimal(1)
 _COLLATERAL: Final = Decimal("0.95")
 _SHORT_SLACK: Final = Decimal("1.5")  # a short's maintenance margin grows with the price, by half of it at most
 
@@ -97,9 +98,10 @@ class Margins:
         shared = self.cross_positions(account, asset)
         legs = [self._leg(entry) for entry in shared if entry.symbol == position.symbol]
         others = [entry for entry in shared if entry.symbol != position.symbol]
-        maintenance = sum((self.maintenance(entry) for entry in others), ZERO)
-        profit = sum((self.profit(entry) for entry in others), ZERO)
-        return liquidation_price(account.cross_wallet(asset), legs, mark, maintenance, profit)
+        unit = self._unit(account, asset)
+        maintenance = self._sum(account, others, self.maintenance) / unit
+        profit = self._sum(account, others, self.profit) / unit
+        return liquidation_price(self._shared_wallet(account, asset) / unit, legs, mark, maintenance, profit)
 
     def _leg(self, position: Position) -> Leg:
         return Leg(self.spec(position.symbol), position.amount, position.entry)
@@ -107,28 +109,38 @@ class Margins:
     # -- the account --------------------------------------------------------------------------------------------
 
     def cross_positions(self, account: Account, asset: str) -> list[Position]:
-        """The positions that share the wallet of an asset."""
+        """The positions that share the wallet of an asset; in multi-assets mode all share everything."""
         return [
             position
             for position in account.held()
-            if self.spec(position.symbol).margin_asset == asset and not account.is_isolated(position)
+            if not account.is_isolated(position)
+            and (account.is_multi_asset or self.spec(position.symbol).margin_asset == asset)
         ]
 
     def cross_profit(self, account: Account, asset: str) -> Decimal:
-        return sum((self.profit(position) for position in self.cross_positions(account, asset)), ZERO)
+        """Of the positions whose margin is this asset."""
+        shared = self.cross_positions(account, asset)
+        return sum((self.profit(p) for p in shared if self.spec(p.symbol).margin_asset == asset), ZERO)
 
     def cross_balance(self, account: Account, asset: str) -> Decimal:
         """The margin balance that cross positions share: of one asset, in multi-assets mode of all in dollars."""
-        if not account.is_multi_asset:
-            return account.cross_wallet(asset) + self.cross_profit(account, asset)
-        assets = {*account.wallets, asset}
-        worth = (
-            (account.cross_wallet(name) + self.cross_profit(account, name)) * self.dollars(name) for name in assets
-        )
-        return sum(worth, ZERO)
+        shared = self.cross_positions(account, asset)
+        return self._shared_wallet(account, asset) + self._sum(account, shared, self.profit)
 
     def cross_maintenance(self, account: Account, asset: str) -> Decimal:
-        return sum((self.maintenance(position) for position in self.cross_positions(account, asset)), ZERO)
+        return self._sum(account, self.cross_positions(account, asset), self.maintenance)
+
+    def _shared_wallet(self, account: Account, asset: str) -> Decimal:
+        if not account.is_multi_asset:
+            return account.cross_wallet(asset)
+        return sum((account.cross_wallet(name) * self.dollars(name) for name in account.wallets), ZERO)
+
+    def _sum(self, account: Account, positions: Sequence[Position], amount: Callable[[Position], Decimal]) -> Decimal:
+        """An amount over positions, each in its margin asset, in multi-assets mode in dollars."""
+        return sum((amount(p) * self._unit(account, self.spec(p.symbol).margin_asset) for p in positions), ZERO)
+
+    def _unit(self, account: Account, asset: str) -> Decimal:
+        return self.dollars(asset) if account.is_multi_asset else _ONE
 
     def cross_wallet_of(self, account: Account) -> Decimal:
         return account.cross_wallet("USDT")
@@ -146,9 +158,10 @@ class Margins:
 
     def bound(self, account: Account, asset: str) -> Decimal:
         """What cross positions and all orders bind of an asset."""
-        cross = self.cross_positions(account, asset)
-        held = sum((self.initial(account, position) for position in cross), ZERO)
-        return held + self.ordered_margin(account, asset)
+        held = self._sum(account, self.cross_positions(account, asset), lambda p: self.initial(account, p))
+        assets = [*account.wallets] if account.is_multi_asset else [asset]
+        ordered = (self.ordered_margin(account, name) * self._unit(account, name) for name in assets)
+        return held + sum(ordered, ZERO)
 
     def withdrawable(self, account: Account, asset: str) -> Decimal:
         """What may leave the account: what is available, but no profit that is not realised."""
@@ -241,6 +254,8 @@ class Margins:
         return account.safe[symbol]
 
     def _safe_range(self, account: Account, symbol: str) -> Range:
+        if account.is_multi_asset:
+            return NOTHING  # the prices of what stands in for it move, too
         low, high = EVERYTHING
         book = self._books[symbol]
         for position in account.held(symbol):

@@ -106,6 +106,41 @@ def test_several_assets_as_margin() -> None:
     assert alice.refused("POST", "multiAssetsMargin", multiAssetsMargin="false") == -4169
 
 
+def test_other_assets_keep_a_position_from_its_liquidation() -> None:
+    at = floor(wallet={"USDT": D(1000), "BNB": D(10)}, price="100001", maker_bps="0")
+    at.tick("600", symbol="BNBUSDT")
+    alice = Trader(at)
+    alice.order("BUY", "0.1", "100000")
+    at.tick("99999")
+    # (1000 - 10 000) / (0.0004 - 0.1), and with 10 × 600 × 0.95 more: (6700 - 10 000) / (0.0004 - 0.1)
+    assert alice.position()["liquidationPrice"] == "90361.44578313"
+    alice.order("SELL", "0.1", "100000")
+    at.tick("100001")
+    alice.post("multiAssetsMargin", multiAssetsMargin="true")
+    alice.order("BUY", "0.1", "100000")
+    at.tick("99999")
+    assert alice.position()["liquidationPrice"] == "33132.53012048"
+    at.tick("50000")
+    assert alice.amount() == D("0.1")
+    at.tick("33132.5")
+    assert alice.amount() == 0
+    at.exchange.check_books()
+
+
+def test_a_position_dies_with_the_price_of_what_stands_in_for_it() -> None:
+    at = floor(wallet={"USDT": D(1000), "BNB": D(10)}, maker_bps="0")
+    at.tick("600", symbol="BNBUSDT")
+    alice = Trader(at)
+    alice.post("multiAssetsMargin", multiAssetsMargin="true")
+    alice.order("BUY", "0.1")
+    at.tick("80000")
+    at.tick("80001")
+    at.tick("100", symbol="BNBUSDT")  # 1000 + 950 are left, and 2000 lost
+    assert alice.amount() == D("0.1")
+    at.tick("80002")
+    assert alice.amount() == 0
+
+
 def test_an_asset_that_was_never_held_was_never_updated(at: Floor, alice: Trader) -> None:
     first_ms = at.now_ms
     assert [(row["asset"], row["updateTime"]) for row in alice.get("v3/account")["assets"]] == [
