@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Never
@@ -117,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"how to take what the documents leave open: {', '.join(field.name for field in fields(Undocumented))}",
     )  # fmt: skip
     option("--fee-bps", type=_amount, default=Decimal(10), help="maker and taker fee in basis points (default 10)")
+    option("--futures-fee-bps", type=_amount, help="maker and taker fee of futures (default 2 and 5)")
+    option("--funding-bps", type=_rate, default=Decimal(1), help="what longs pay shorts every 8 hours (default 1)")
     option("--half-spread-bps", type=_amount, default=Decimal(1), help="half of bid to ask (default 1)")
     option("--slippage-bps", type=_amount, default=Decimal(2), help="worsening of a taker's price (default 2)")
     option("--volume-share-pct", type=_share, default=Decimal(10), help="share of volume for clients (default 10)")
@@ -157,6 +159,14 @@ def _amount(text: str) -> Decimal:
         if amount.is_finite() and amount >= 0:
             return amount
     raise argparse.ArgumentTypeError(f"{text!r} is not an amount")
+
+
+def _rate(text: str) -> Decimal:
+    with contextlib.suppress(InvalidOperation):
+        rate = Decimal(text)
+        if rate.is_finite() and abs(rate) <= 200:
+            return rate
+    raise argparse.ArgumentTypeError(f"{text!r} is not a funding rate; give -200 to 200 basis points")
 
 
 def _share(text: str) -> Decimal:
@@ -277,6 +287,8 @@ def _account(options: argparse.Namespace) -> AccountSpec:
         wallet=dict(options.wallet or [DEFAULT_BALANCE]),
         maker_bps=options.fee_bps,
         taker_bps=options.fee_bps,
+        futures_maker_bps=Decimal(2) if options.futures_fee_bps is None else options.futures_fee_bps,
+        futures_taker_bps=Decimal(5) if options.futures_fee_bps is None else options.futures_fee_bps,
     )
 
 
@@ -296,7 +308,9 @@ def _exchange(options: argparse.Namespace, scene: Scene, account: AccountSpec) -
         (account,),
         model=model,
         forming_klines=options.forming_klines == "yes",
-        contracts=scene.contracts if options.market != "spot" else (),
+        contracts=[replace(spec, funding_rate=options.funding_bps / 10_000) for spec in scene.contracts]
+        if options.market != "spot"
+        else (),
         rules=answered(options.undocumented),
     )
     for symbol, candles in scene.history.items():

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from surefoot.config import Mode, Settings
 from surefoot.control import ControlError, read_view, socket_path, watch_views
-from surefoot.core.model import INTERVAL_MS, MS_PER_DAY
+from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -298,8 +298,7 @@ class Run:
         settings, replay = self._job.settings, self._job.replay
         paper = settings.paper
         command = [sys.executable, "-m", "simex", "--parent-pid", str(os.getpid()), "--speed", paper.speed]
-        command += ["--seed", str(paper.seed), "--balance", f"USDT={paper.balance_usdt:f}"]
-        command += ["--fee-bps", f"{paper.fee_bps:f}", *_fill_model(settings)]
+        command += ["--seed", str(paper.seed), *_market_of(settings), *_fill_model(settings)]
         if replay:
             # Candles that are not closed are for watchers; without them a replay is several times as fast.
             forming = "no" if paper.speed == "max" else "yes"
@@ -461,6 +460,15 @@ def _exchange_failed(child: Child, code: int | None, is_replay: bool) -> StartEr
     if code == EXIT_USAGE:
         return StartError(text, EXIT_DATA if is_replay else EXIT_USAGE)
     return StartError(text, code if code == EXIT_IN_USE else EXIT_FAILED)
+
+
+def _market_of(settings: Settings) -> list[str]:
+    """What is traded, with how much, at which costs."""
+    futures, held = settings.futures, f"USDT={settings.paper.balance_usdt:f}"
+    if settings.market.venue is Market.SPOT:
+        return ["--market", "spot", "--balance", held, "--fee-bps", f"{settings.paper.fee_bps:f}"]
+    fees = ["--futures-fee-bps", f"{futures.fee_bps:f}", f"--funding-bps={futures.funding_bps:f}"]
+    return ["--market", "futures", "--wallet", held, *fees]
 
 
 def _fill_model(settings: Settings) -> list[str]:

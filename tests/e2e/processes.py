@@ -175,6 +175,16 @@ class Exchange:
         totals = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in rows}
         return {asset: total for asset, total in totals.items() if total}
 
+    def wallet(self) -> dict[str, Decimal]:
+        """The futures wallet, of what is not zero."""
+        rows = self.call("GET", "/fapi/v3/account", {})["assets"]
+        return {row["asset"]: amount for row in rows if (amount := Decimal(row["walletBalance"]))}
+
+    def contracts(self) -> dict[str, Decimal]:
+        """What is held of futures, negative when short."""
+        rows = self.call("GET", "/fapi/v3/positionRisk", {})
+        return {row["symbol"]: amount for row in rows if (amount := Decimal(row["positionAmt"]))}
+
 
 def _http(base: str, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, Any]:
     address = urlsplit(base)

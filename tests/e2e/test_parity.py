@@ -20,8 +20,17 @@ from simex.tapefile import load_tape
 from simex.venue import HttpRequest
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
-from surefoot.core.messages import CancelOrder, Command, Event, OrderFilled, ReplaceOrder, SubmitList, SubmitOrder
-from surefoot.core.model import Fill, OrderRequest
+from surefoot.core.messages import (
+    CancelOrder,
+    Command,
+    Event,
+    IncomePaid,
+    OrderFilled,
+    ReplaceOrder,
+    SubmitList,
+    SubmitOrder,
+)
+from surefoot.core.model import Fill, Market, OrderRequest
 from surefoot.core.view import View
 from surefoot.research.backtest import run_backtest
 from surefoot.research.data import load_candles
@@ -66,6 +75,13 @@ EXITS = {
     "exits.hold_max_s": "14400",
     "exits.hold_keep_pct": "0.4",
     "exits.opposite_score_min": "0.7",
+}
+FUTURES = {
+    "market.venue": "futures",
+    "futures.leverage": "3",
+    "futures.margin_type": "ISOLATED",
+    "futures.fee_bps": "4",
+    "futures.funding_bps": "3",
 }
 # Entries get more than one tick, and are given up at the very moment of another.
 THIN = {
@@ -118,6 +134,17 @@ def test_replay_equals_the_backtest_where_orders_fill_in_parts(files: list[str],
     assert counts["oco"] >= 3
 
 
+@pytest.mark.spec("SAFE-8", "MODE-2", "MODE-3", "BT-1", "PNL-2")
+@pytest.mark.timeout(1_800 if FULL else 120)
+def test_replay_on_futures_equals_the_exact_backtest(files: list[str], tmp_path: Path) -> None:
+    counts = compare(files, tmp_path, {**MARKET, **EXITS, **FUTURES})
+    print(counts)
+    assert counts["round_trips"] >= (300 if FULL else 8)
+    assert counts["shorts"] >= (100 if FULL else 3)
+    assert counts["incomes"] >= 2
+    assert counts["replaced"] == counts["oco"] == 0
+
+
 @pytest.mark.spec("SAFE-8", "BT-1")
 def test_both_sides_find_the_same_tick_in_a_file_whose_closes_lie_on_a_coarser_grid(tmp_path: Path) -> None:
     file = tmp_path / "SOLUSDT-1m.csv"
@@ -144,8 +171,15 @@ def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> d
         view, ours = bot.view(), bot.record()
         check_orders_and_fills(ours, theirs)
         check_equity(view, folded(settings, theirs), result)
-        check_books(folded(settings, ours), folded(settings, theirs), venue.balances())
-        check_exchange(venue.orders(), venue.trades(), theirs)
+        on_futures = settings.market.venue is Market.FUTURES
+        check_books(
+            folded(settings, ours), folded(settings, theirs), venue.wallet() if on_futures else venue.balances()
+        )
+        if on_futures:
+            held = folded(settings, ours).portfolio.positions
+            assert {symbol: each.signed_quantity for symbol, each in held.items()} == venue.contracts()
+        else:
+            check_exchange(venue.orders(), venue.trades(), theirs)
         bot.stop()
     return {
         "orders": len(orders_of(theirs)),
@@ -155,17 +189,23 @@ def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> d
         "replaced": sum(isinstance(message, ReplaceOrder) for message in theirs),
         "oco": sum(isinstance(message, SubmitList) and len(message.orders) == 2 for message in theirs),
         "round_trips": len(result["round_trips"]),
+        "shorts": sum(trip["side"] == "short" for trip in result["round_trips"]),
+        "incomes": len({message.income_id for message in theirs if isinstance(message, IncomePaid)}),
     }
 
 
 def market_options(settings: Settings) -> tuple[str, ...]:
     """The exchange that the settings of a backtest describe, as fast as it can be."""
-    costs, paper = settings.costs, settings.paper
+    costs, paper, futures = settings.costs, settings.paper, settings.futures
     given = {
         "--speed": "max",
         "--forming-klines": "no",
+        "--market": settings.market.venue,
         "--balance": f"USDT={paper.balance_usdt}",
+        "--wallet": f"USDT={paper.balance_usdt}",
         "--fee-bps": paper.fee_bps,
+        "--futures-fee-bps": futures.fee_bps,
+        "--funding-bps": futures.funding_bps,
         "--half-spread-bps": costs.half_spread_bps,
         "--slippage-bps": costs.slippage_bps,
         "--volume-share-pct": costs.volume_share_pct,

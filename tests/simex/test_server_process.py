@@ -237,6 +237,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         (["--balance", "USDT=lots"], "not an amount"),
         (["--fault", "nonsense=1"], "allowed are request-late"),
         (["--fault", "error-after=0"], "a whole number from 1"),
+        (["--funding-bps", "201"], "give -200 to 200 basis points"),
         (["--replay", "BTCUSDT-none.parquet"], "no such file"),
         (["--symbols", "NOPEUSDT"], "no instrument for NOPEUSDT"),
         (["--start-ms", "60000"], "--start-ms needs another speed"),
