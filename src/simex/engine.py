@@ -16,6 +16,7 @@ from typing import Final
 
 from simex import filters, refusal
 from simex.accounts import Account, Ledger
+from simex.amends import Amender
 from simex.book import Book
 from simex.lifecycle import Lifecycle, Outlet
 from simex.matching import Matcher, is_prevented
@@ -24,8 +25,6 @@ from simex.prices import fires, has_reached, with_peg
 from simex.refusal import Refusal
 from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec, Undocumented
 
-MARKET_IS_CLOSED: Final = "Market is closed."
-ACCOUNT_IS_CLOSED: Final = "This account may not place or cancel orders."
 _CLIENT_ID_LENGTH: Final = 22
 
 
@@ -49,6 +48,7 @@ class Engine:
         self.ledger = Ledger(instruments, accounts, rules)
         self._outlet = outlet
         self._lifecycle = Lifecycle(self.ledger, self.books, outlet)
+        self._amender = Amender(self._lifecycle, outlet)
         self._matcher = Matcher(self.ledger, self._lifecycle, outlet, rules)
         self._order_id = 0
         self._list_id = -1
@@ -112,9 +112,9 @@ class Engine:
     def cancel(self, order: Order, cancel_id: str | None, now_ms: int) -> str:
         """Cancel an open order, with its whole list if it is in one; the cancel's own client id."""
         if not self.books[order.ticket.symbol].takes_cancels:
-            raise refusal.cancel_rejected(MARKET_IS_CLOSED)
+            raise refusal.cancel_rejected(refusal.MARKET_IS_CLOSED)
         if not order.account.may_trade:
-            raise refusal.cancel_rejected(ACCOUNT_IS_CLOSED)
+            raise refusal.cancel_rejected(refusal.ACCOUNT_IS_CLOSED)
         name = cancel_id or self.new_client_id()
         members = order.list.orders if order.list is not None else [order]
         for member in members:
@@ -126,52 +126,10 @@ class Engine:
     def amend(self, order: Order, quantity: Decimal, client_id: str | None, now_ms: int) -> Amendment:
         """Reduce an open order, which keeps its place; the other leg of a pair follows. Refusal -2038 or -1013."""
         book = self.books[order.ticket.symbol]
-        self._refuse_amend(book, order, quantity, client_id, now_ms)
-        book.update_id += 1
-        name = client_id or self.new_client_id()
-        is_renamed = name != order.client_id
-        amendment = self._reduce(order, quantity, name, now_ms)
-        partner = order.list.partner(order) if order.list is not None else None
-        if partner is not None:
-            self._reduce(partner, quantity, partner.client_id, now_ms)
-        if order.list is not None and is_renamed:
-            self._outlet.order_list(order.list, now_ms, is_update=True)
-        if order.remaining <= 0:
-            self._lifecycle.finish(order, "EXPIRED", now_ms)
+        average = self.average_price(book, now_ms)
+        self._amender.check(book, order, quantity, client_id, average)
+        amendment = self._amender.amend(order, quantity, client_id or self.new_client_id(), now_ms)
         self._settle(now_ms)
-        return amendment
-
-    def _refuse_amend(self, book: Book, order: Order, quantity: Decimal, client_id: str | None, now_ms: int) -> None:
-        if not book.takes_cancels:
-            raise refusal.amend_rejected(MARKET_IS_CLOSED)
-        if not order.account.may_trade:
-            raise refusal.amend_rejected(ACCOUNT_IS_CLOSED)
-        if quantity == order.quantity:
-            raise refusal.amend_rejected("The requested action would change no state; rejecting")
-        if quantity > order.quantity:
-            raise refusal.amend_rejected("Order amend (quantity increase) is not supported.")
-        if order.is_pending and order.list is not None and order.list.ticket.sells_received:
-            raise refusal.amend_rejected("Order amend (pending OPO order) is not supported.")
-        if book.spec.max_num_order_amends and len(order.amendments) >= book.spec.max_num_order_amends:
-            raise refusal.amend_rejected("Filter failure: MAX_NUM_ORDER_AMENDS")
-        named = order.account.order_named(order.ticket.symbol, client_id) if client_id is not None else None
-        if named is not None and named is not order and named.is_open:
-            raise refusal.amend_rejected("Duplicate order sent.")
-        if quantity > order.executed + order.prevented:
-            reduced = replace(order.ticket, quantity=quantity)
-            filters.check_ticket(book.spec, order.account, reduced, self.average_price(book, now_ms))
-
-    def _reduce(self, order: Order, quantity: Decimal, client_id: str, now_ms: int) -> Amendment:
-        old_name, old_quantity = order.client_id, order.quantity
-        order.quantity = max(quantity, order.executed + order.prevented)
-        order.ticket = replace(order.ticket, quantity=order.quantity)
-        order.updated_ms = now_ms
-        order.account.rename(order, client_id)
-        if order.locked and (not order.is_market or order.waits_for_trigger):
-            self._lifecycle.relock(order, self._lifecycle.need(order))
-        number = self._outlet.order(order, "REPLACED", now_ms, old_client_id=old_name)
-        amendment = Amendment(number, old_name, client_id, old_quantity, order.quantity, now_ms)
-        order.amendments.append(amendment)
         return amendment
 
     def deposit(self, account: Account, asset: str, amount: Decimal, now_ms: int) -> None:
@@ -504,9 +462,9 @@ class Engine:
 def _refuse_closed(book: Book, account: Account) -> None:
     """Refusal -2010 when the symbol takes no orders, or none of this account."""
     if book.status != "TRADING":
-        raise refusal.rejected(MARKET_IS_CLOSED)
+        raise refusal.rejected(refusal.MARKET_IS_CLOSED)
     if not account.may_trade:
-        raise refusal.rejected(ACCOUNT_IS_CLOSED)
+        raise refusal.rejected(refusal.ACCOUNT_IS_CLOSED)
     if not all(any(name in account.spec.permissions for name in names) for names in book.spec.permission_sets):
         raise refusal.rejected("This symbol is not permitted for this account.")
 

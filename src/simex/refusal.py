@@ -5,6 +5,11 @@ A refusal is an ordinary answer of the exchange; it is raised where it is found 
 
 from __future__ import annotations
 
+from typing import Final
+
+MARKET_IS_CLOSED: Final = "Market is closed."
+ACCOUNT_IS_CLOSED: Final = "This account may not place or cancel orders."
+
 
 class Refusal(Exception):
     """The exchange says no: a code, a text, an HTTP status; `retry_at_ms` is set when waiting would help."""
