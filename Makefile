@@ -17,9 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 RUN_READY := .venv/.ready-run
 DEV_READY := .venv/.ready-dev
 REFEREE_READY := .referee/.ready
+CLIENTS_READY := .clients/.ready
 ARGS ?=
 
-.PHONY: help run test check format bench swarm equality trace referee-metrics lock clean
+.PHONY: help run test check format bench swarm equality trace referees clients referee-metrics lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -54,6 +55,11 @@ equality: $(DEV_READY) ## Compare the two backtest engines on 500 random configu
 trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
 	@$(BIN)/python -m tests.trace
 
+referees: $(CLIENTS_READY) ## Let third-party clients trade on the simulated exchange, and print what each could do
+	@$(BIN)/python -m tests.referees $(ARGS)
+
+clients: $(CLIENTS_READY) ## Only make the environment of these clients, for `make test` to use
+
 # CI does not ask for it: formulas do not change by themselves, and the library drags some forty packages along.
 referee-metrics: $(DEV_READY) $(REFEREE_READY) ## Compare the metrics with an independent library, in its own environment
 	@$(BIN)/python -m pytest -n 0 -q -s tests/research/test_metrics_referee.py $(ARGS)
@@ -64,10 +70,13 @@ lock: ## Resolve the lock files anew from pyproject.toml (needs uv)
 	$$compile -o requirements.lock; \
 	$$compile --group dev --constraints requirements.lock -o requirements-dev.lock; \
 	echo "quantstats==0.0.86" | $$uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	  --python-version 3.11 - -o requirements-referee.lock
+	  --python-version 3.11 - -o requirements-referee.lock; \
+	printf '%s\n' ccxt==4.5.90 python-binance==1.0.37 binance-sdk-spot==13.3.0 \
+	  binance-sdk-derivatives-trading-usds-futures==18.1.0 | $$uv pip compile --quiet --universal --generate-hashes \
+	  --no-header --no-annotate --python-version 3.11 - -o requirements-clients.lock
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf .venv .bench .referee .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
+	rm -rf .venv .bench .referee .clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for the locked set with hashes first, and only then for the project itself, both without dependencies: the
@@ -91,6 +100,13 @@ $(REFEREE_READY): requirements-referee.lock | $(DEV_READY)
 	@echo "Installing the referee of the metrics (requirements-referee.lock) ..."
 	@rm -rf .referee && $(BIN)/python -m venv .referee
 	@.referee/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+# Their pins would dictate ours, so they live apart; judges again.
+$(CLIENTS_READY): requirements-clients.lock | $(DEV_READY)
+	@echo "Installing third-party clients (requirements-clients.lock) ..."
+	@rm -rf .clients && $(BIN)/python -m venv .clients
+	@.clients/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes --no-deps -r $<
 	@touch $@
 
 # A name on the path proves nothing (version managers leave shims that fail), so each candidate is run. A failed attempt
