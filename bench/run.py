@@ -13,13 +13,14 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import fast, parts
+from bench import fast, live, parts
 from bench.figures import Figure, show
 from bench.ground import NoData
 
 GROUPS: dict[str, Callable[[], list[Callable[[], list[Figure]]]]] = {
     "parts": parts.makers,
     "fast": fast.makers,
+    "live": live.makers,
 }
 
 
