@@ -1,7 +1,8 @@
 """A trader that keeps time: run by `bench.live` as a process, the program's own trader with two stamps added.
 
 The first stamp is taken when a frame's last byte has been read and its bytes are handed on; the second when the socket
-has taken the bytes of an order that the frame led to. In between lie inbox, codec, session, journal, engine and signing.
+has taken the bytes of an order that the frame led to. In between lie inbox, codec, session, journal, engine and
+signing.
 """
 
 from __future__ import annotations
