@@ -266,6 +266,25 @@ class Exchange:
         if self.futures is not None:
             self.futures.change_key(account, rights)
 
+    @property
+    def spot_symbols(self) -> tuple[str, ...]:
+        return tuple(self._books)
+
+    @property
+    def tick_sizes(self) -> dict[str, Decimal]:
+        """The price steps of all symbols; of one that is traded on both markets, the spot market's."""
+        return {symbol: book.spec.tick_size for market in reversed(self._markets) for symbol, book in market.items()}
+
+    def symbol_states(self) -> dict[str, dict[str, object]]:
+        """Last price and, of spot symbols, the status, for people; a price that is not known is None."""
+        states: dict[str, dict[str, object]] = {}
+        for symbol in self.tick_sizes:
+            last = self.last_price(symbol)
+            states[symbol] = {"last_price": None if last is None else f"{last:f}"}
+            if symbol in self._books:
+                states[symbol]["status"] = self._books[symbol].status
+        return states
+
     def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None:
         """Open, halt or close a spot symbol: unless it is TRADING nothing is printed on it. KeyError when unknown."""
         self._books[symbol].status = status

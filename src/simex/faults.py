@@ -208,9 +208,9 @@ class FaultPlan:
         self._waiting += faults
 
     @property
-    def symbols(self) -> set[str]:
-        """Symbols that the planned faults name."""
-        return {fault.symbol for fault in self._waiting if fault.symbol}
+    def planned(self) -> list[Fault]:
+        """What waits for market time to begin."""
+        return list(self._waiting)
 
     def begin(self, now_ms: int) -> None:
         """Market time begins; the windows of what was planned before are counted from here."""

@@ -69,8 +69,8 @@ class Server:
             wait_for_klines=wait_for_klines,
             wait_for_account=wait_for_account,
         )
-        self._links = self._timeline.links
-        self.faults = Injector(faults if faults is not None else FaultPlan(), self._links, exchange, self.now_ms)
+        self.links = self._timeline.links
+        self.faults = Injector(faults if faults is not None else FaultPlan(), self.links, exchange, self.now_ms)
         self.faults.announce_shutdown = self._announce_shutdown_until
         self._timeline.planned = self.faults
         self._wall_ms = wall_ms
@@ -103,7 +103,7 @@ class Server:
         self._timeline.stop()
         for task in self._tasks:
             task.cancel()
-        closing = [asyncio.create_task(link.close(WSCloseCode.GOING_AWAY)) for link in self._links]
+        closing = [asyncio.create_task(link.close(WSCloseCode.GOING_AWAY)) for link in self.links]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_GRACE_S)
         self.drop_connections()
@@ -113,14 +113,14 @@ class Server:
 
     def drop_connections(self, kind: FrameKind | None = None) -> int:
         """Cut the WebSocket links (of one kind) without a close frame, as a failing network does; how many."""
-        return self._links.drop(kind)
+        return self.links.drop(kind)
 
     def announce_shutdown(self, lead_s: float | None) -> None:
         """Tell the links that the server will go, and close them when that time is over, if there is one."""
         self._exchange.announce_shutdown(self.now_ms())
-        self._links.send_by_kind(self._exchange.take_frames())
+        self.links.send_by_kind(self._exchange.take_frames())
         if lead_s is not None:
-            told = [link for link in self._links if self._rules[link.wire_kind].announces_shutdown]
+            told = [link for link in self.links if self._rules[link.wire_kind].announces_shutdown]
 
             def close() -> None:
                 for link in told:
@@ -149,6 +149,10 @@ class Server:
     async def play(self) -> int:
         """Run the market to its end; the clock at the end (UTC ms). A generated market has none."""
         return await self._timeline.play()
+
+    def tell(self) -> None:
+        """Send what the exchange has to say by now."""
+        self._timeline.tell()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -215,8 +219,8 @@ class Server:
             self._exchange.ws_close(number)
             raise
         link = Link(number, target, socket, request, self._max_queued_frames, self._rules[kind])
-        self._links.by_number[number] = link
-        self._links.changed()
+        self.links.by_number[number] = link
+        self.links.changed()
         self.faults.opened(link)
         writer = asyncio.create_task(link.write_on())
         keeper = asyncio.create_task(self._keep_alive(link))
@@ -228,16 +232,16 @@ class Server:
         finally:
             writer.cancel()
             keeper.cancel()
-            del self._links.by_number[number]
+            del self.links.by_number[number]
             self._exchange.ws_close(number)
-            self._links.changed()
+            self.links.changed()
         return socket
 
     def _note_account(self, link: Link) -> None:
         has_account = self._exchange.hears_account(link.number)
         if has_account != link.has_account:
             link.has_account = has_account
-            self._links.changed()
+            self.links.changed()
 
     async def _keep_alive(self, link: Link) -> None:
         """In a paced market the barrier pings, and time that stands still ends nobody's life."""
@@ -255,7 +259,7 @@ class Server:
             if message.type is WSMsgType.TEXT:
                 self._on_text(link, message.data)
             elif message.type is WSMsgType.PONG:
-                self._links.changed()
+                self.links.changed()
             elif message.type is WSMsgType.PING:
                 link.pong(bytes(message.data))
             elif message.type is WSMsgType.BINARY:
@@ -271,10 +275,10 @@ class Server:
             return
         if link.kind == "stream":
             link.note_subscriptions(text)
-            self._links.changed()
+            self.links.changed()
         frames = self._pass_on(link, text)
         # Answers to commands are never held: a client may wait for them before it pongs.
-        self._links.send(frames) if link.kind == "stream" else self._links.send_by_kind(frames)
+        self.links.send(frames) if link.kind == "stream" else self.links.send_by_kind(frames)
 
     def _pass_on(self, link: Link, text: str) -> list[tuple[int, str]]:
         self._timeline.catch_up()
@@ -289,7 +293,7 @@ class Server:
         def carry_out() -> None:
             if fate.instead is not None:
                 self._reply_instead(link, asked, fate.instead)
-            elif link.number in self._links.by_number:
+            elif link.number in self.links.by_number:
                 self._reply(link, text, asked)
 
         self._later_or_now(fate.delay_s, carry_out)
@@ -298,7 +302,7 @@ class Server:
         frames = self._pass_on(link, text)
         at = answer_among(frames, link.number, asked)
         if at is None:
-            self._links.send_by_kind(frames)
+            self.links.send_by_kind(frames)
             return
         answer = frames[at][1]
         fate = self.faults.after(asked, is_accepted(answer))
@@ -309,7 +313,7 @@ class Server:
         if fate.instead is not None and fate.instead.how == "reset":
             # What the order caused is lost with the connection.
             frames = [frame for frame in frames if frame[0] != link.number]
-        self._links.send_by_kind(frames)
+        self.links.send_by_kind(frames)
         if fate == HARMLESS:
             return
 
@@ -317,7 +321,7 @@ class Server:
             if fate.instead is not None:
                 self._reply_instead(link, asked, fate.instead)
             else:
-                self._links.send([(link.number, self.faults.skewed(answer))])
+                self.links.send([(link.number, self.faults.skewed(answer))])
 
         self._later_or_now(fate.delay_s, reply)
 
@@ -326,7 +330,7 @@ class Server:
             if instead.how == "reset":
                 link.abort()
             elif instead.how == "answer":
-                self._links.send([(link.number, instead.over_socket(asked, self.now_ms()))])
+                self.links.send([(link.number, instead.over_socket(asked, self.now_ms()))])
 
         self._later_or_now(instead.after_s, act)
 

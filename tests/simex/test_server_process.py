@@ -176,6 +176,28 @@ async def test_a_replay_serves_what_lies_before_its_start_and_ends_by_itself(tmp
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.spec("SIM-3")
+async def test_trades_are_replayed_after_candles_and_a_scenario_is_laid_over_them(tmp_path: Path) -> None:
+    trades = tmp_path / "BTCUSDT-trades-2024-06.csv"
+    start_ms = T0_MS + 100 * MINUTE_MS
+    rows = [f"{i},{61_000 + i},0.5,1,{start_ms + 20_000 * i},True,True" for i in range(10)]
+    trades.write_text("\n".join(rows) + "\n")
+    table = tmp_path / "half.txt"
+    table.write_text("wait 1m\nfall 50%\n")
+    options = ("--replay", str(trades), "--history", candle_file(tmp_path, 100), "--scenario", str(table))
+    with running(*options, "--speed", "max", "--exit-at-end") as (process, venue):
+        assert (venue["start_ms"], venue["symbols"]) == (start_ms, ["BTCUSDT"])
+        klines = call(venue, "GET", "/api/v3/klines", "symbol=BTCUSDT&interval=1m&limit=500")
+        assert [len(klines), klines[-1][0]] == [100, start_ms - MINUTE_MS]
+        closed = []
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{venue['stream']}/ws/btcusdt@kline_1m") as link:
+            async for message in link:
+                kline = json.loads(message.data)["k"]
+                closed += [(kline["t"] - start_ms, float(kline["c"]), kline["v"])] if kline["x"] else []
+        assert closed[:2] == [(0, 61_002.0, "1.50000000"), (MINUTE_MS, 30_502.5, "1.50000000")]
+        assert line_of(process.stdout)["event"] == "tape_end"
+
+
 @pytest.mark.spec("SIM-2")
 def test_faults_are_given_on_the_command_line() -> None:
     with running("--fault", "error-after=1", *QUICK) as (_, venue):
@@ -184,6 +206,85 @@ def test_faults_are_given_on_the_command_line() -> None:
         assert lost.value.code == 503
         lost.value.close()
         assert len(call(venue, "GET", "/api/v3/myTrades", "symbol=BTCUSDT", sign=True)) == 1
+
+
+def told_by(venue: dict[str, Any], method: str, path: str, body: object = None, key: str | None = None) -> Any:
+    """The answer of the admin port: status and body."""
+    request = urllib.request.Request(
+        f"{venue['admin']}{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"X-Admin-Key": venue["admin_key"] if key is None else key},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
+
+
+@pytest.mark.spec("SIM-2")
+def test_commands_on_a_port_and_with_a_key_of_their_own() -> None:
+    with running("--admin-port", "0", "--speed", "0.001", "--start-ms", str(T0_MS), *QUICK) as (process, venue):
+        assert urllib.request.urlopen(f"{venue['rest']}/api/v3/ping", timeout=PATIENCE_S).status == 200
+        for key in ("", venue["api_key"]):
+            assert told_by(venue, "GET", "/state", key=key)[0] == 401
+        status, state = told_by(venue, "GET", "/state")
+        assert (status, state["now_ms"], state["links"], state["faults"]["done"]) == (200, T0_MS, [], {})
+        assert state["symbols"]["BTCUSDT"]["status"] == "TRADING"
+
+        assert told_by(venue, "POST", "/deposit", {"asset": "USDT", "amount": "500.5"})[0] == 200
+        account = call(venue, "GET", "/api/v3/account", "omitZeroBalances=true", sign=True)
+        assert [row["free"] for row in account["balances"] if row["asset"] == "USDT"] == ["10500.50000000"]
+
+        assert told_by(venue, "POST", "/price", {"symbol": "BTCUSDT", "price": "12345.67"})[0] == 200
+        assert call(venue, "GET", "/api/v3/ticker/price", "symbol=BTCUSDT")["price"] == "12345.67000000"
+
+        assert told_by(venue, "POST", "/clock", {"skew_ms": 1500})[1]["now_ms"] == T0_MS
+        assert call(venue, "GET", "/api/v3/time")["serverTime"] == T0_MS + 1_500
+        assert told_by(venue, "POST", "/clock", {"skew_ms": 0})[0] == 200
+
+        order = ("POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001")
+        assert told_by(venue, "POST", "/symbols/BTCUSDT/status", {"status": "HALT"})[0] == 200
+        with pytest.raises(urllib.error.HTTPError) as closed:
+            call(venue, *order, sign=True)
+        closed.value.close()
+        assert told_by(venue, "POST", "/symbols/BTCUSDT/status", {"status": "TRADING"})[0] == 200
+        assert call(venue, *order, sign=True)["status"] == "FILLED"
+
+        assert told_by(venue, "POST", "/faults", {"kind": "limited"})[1]["armed"] == [{"kind": "limited", "struck": 0}]
+        with pytest.raises(urllib.error.HTTPError) as limited:
+            call(venue, "GET", "/api/v3/time")
+        assert limited.value.code == 429
+        limited.value.close()
+        assert line_of(process.stdout)["kind"] == "limited"
+        assert told_by(venue, "GET", "/state")[1]["faults"]["done"] == {"limited": 1}
+        plan = {"fault": [{"kind": "maintenance"}]}
+        assert told_by(venue, "POST", "/faults", plan)[1]["maintenance"] is True
+        assert told_by(venue, "DELETE", "/faults")[1]["maintenance"] is False
+        assert told_by(venue, "POST", "/shutdown-notice", {"lead_s": 1})[0] == 200
+
+
+def test_mistakes_on_the_admin_port_are_one_line_with_what_is_allowed() -> None:
+    with running("--admin-port", "0", *QUICK) as (_, venue):
+        for path, body, told in (
+            ("/faults", {"kind": "limited", "every": 0}, "every = 0: allowed is a whole number from 1"),
+            ("/faults", {"kind": "halt", "symbol": "NOPEUSDT"}, "allowed are BTCUSDT"),
+            ("/symbols/BTCUSDT/status", {"status": "OPEN"}, "status = 'OPEN': allowed are TRADING, HALT"),
+            ("/symbols/NOPEUSDT/status", {"status": "HALT"}, "allowed are BTCUSDT"),
+            ("/deposit", {"asset": "USDT", "amount": 1.5}, "amount = 1.5: allowed is a number as text"),
+            ("/deposit", {"asset": "USDT", "amount": "-1000000"}, "amount = -1000000: "),
+            ("/price", {"symbol": "BTCUSDT", "price": "0.001"}, "allowed are multiples of 0.01"),
+            ("/price", {"symbol": "BTCUSDT", "cost": "1"}, "cost: unknown key; allowed are symbol, price"),
+            ("/clock", {"skew_ms": "1"}, "skew_ms = '1': allowed is a whole number"),
+            ("/shutdown-notice", {"lead_s": -1}, "lead_s = -1: allowed is 0 to"),
+            ("/faults", [], "not a JSON object"),
+        ):
+            status, answer = told_by(venue, "POST", path, body)
+            assert status == 400, path
+            assert told in answer["error"], answer
+        assert told_by(venue, "POST", "/nope", {})[0] == 404
 
 
 @pytest.mark.spec("SIM-2")
@@ -243,6 +344,9 @@ def test_a_taken_port_is_said_in_one_line() -> None:
         (["--start-ms", "60000"], "--start-ms needs another speed"),
         (["--speed", "60", "--start-ms", "61"], "full minute"),
         (["--exit-at-end"], "need --replay"),
+        (["--scenario", "nonsense"], "no scenario of that name (flash-crash, gap, halt)"),
+        (["--history", "BTCUSDT.csv"], "--history goes with a --replay of trades"),
+        (["--replay", "BTCUSDT-trades.csv", "ETHUSDT.csv"], "candles and trades cannot be mixed"),
         (["--nonsense"], "see python -m simex --help"),
     ],
 )

@@ -28,7 +28,7 @@ from tests.tidy.tree import ROOT, SOURCE, module_name, modules
 PARTS_OF_MESSAGES: frozenset[str] = frozenset()
 
 # What drives the simulated exchange or reads files for it; all else in simex is the machine.
-DRIVERS_OF_SIMEX = {"__main__", "cli", "link", "market", "pause", "server", "tapefile"}
+DRIVERS_OF_SIMEX = {"__main__", "admin", "cli", "link", "market", "pause", "relay", "server", "tapefile"}
 
 
 def present(*names: str) -> list[ModuleType]:
