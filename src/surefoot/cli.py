@@ -23,6 +23,7 @@ import typer
 from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
 from surefoot.commands.export import export
+from surefoot.commands.keys import keys_app
 from surefoot.commands.operator import flatten, pause, resume
 from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
@@ -39,6 +40,7 @@ from surefoot.commands.options import (
     Sets,
     check_writable,
     gaps_of,
+    keys_of,
     loaded,
     overrides_of,
 )
@@ -46,8 +48,7 @@ from surefoot.commands.promote import promote
 from surefoot.commands.strategy import strategy_app
 
 if TYPE_CHECKING:
-    from surefoot.binance.dialogue import Keys
-    from surefoot.config import Loaded, Settings
+    from surefoot.config import Loaded
     from surefoot.core.view import View
     from surefoot.store.journal import Entry
     from surefoot.supervise import Ended, Job
@@ -108,6 +109,7 @@ app.add_typer(data_app, name="data")
 app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
+app.add_typer(keys_app, name="keys")
 for asking in (pause, resume, flatten, promote):
     app.command()(asking)
 
@@ -220,7 +222,7 @@ def trade(
     venue = replace(
         venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
     )
-    keys = _keys(settings, os.environ)
+    keys = keys_of(settings, os.environ)
     if parent_pid is not None:
         _end_with(parent_pid)
     return run_trader(settings, venue, keys, paced=paced, say=_say)
@@ -434,21 +436,6 @@ def _socket_address(url: str) -> str:
     if not url.startswith(("ws://", "wss://")):
         raise CommandError(f"{url}: not an address of a stream; it starts with ws://")
     return url
-
-
-def _keys(settings: Settings, env: Mapping[str, str]) -> Keys:
-    from surefoot.binance.dialogue import Keys
-    from surefoot.config import Mode
-    from surefoot.supervise import PAPER_KEY, PAPER_SECRET
-
-    if settings.mode is not Mode.PAPER:
-        assert settings.api_key is not None, "settings without a key do not load in this mode"
-        assert settings.api_secret is not None, "settings without a secret do not load in this mode"
-        return Keys(settings.api_key.get_secret_value(), settings.api_secret.get_secret_value())
-    missing = [name for name in (PAPER_KEY, PAPER_SECRET) if not env.get(name)]
-    if missing:
-        raise CommandError(f"{' and '.join(missing)} not set: the exchange prints its demo key when it starts")
-    return Keys(env[PAPER_KEY], env[PAPER_SECRET])
 
 
 def _job(

@@ -40,6 +40,7 @@ from surefoot.control import KINDS, Answer, ControlError, ControlServer, Wish, s
 from surefoot.core.engine import Engine
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import VenueLimitView, View, view_of
+from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
 
 INBOX_MERGES_AT = 4_096  # from here on, only the newest best price of a symbol is kept
@@ -304,6 +305,8 @@ async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, s
     except ValueError as problem:
         say(f"the API secret cannot sign: {problem}")
         return EXIT_USE
+    if settings.mode in (Mode.TESTNET, Mode.LIVE) and not await _may_hold(settings, venue, keys, say):
+        return EXIT_USE
     path = settings.store.journal_path
     try:
         journal = Journal.open(path)
@@ -315,6 +318,21 @@ async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, s
     finally:
         with contextlib.suppress(StoreError):
             journal.close()
+
+
+async def _may_hold(settings: Settings, venue: Venue, keys: Keys, say: Say) -> bool:
+    """Say what is active and what the key may do; False for a key that a bot must not hold. Where the venue does not
+    tell, it is said, and trading begins: the testnets never tell."""
+    for line in active_lines(settings, venue):
+        say(line)
+    try:
+        verdict, ahead_ms = await key_verdict(settings, keys, None)
+    except CheckFailed as problem:
+        say(f"warning: the rights of the key are not known: {problem}")
+        return True
+    for line in key_lines(verdict, keys.secret, ahead_ms):
+        say(line)
+    return not verdict.refused
 
 
 async def _trade_with(

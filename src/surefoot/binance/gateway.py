@@ -10,13 +10,14 @@ digested; such pings become `Pinged` arrivals, which the driver answers when tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from yarl import URL
 
+from surefoot.binance.codec import BadFrame, read_time
 from surefoot.binance.dialogue import (
     Arrival,
     CloseLink,
@@ -96,11 +97,20 @@ class Gateway:
 
     async def server_time_ms(self, path: str) -> int | None:
         """The venue's clock, read once outside the dialogue; None when it does not answer."""
-        assert self._http is not None
+        answer = await self.read_once(path, {})
         try:
-            async with self._http.get(f"{self._addresses.rest}{path}") as response:
-                return int((await response.json())["serverTime"])
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
+            return None if answer is None else read_time(answer[1])
+        except BadFrame:
+            return None
+
+    async def read_once(self, target: str, headers: Mapping[str, str]) -> tuple[int, bytes] | None:
+        """Status and body of one read outside the dialogue; None when nothing answers."""
+        assert self._http is not None
+        url = URL(self._addresses.rest + target, encoded=True)
+        try:
+            async with self._http.get(url, headers=headers) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
     def send(self, request: Request) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from surefoot.config import Loaded
+    from surefoot.binance.dialogue import Keys
+    from surefoot.config import Loaded, Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -53,6 +54,22 @@ def loaded(config: Path | None, overrides: Mapping[str, str]) -> Loaded:
     from surefoot.config import load
 
     return load(config, overrides, os.environ)
+
+
+def keys_of(settings: Settings, env: Mapping[str, str]) -> Keys:
+    """The key and secret of the mode. Raises CommandError where paper's are missing."""
+    from surefoot.binance.dialogue import Keys
+    from surefoot.config import Mode
+    from surefoot.supervise import PAPER_KEY, PAPER_SECRET
+
+    if settings.mode is not Mode.PAPER:
+        assert settings.api_key is not None, "settings without a key do not load in this mode"
+        assert settings.api_secret is not None, "settings without a secret do not load in this mode"
+        return Keys(settings.api_key.get_secret_value(), settings.api_secret.get_secret_value())
+    missing = [name for name in (PAPER_KEY, PAPER_SECRET) if not env.get(name)]
+    if missing:
+        raise CommandError(f"{' and '.join(missing)} not set: the exchange prints its demo key when it starts")
+    return Keys(env[PAPER_KEY], env[PAPER_SECRET])
 
 
 def gaps_of(text: str) -> Any:
