@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from protocol import Candles, Outcome, Peer, serve
 
-from surefoot.config import Settings, changed, load
+from surefoot.config import Settings, Variants, changed, load
 from surefoot.research.backtest import run_loaded
 from surefoot.research.data import CandleFile
 from surefoot.research.fastdata import Market, market_of
@@ -34,17 +34,18 @@ THREADS = int(os.environ.get("SUREFOOT_BENCH_THREADS", "1"))
 
 
 def settings_of(base: Settings, rules: dict[str, Any], strategy: Path) -> Settings:
-    """The rules as settings: what of `base` changes is checked again, as in a search."""
-    return changed(
-        base,
-        {
-            "strategy.name": str(strategy),
-            "strategy.parameters": f"period={rules['period']},low={rules['low']},high={rules['high']}",
-            "risk.notional_max_pct_of_equity": _pct(rules["share"]),
-            "exits.stop_pct_of_price": _pct(rules["stop"]),
-            "exits.target_pct_of_price": _pct(rules["target"]),
-        },
-    )
+    """The rules as settings: what of `base` changes is checked again."""
+    return changed(base, values_of(rules, strategy))
+
+
+def values_of(rules: dict[str, Any], strategy: Path) -> dict[str, str]:
+    return {
+        "strategy.name": str(strategy),
+        "strategy.parameters": f"period={rules['period']},low={rules['low']},high={rules['high']}",
+        "risk.notional_max_pct_of_equity": _pct(rules["share"]),
+        "exits.stop_pct_of_price": _pct(rules["stop"]),
+        "exits.target_pct_of_price": _pct(rules["target"]),
+    }
 
 
 def base_settings(rules: dict[str, Any], interval: str) -> Settings:
@@ -94,11 +95,12 @@ def exact(own: Own, rules: dict[str, Any]) -> Outcome:
 
 
 def sweep(own: Own, rules: dict[str, Any], combinations: list[list[float]]) -> tuple[list[int], list[float]]:
-    """Signals are computed once for each period and thresholds; the runs are shared out among threads."""
-    base, prepared = own.base, Prepared(own.market)
+    """As a search does it: settings by `Variants`, signals once for each period and thresholds. The runs are shared out
+    among threads."""
+    variants, prepared = Variants(own.base), Prepared(own.market)
     file = REARMED if rules.get("rearm_by_exit") else STRATEGY
     names = ("period", "low", "high", "stop", "target")
-    every = [settings_of(base, rules | dict(zip(names, each, strict=True)), file) for each in combinations]
+    every = [variants.of(values_of(rules | dict(zip(names, each, strict=True)), file)) for each in combinations]
     if THREADS == 1:
         runs = [prepared.run(settings) for settings in every]
     else:

@@ -92,7 +92,7 @@ def build_replay(settings: Settings, known: Mapping[str, Columns]) -> ReplayedSi
     return ReplayedSignals(decider_of(settings), known, market.interval, market.confirm_interval, filters_of(settings))
 
 
-def _score_min(settings: Settings) -> float:
+def score_min(settings: Settings) -> float:
     match settings.mode:
         case Mode.BACKTEST:
             return settings.strategy.score_min_backtest
@@ -106,7 +106,7 @@ def _interval_ms(settings: Settings) -> int:
     return INTERVAL_MS[settings.market.interval]
 
 
-def _signal_expiry_ms(settings: Settings) -> int:
+def entry_expiry_ms(settings: Settings) -> int:
     chosen_s = settings.strategy.signal_expiry_s
     if chosen_s != "auto":
         return chosen_s * 1_000
@@ -124,7 +124,7 @@ def _spread_assumed_pct(settings: Settings) -> Decimal | None:
     return settings.costs.half_spread_bps * 2 / 100 if settings.mode is Mode.BACKTEST else None
 
 
-def _exit_settings(settings: Settings) -> ExitSettings:
+def exit_settings(settings: Settings) -> ExitSettings:
     exits = settings.exits
     takes = ((exits.take_1_at_pct, exits.take_1_share_pct), (exits.take_2_at_pct, exits.take_2_share_pct))
     return ExitSettings(
@@ -147,7 +147,7 @@ def _exit_settings(settings: Settings) -> ExitSettings:
     )
 
 
-def _breaker_settings(settings: Settings) -> BreakerSettings:
+def breaker_settings(settings: Settings) -> BreakerSettings:
     breaker = settings.breaker
     # The candles of a backtest are as old as they are; nothing can be late.
     stale_s = 0 if settings.mode is Mode.BACKTEST else breaker.stale_data_max_s
@@ -163,34 +163,40 @@ def _breaker_settings(settings: Settings) -> BreakerSettings:
     )
 
 
+def risk_settings(settings: Settings) -> RiskSettings:
+    """What the gate needs."""
+    risk = settings.risk
+    return RiskSettings(
+        risk_pct_of_equity=risk.risk_pct_of_equity,
+        notional_max_pct_of_equity=risk.notional_max_pct_of_equity,
+        notional_max_quote=risk.notional_max_quote,
+        reserve_pct_of_balance=risk.reserve_pct_of_balance,
+        score_min=score_min(settings),
+        signal_expiry_ms=entry_expiry_ms(settings),
+        entry_limit_offset_pct=settings.orders.entry_limit_offset_pct,
+        capital_max_quote=risk.capital_max_quote,
+        sizing=Sizing(risk.sizing),
+        positions_max=risk.positions_max,
+        portfolio_risk_max_pct=risk.portfolio_risk_max_pct,
+        correlation_max=risk.correlation_max,
+        loss_streak_max=risk.loss_streak_max,
+        cooldown_ms=risk.cooldown_s * 1_000,
+        entry_gap_min_ms=risk.entry_gap_min_s * 1_000,
+        price_age_max_ms=risk.price_age_max_ms,
+        spread_max_pct=_spread_max_pct(settings),
+        spread_assumed_pct=_spread_assumed_pct(settings),
+    )
+
+
 def engine_settings(settings: Settings) -> EngineSettings:
     """What the engine needs of the settings, times in milliseconds."""
-    risk, orders = settings.risk, settings.orders
+    orders = settings.orders
     return EngineSettings(
         symbols=settings.market.symbols,
         quote=QUOTE,
-        risk=RiskSettings(
-            risk_pct_of_equity=risk.risk_pct_of_equity,
-            notional_max_pct_of_equity=risk.notional_max_pct_of_equity,
-            notional_max_quote=risk.notional_max_quote,
-            reserve_pct_of_balance=risk.reserve_pct_of_balance,
-            score_min=_score_min(settings),
-            signal_expiry_ms=_signal_expiry_ms(settings),
-            entry_limit_offset_pct=orders.entry_limit_offset_pct,
-            capital_max_quote=risk.capital_max_quote,
-            sizing=Sizing(risk.sizing),
-            positions_max=risk.positions_max,
-            portfolio_risk_max_pct=risk.portfolio_risk_max_pct,
-            correlation_max=risk.correlation_max,
-            loss_streak_max=risk.loss_streak_max,
-            cooldown_ms=risk.cooldown_s * 1_000,
-            entry_gap_min_ms=risk.entry_gap_min_s * 1_000,
-            price_age_max_ms=risk.price_age_max_ms,
-            spread_max_pct=_spread_max_pct(settings),
-            spread_assumed_pct=_spread_assumed_pct(settings),
-        ),
-        exits=_exit_settings(settings),
-        breaker=_breaker_settings(settings),
+        risk=risk_settings(settings),
+        exits=exit_settings(settings),
+        breaker=breaker_settings(settings),
         recv_window_ms=orders.recv_window_ms,
         entry_timeout_ms=orders.entry_timeout_s * 1_000,
         partial_fill_wait_ms=orders.partial_fill_wait_s * 1_000,

@@ -20,11 +20,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum, StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -34,6 +44,7 @@ from surefoot.presets import filled_in
 PREFIX = "SUREFOOT_"
 MASK = "**********"
 SECRETS = ("api_key", "api_secret")
+SECTIONS_KEPT = 4_096  # different ones of a search
 _SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key", re.IGNORECASE)
 
 
@@ -770,20 +781,21 @@ def _floored(value: Decimal) -> Decimal:
     return (value // Decimal("0.01")) * Decimal("0.01")
 
 
-_RULES: tuple[Callable[[Settings], str | None], ...] = (
-    _live_is_confirmed,
-    _keys_are_there,
-    _symbols_differ,
-    _intervals_fit,
-    _warmup_is_enough,
-    _thresholds_are_in_order,
-    _stochastic_is_in_order,
-    _macd_is_in_order,
-    _ensemble_fits,
-    _slots_fit,
-    _parts_leave_a_rest,
-    _part_filled_entry_is_protected_in_time,
-)
+# Each with the settings that it reads: of two settings that agree in those, it says the same.
+_RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
+    _live_is_confirmed: frozenset({"mode", "live_confirmed"}),
+    _keys_are_there: frozenset({"mode", *SECRETS}),
+    _symbols_differ: frozenset({"market"}),
+    _intervals_fit: frozenset({"market"}),
+    _warmup_is_enough: frozenset({"market", "rsi"}),
+    _thresholds_are_in_order: frozenset({"rsi"}),
+    _stochastic_is_in_order: frozenset({"stochastic"}),
+    _macd_is_in_order: frozenset({"macd"}),
+    _ensemble_fits: frozenset({"ensemble"}),
+    _slots_fit: frozenset({"market", "risk"}),
+    _parts_leave_a_rest: frozenset({"exits"}),
+    _part_filled_entry_is_protected_in_time: frozenset({"orders"}),
+}
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -926,11 +938,11 @@ def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
 
 
 def _unknown(key: str, given: _Given) -> str | None:
-    if key in _FIELDS or (key in _SECTIONS and given.value == {}):
+    if key in _FIELDS or (key in SECTIONS and given.value == {}):
         return None
-    if key in _SECTIONS:
-        return f"{_told(key, given)}: this is a section; in it are {', '.join(_SECTIONS[key].model_fields)}"
-    nearest = get_close_matches(key, (*_FIELDS, *_SECTIONS, *_SECRET_VARIABLES), n=1, cutoff=0)[0]
+    if key in SECTIONS:
+        return f"{_told(key, given)}: this is a section; in it are {', '.join(SECTIONS[key].model_fields)}"
+    nearest = get_close_matches(key, (*_FIELDS, *SECTIONS, *_SECRET_VARIABLES), n=1, cutoff=0)[0]
     return f"{_told(key, given)}: unknown key; the nearest known one is {nearest}"
 
 
@@ -980,7 +992,7 @@ def check_value(key: str, value: object, source: str) -> None:
         raise ConfigError(problem)
     section, _, name = key.rpartition(".")
     try:
-        (_SECTIONS[section] if section else Settings).model_validate({name: value})
+        (SECTIONS[section] if section else Settings).model_validate({name: value})
     except ValidationError:
         raise ConfigError(_refused(key, given)) from None
 
@@ -1005,8 +1017,8 @@ def is_setting(key: str) -> bool:
 def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
     """The same settings with some values, by dotted key, in place of their own; ConfigError where they disagree.
 
-    `strategy.parameters.fast` is one entry of a table. Only the sections that change are validated anew, which makes
-    this fit for a search; the rules between sections all are.
+    `strategy.parameters.fast` is one entry of a table. Only the sections that change are validated anew; the rules
+    between sections all are.
     """
     given = _merged(settings, values)
     if unknown := [problem for key, entry in given.items() if (problem := _unknown(key, entry))]:
@@ -1022,6 +1034,76 @@ def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
     if problems := [problem for rule in _RULES if (problem := rule(result))]:
         raise ConfigError("\n".join(problems))
     return result
+
+
+class Variants:
+    """Settings that differ from valid ones in some values, as `changed` makes them, for a search of thousands.
+
+    A text that was validated once is remembered, and only rules about sections that differ are asked. Where anything is
+    wrong, `changed` says so.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: dict[tuple[str, ...], Section] = {}
+
+    def of(self, values: Mapping[str, object]) -> Settings:
+        """See `changed`. Equal texts for a section give the same section, not a copy of it."""
+        given: dict[str, list[str]] = {}
+        for key, value in values.items():
+            if type(value) is not str:  # 1, True and 1.0 are equal, but not equally valid
+                return changed(self._settings, values)
+            section, _, name = key.partition(".")
+            given.setdefault(section, [section]).extend((name, value))
+        parts: dict[str, Section] = {}
+        for section, words in given.items():
+            known = tuple(words)
+            part = self._known.get(known) or self._section(known)
+            if part is None:
+                return changed(self._settings, values)
+            parts[section] = part
+        result = self._settings.model_copy(update=parts)
+        if any(not reads.isdisjoint(parts) and rule(result) for rule, reads in _RULES.items()):
+            return changed(self._settings, values)
+        return result
+
+    def _section(self, words: tuple[str, ...]) -> Section | None:
+        """A section with some values: its name, then names and texts in turn; None where not all of it is valid."""
+        section = words[0]
+        whole: Section | None = getattr(self._settings, section, None)
+        raw: dict[str, Any] = {}
+        for name, text in zip(words[1::2], words[2::2], strict=True):
+            field, _, entry = name.partition(".")
+            if not entry:
+                raw[name] = text
+            elif f"{section}.{field}" in _TABLES and not isinstance(raw.get(field), str):
+                raw[field] = {**raw.get(field, getattr(whole, field)), entry: text}
+            else:
+                return None
+        fresh = {}
+        for name, value in raw.items():
+            validator = _validator_of(f"{section}.{name}")
+            if validator is None or whole is None:
+                return None
+            try:
+                fresh[name] = validator.validate_python(value)
+            except ValidationError:
+                return None
+        assert whole is not None, "values have names"
+        if len(self._known) >= SECTIONS_KEPT:
+            self._known.clear()
+        part = self._known[words] = whole.model_copy(update=fresh)
+        return part
+
+
+@cache
+def _validator_of(key: str) -> TypeAdapter[Any] | None:
+    """What makes the value of one setting from a text; None for what is not one in a section."""
+    if key not in _FIELDS or "." not in key:
+        return None
+    field = _FIELDS[key]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind, config=Section.model_config)
 
 
 def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Given]:
@@ -1086,13 +1168,13 @@ def _toml(value: object) -> str:
 
 def _dotted() -> Iterator[tuple[str, FieldInfo]]:
     for name, field in Settings.model_fields.items():
-        if name in _SECTIONS:
-            yield from ((f"{name}.{inner}", inner_field) for inner, inner_field in _SECTIONS[name].model_fields.items())
+        if name in SECTIONS:
+            yield from ((f"{name}.{inner}", inner_field) for inner, inner_field in SECTIONS[name].model_fields.items())
         else:
             yield name, field
 
 
-_SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)

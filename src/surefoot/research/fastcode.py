@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -92,14 +92,23 @@ def _call(function: Any, table: Any) -> int:
 
 
 def table_of(arrays: Sequence[Any]) -> Any:
-    """Address, length and width of each of the loop's arrays (`faststate.TABLE`), one after the other; each is checked,
-    since nobody will later. It is good as long as the arrays live."""
+    """Address, length and width of each of the loop's arrays (`faststate.TABLE`), one after the other. It is good as
+    long as the arrays live."""
     table = np.zeros((len(TABLE), 3), dtype=np.int64)
-    for row, array, (name, (kind, dimensions)) in zip(table, arrays, TABLE.items(), strict=True):
+    fill_table(table, dict(zip(TABLE, arrays, strict=True)))
+    return table
+
+
+def fill_table(table: Any, arrays: Mapping[str, Any]) -> None:
+    """Put some of the arrays into a table; each is checked, since nobody will later."""
+    for name, array in arrays.items():
+        kind, dimensions = TABLE[name]
         if array.dtype != kind or array.ndim != dimensions or not array.flags.c_contiguous:
             raise TypeError(f"{name} is {array.dtype} in {array.ndim} dimensions")
-        row[:] = array.__array_interface__["data"][0], array.shape[0], array.shape[1] if dimensions == 2 else 1
-    return table
+        table[_ROWS[name]] = array.ctypes.data, array.shape[0], array.shape[1] if dimensions == 2 else 1
+
+
+_ROWS = {name: row for row, name in enumerate(TABLE)}
 
 
 @cache

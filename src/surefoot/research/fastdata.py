@@ -83,7 +83,7 @@ class Leaps(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Market:
     """What several runs over the same candles share. `spans` are the places of each symbol on the tape, `firsts` of its
-    first primary candle, `rolls` the candles that end with the tape."""
+    first primary candle, `rolls` the candles that end with the tape. `curve_ms` is when the equity is looked at."""
 
     symbols: tuple[str, ...]
     interval: str
@@ -98,6 +98,7 @@ class Market:
     leaps: Leaps
     start_ms: int
     end_ms: int
+    curve_ms: IntArray
 
     @property
     def candles(self) -> int:
@@ -108,12 +109,12 @@ class Opinions(NamedTuple):
     """What the strategy says at each primary candle: kind 1 long, -1 short or flat, 0 nothing; the rest as `Decisions`
     has it. `spoken` are the candles with a kind."""
 
-    kind: npt.NDArray[np.int8]
-    score: FloatArray
-    readiness: npt.NDArray[np.int8]
-    atr: FloatArray
+    kinds: npt.NDArray[np.int8]
+    scores: FloatArray
+    atrs: FloatArray
+    ready: npt.NDArray[np.int8]
     filtered: Truths
-    gap: Truths
+    gaps: Truths
     spoken: IntArray
 
 
@@ -138,6 +139,7 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         firsts.append(first)
         begin, first = begin + len(tape), first + groups.close.size
     ticks, told = Ticks(*_joined(blocks)), _in_order(events)
+    start_ms = min(int(tape.columns.open_ms[0]) for tape in tapes)
     return Market(
         symbols=tuple(tape.symbol for tape in tapes),
         interval=interval,
@@ -150,8 +152,9 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         events=told,
         rolls=_in_order(rolls),
         leaps=_leaps(ticks, told, INTERVAL_MS[interval], len(tapes)),
-        start_ms=min(int(tape.columns.open_ms[0]) for tape in tapes),
+        start_ms=start_ms,
         end_ms=end_ms,
+        curve_ms=_curve_times(start_ms, end_ms, INTERVAL_MS[interval]),
     )
 
 
@@ -164,7 +167,7 @@ def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filter
     (target,) = _joined([(part.target,) for part in parts])
     kind = (target > 0).astype(np.int8)
     kind[target <= 0] = -1  # no opinion is neither
-    told = [(part.score, part.readiness, part.atr, part.filtered, part.gap) for part in parts]
+    told = [(part.score, part.atr, part.readiness, part.filtered, part.gap) for part in parts]
     return Opinions(*(kind, *_joined(told), np.flatnonzero(kind)))
 
 
@@ -280,6 +283,14 @@ def _leaps(ticks: Ticks, told: Events, interval_ms: int, symbols: int) -> Leaps:
         return Leaps(1, breaks, none, none)
     starts = np.arange(0, ticks.low.size, BLOCK)
     return Leaps(2, breaks, np.minimum.reduceat(ticks.low, starts), np.maximum.reduceat(ticks.high, starts))
+
+
+def _curve_times(start_ms: int, end_ms: int, step_ms: int) -> IntArray:
+    """The start, each primary close, the end of the tape and the very end, which a run may put later."""
+    count = -(-(end_ms - start_ms) // step_ms)
+    times = start_ms + step_ms * np.arange(count + 2, dtype=np.int64)
+    times[count:] = end_ms
+    return times
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> list[Any]:

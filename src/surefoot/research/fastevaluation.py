@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from surefoot.config import Settings, changed
+from surefoot.config import Settings, Variants, changed
 from surefoot.research.data import CandleFile
 from surefoot.research.evaluation import Ledger, Outcome, Period, cut
 from surefoot.research.fastrun import Outcome as Found
@@ -21,14 +21,14 @@ class FastEvaluator:
     def __init__(self, settings: Settings, files: Sequence[CandleFile]) -> None:
         self._settings = settings
         self._files = files
-        self._prepared: dict[tuple[Period, str], tuple[Settings, Prepared]] = {}
+        self._prepared: dict[tuple[Period, str], tuple[Variants, Prepared]] = {}
 
     def run(self, values: Mapping[str, str], period: Period) -> Outcome:
         interval = values.get("market.interval", self._settings.market.interval)
         if (period, interval) not in self._prepared:
             self._prepare(period, interval)
-        settings, prepared = self._prepared[period, interval]
-        return outcome_of(prepared.run(changed(settings, values)))
+        variants, prepared = self._prepared[period, interval]
+        return outcome_of(prepared.run(variants.of(values)))
 
     def _prepare(self, period: Period, interval: str) -> None:
         """Arrays of a period; the settings that go with them are validated once."""
@@ -36,7 +36,7 @@ class FastEvaluator:
         settings = settings_for(changed(self._settings, {"market.interval": interval}), files)
         while len(self._prepared) >= PERIODS_KEPT:
             self._prepared.pop(next(iter(self._prepared)))
-        self._prepared[period, interval] = settings, prepare(tapes_of(settings, files, ()), settings)
+        self._prepared[period, interval] = Variants(settings), prepare(tapes_of(settings, files, ()), settings)
 
 
 def outcome_of(found: Found) -> Outcome:

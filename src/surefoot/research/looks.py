@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from surefoot.config import ConfigError, Settings, changed
+from surefoot.config import ConfigError, Settings, Variants
 from surefoot.research.data import CandleFile
 from surefoot.research.evaluation import Measured, Outcome, Period, Refused, Source, live_through, look
 from surefoot.research.inputs import settings_for
@@ -56,6 +56,7 @@ class Looks:
         quest: Quest, progress: Progress | None, total: int,
     ) -> None:  # fmt: skip
         self._settings = settings
+        self._variants = Variants(settings)
         self._files = files
         self._source = source
         self._study = study
@@ -125,7 +126,7 @@ class Looks:
     def _refused(self, point: Point) -> Refused | None:
         """What can be said without a worker."""
         try:
-            settings = changed(self._settings, point)
+            settings = self._variants.of(point)
             if settings.market != self._settings.market:
                 settings_for(settings, self._files)
         except ConfigError as problem:
