@@ -66,7 +66,17 @@ def price_at(symbol: str, level: int) -> Decimal:
     return FIRST[symbol] * (1000 + level) / 1000
 
 
-def place(at: Floor, key: str, wish: dict[str, Any]) -> None:
+def in_its_mode(at: Floor, key: str, wish: dict[str, Any]) -> dict[str, Any]:
+    """In hedge mode a position side takes the place of reduce-only: reduce-only orders close, others open."""
+    if not Trader(at, key).get("positionSide/dual")["dualSidePosition"]:
+        return wish
+    opens = (wish["side"] == "BUY") == (wish.get("reduceOnly") != "true")
+    kept = {name: value for name, value in wish.items() if name != "reduceOnly"}
+    return kept | {"positionSide": "LONG" if opens else "SHORT"}
+
+
+def place(at: Floor, key: str, asked: dict[str, Any]) -> None:
+    wish = in_its_mode(at, key, asked)
     sent = {name: value for name, value in wish.items() if name not in ("level", "size")}
     sent["quantity"] = LOTS[wish["symbol"]] * wish["size"]
     if wish["type"] == "LIMIT":
@@ -76,7 +86,8 @@ def place(at: Floor, key: str, wish: dict[str, Any]) -> None:
     Trader(at, key).call("POST", "order", **sent)
 
 
-def place_algo(at: Floor, key: str, wish: dict[str, Any]) -> None:
+def place_algo(at: Floor, key: str, asked: dict[str, Any]) -> None:
+    wish = in_its_mode(at, key, asked)
     sent = {name: value for name, value in wish.items() if name not in ("level", "size", "closes")}
     price = price_at(wish["symbol"], wish["level"])
     if wish["closes"] and wish["type"] in ("STOP_MARKET", "TAKE_PROFIT_MARKET"):
@@ -132,14 +143,15 @@ def busy_floor(is_dual: bool) -> Floor:
     at = floor(wallet={"USDT": D(500)}, model=FillModel())
     at.tick("4000", symbol="ETHUSDT")
     if is_dual:
-        Trader(at).post("positionSide/dual", dualSidePosition="true")
+        for key in (ALICE, BOB):
+            Trader(at, key).post("positionSide/dual", dualSidePosition="true")
     return at
 
 
-@settings(max_examples=150)
-@given(st.lists(steps, max_size=50))
-def test_money_is_conserved_and_every_wallet_is_its_income(done: list[tuple[Any, ...]]) -> None:
-    at = busy_floor(is_dual=False)
+@settings(max_examples=200)
+@given(st.lists(steps, max_size=50), st.booleans())
+def test_money_is_conserved_and_every_wallet_is_its_income(done: list[tuple[Any, ...]], is_dual: bool) -> None:
+    at = busy_floor(is_dual)
     for step in done:
         perform(at, step)
         at.exchange.check_books()
@@ -152,10 +164,10 @@ def the_wire_adds_up(at: Floor, key: str) -> None:
     trader = Trader(at, key)
     account = trader.get("v3/account")
     trades = [trade for symbol in FIRST for trade in trader.get("userTrades", symbol=symbol, limit=1000)]
-    held = {row["symbol"]: D(row["positionAmt"]) for row in trader.get("v2/positionRisk")}
-    for symbol in FIRST:
-        signs = [(1 if t["side"] == "BUY" else -1) * D(t["qty"]) for t in trades if t["symbol"] == symbol]
-        assert held[symbol] == sum(signs, D(0))
+    for row in trader.get("v2/positionRisk"):
+        mine = [t for t in trades if (t["symbol"], t["positionSide"]) == (row["symbol"], row["positionSide"])]
+        signs = [(1 if trade["side"] == "BUY" else -1) * D(trade["qty"]) for trade in mine]
+        assert D(row["positionAmt"]) == sum(signs, D(0))
     earned = sum((D(trade["realizedPnl"]) for trade in trades), D(0))
     cash = sum(((-1 if t["side"] == "BUY" else 1) * D(t["price"]) * D(t["qty"]) for t in trades), D(0))
     open_cost = sum((D(r["positionAmt"]) * D(r["entryPrice"]) for r in trader.get("v2/positionRisk")), D(0))
