@@ -334,6 +334,10 @@ class Engine:
             self.trim(account, symbol, side, now_ms)
             if not account.position(symbol, side).amount:
                 self.algos.position_closed(account, symbol, side, now_ms)
+            if any(account.held(symbol)):
+                self._liquidator.look(account, self.books[symbol], now_ms)
+            else:
+                self._liquidator.clear_debt(account, self.books[symbol].spec.margin_asset, now_ms)
 
     def trim(self, account: Account, symbol: str, position_side: PositionSide, now_ms: int) -> None:
         """Cancel the closing orders for which the position has become too small."""

@@ -15,6 +15,7 @@ from simex.futures.book import ContractBook
 from simex.futures.lifecycle import Lifecycle
 from simex.futures.matching import Matcher, next_trade_id
 from simex.futures.orders import LIQUIDATED, Order, Ticket
+from simex.orders import ZERO
 
 if TYPE_CHECKING:
     from simex.futures.engine import Engine
@@ -44,6 +45,13 @@ class Liquidator:
         if called:
             self._engine.outlet.margin_call(account, called, now_ms)
 
+    def clear_debt(self, account: Account, asset: str, now_ms: int) -> None:
+        """What an account owes that has nothing left to lose is the insurance fund's."""
+        debt = -account.wallets.get(asset, ZERO)
+        if debt > 0 and not self._margins.cross_positions(account, asset) and not account.is_multi_asset:
+            self._engine.ledger.book(account, asset, debt, "INSURANCE_CLEAR", now_ms)
+            self._engine.outlet.account(account, "INSURANCE_CLEAR", {asset: debt}, [], now_ms)
+
     def _liquidate(self, account: Account, position: Position, now_ms: int) -> None:
         if account.is_isolated(position):
             self._cancel(account, [position.symbol], now_ms)
@@ -54,7 +62,7 @@ class Liquidator:
         self._cancel(account, [*self._engine.books], now_ms)
         # The one that binds most goes first; the rest stays if that is enough.
         for entry in sorted(shared, key=self._margins.maintenance, reverse=True):
-            if self._margins.is_over(account, entry):
+            if entry.amount and self._margins.is_over(account, entry):
                 balance = self._margins.cross_balance(account, asset)
                 self._take_over(account, entry, balance, balance - self._margins.profit(entry), now_ms)
 

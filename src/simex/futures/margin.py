@@ -264,7 +264,9 @@ class Margins:
             room = balance * share - maintenance
             if not account.is_isolated(position):
                 room /= len(self.cross_positions(account, book.spec.margin_asset))
-            distance = max(ZERO, room) / abs(position.amount)
+            if room < 0:
+                return NOTHING
+            distance = room / abs(position.amount)
             if position.amount > 0:
                 low = max(low, self.mark(symbol) - distance - book.basis)
             else:

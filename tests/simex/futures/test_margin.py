@@ -329,6 +329,35 @@ def test_isolated_margin_shrinks_with_the_position() -> None:
     at.exchange.check_books()
 
 
+def test_an_order_that_fills_far_from_the_market_is_looked_at_at_once() -> None:
+    at = floor(price="100001", wallet={"USDT": D(600)}, maker_bps="0", taker_bps="0")
+    alice = Trader(at)
+    alice.order("BUY", "0.1", "100000")
+    at.tick("94300")  # filled at its own price: 570 of the 600 are lost, and 37.72 are needed
+    assert alice.amount() == 0
+    at.exchange.check_books()
+
+
+def test_a_debt_without_a_position_is_the_insurance_funds() -> None:
+    at = floor(wallet={"USDT": D(300)}, maker_bps="0", taker_bps="0", price="99990")
+    alice, bob = Trader(at), Trader(at, BOB)
+    for trader in (alice, bob):
+        trader.post("leverage", symbol="BTCUSDT", leverage=50)
+    alice.order("BUY", "0.1", "100000")
+    link = alice.listen()
+    at.tick("99990", liquidity="0")
+    bob.order("BUY", "0.1", "95000")
+    # Her sale finds nothing but his bid: of 300 she loses 0.1 × (99990.1 - 95000).
+    alice.order("SELL", "0.1", "95000", reduceOnly="true")
+    assert (alice.amount(), alice.wallet()) == (0, 0)
+    (row,) = alice.get("income", incomeType="INSURANCE_CLEAR")
+    assert row["income"] == "199.01000000"
+    events = [event["a"] for event in at.heard(link) if event["e"] == "ACCOUNT_UPDATE"]
+    assert [event["m"] for event in events] == ["ORDER", "INSURANCE_CLEAR"]
+    assert events[-1]["B"] == [{"a": "USDT", "wb": "0.00000000", "cw": "0.00000000", "bc": "199.01000000"}]
+    at.exchange.check_books()
+
+
 def test_one_account_in_trouble_leaves_the_others_alone() -> None:
     at = floor(price="100001")
     alice = long_at_100000(at, "0.05", 10)
