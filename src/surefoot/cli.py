@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.book import book
 from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
 from surefoot.commands.export import export
@@ -110,7 +111,7 @@ app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(keys_app, name="keys")
-for asking in (pause, resume, flatten, promote):
+for asking in (pause, resume, flatten, promote, book):
     app.command()(asking)
 
 
