@@ -17,6 +17,7 @@ from aiohttp import web
 from simex.exchange import Exchange
 from simex.faultplan import TIMINGS, PlanError, read_fault, read_plan
 from simex.faults import KINDS
+from simex.relay import Relay
 from simex.server import HOST, Server
 from simex.venue import SymbolStatus
 
@@ -41,12 +42,13 @@ Command = Callable[[Mapping[str, Any]], object]
 class Admin:
     """Commands to one server and its exchange."""
 
-    def __init__(self, server: Server, exchange: Exchange, account: str, key: str) -> None:
+    def __init__(self, server: Server, exchange: Exchange, account: str, key: str, relay: Relay | None) -> None:
         """`account` is the API key of whom money is given to when nobody is named."""
         self.key = key
         self._server = server
         self._exchange = exchange
         self._account = account
+        self._relay = relay
         self._runner: web.ServerRunner | None = None
         self._commands: dict[tuple[str, str], Command] = {
             ("GET", "/state"): self._state,
@@ -110,6 +112,7 @@ class Admin:
             "symbols": self._exchange.symbol_states(),
             "links": links,
             "faults": self._server.faults.state(),
+            "relay": None if self._relay is None else self._relay.as_state(),
         }
 
     def _add_faults(self, body: Mapping[str, Any]) -> object:

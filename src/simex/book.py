@@ -94,6 +94,7 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         self._half_spread = model.half_spread_bps / _BPS
         self._slippage = model.slippage_bps / _BPS
         self._quote: tuple[Decimal, Decimal] | None = None
+        self._is_quoted = False  # the market tells its best prices itself
         self._calm: tuple[Decimal, Decimal] | None = None  # known until a queue changes
 
     def print(self, price: Decimal, liquidity: Decimal) -> None:
@@ -102,7 +103,16 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         self.last = price
         self.liquidity = liquidity
         self.update_id += 1
-        self._quote = None
+        if not self._is_quoted:
+            self._quote = None
+
+    def quoted(self, bid: Decimal, ask: Decimal) -> None:
+        """The market's best prices, until it tells others: they are no longer made of the last print."""
+        self._is_quoted = True
+        if self._quote != (bid, ask):
+            self._quote = bid, ask
+            self._calm = None
+            self.update_id += 1
 
     @property
     def is_buyer_maker(self) -> bool:

@@ -2,7 +2,7 @@
 
 Rules: stdout carries JSON lines only: when the exchange listens, when a fault strikes, when a replay ends; what goes
 wrong is one line on stderr. Exit codes: 0 ended as asked, 2 the command cannot be carried out as given, 3 a port is
-taken.
+taken, 4 the source of a relay cannot be used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,14 +23,16 @@ from simex.exchange import Exchange
 from simex.faults import FaultPlan
 from simex.options import EXIT_USAGE, parser
 from simex.pause import MAX_SPEED
+from simex.relay import Relay, RelayError
 from simex.scenario import ScenarioError
 from simex.scenes import Scene, UsageError, account_of, exchange_of, scene_of, scripted
-from simex.server import HOST, Server
+from simex.server import HOST, Server, wall_clock_ms
 from simex.tapefile import TapeError
 from simex.venue import AccountSpec
 
 EXIT_OK: Final = 0
 EXIT_PORT: Final = 3
+EXIT_SOURCE: Final = 4
 PARENT_LOOK_S: Final = 0.3
 
 
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             scene = scripted(scene, options.scenario, exchange)
     except (UsageError, TapeError, ScenarioError) as error:
         return _complain(str(error), EXIT_USAGE)
+    except RelayError as error:
+        return _complain(f"--relay: {error}", EXIT_SOURCE)
     return asyncio.run(_run(options, scene, account, exchange))
 
 
@@ -61,6 +65,7 @@ async def _run(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
         wait_for_klines=bool(options.replay),
         wait_for_account=options.wait_for_account,
         faults=plan,
+        wall_ms=_clock(scene),
     )
     server.faults.say = _say
     unknown = [symbol for f in plan.planned if (symbol := f.symbol) and symbol not in exchange.spot_symbols]
@@ -71,14 +76,15 @@ async def _run(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
     except OSError as error:
         reason = error.strerror or str(error)
         return _complain(f"cannot listen on port {options.port} ({reason}); give another --port, or 0", EXIT_PORT)
-    admin = Admin(server, exchange, account.api_key, secrets.token_hex(16))
+    relay = _relay(options, scene, exchange, server)
+    admin = Admin(server, exchange, account.api_key, secrets.token_hex(16), relay)
     try:
         hello = _listening(options, scene, account, port)
         if options.admin_port is not None:
             admin_port = await admin.start(options.admin_port)
             hello |= {"admin": f"http://{HOST}:{admin_port}", "admin_key": admin.key}
         _say(hello)
-        await _until_done(options, server, told_to_stop)
+        await _until_done(options, server, relay, told_to_stop)
     except AdminPortTaken as taken:
         return _complain(f"cannot listen on port {options.admin_port} ({taken}); give another --admin-port", EXIT_PORT)
     finally:
@@ -87,11 +93,14 @@ async def _run(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
     return EXIT_OK
 
 
-async def _until_done(options: argparse.Namespace, server: Server, told_to_stop: asyncio.Event) -> None:
+async def _until_done(
+    options: argparse.Namespace, server: Server, relay: Relay | None, told_to_stop: asyncio.Event
+) -> None:
     """Play the market; return when told to stop, when the parent is gone, or at the end if that was asked for."""
     stop = asyncio.create_task(told_to_stop.wait())
     playing = asyncio.create_task(_play(server))
     enders: list[asyncio.Task[object]] = [stop]
+    relaying = [asyncio.create_task(relay.run())] if relay is not None else []
     if options.parent_pid is not None:
         enders.append(asyncio.create_task(_parent_is_gone(options.parent_pid)))
     try:
@@ -102,9 +111,25 @@ async def _until_done(options: argparse.Namespace, server: Server, told_to_stop:
             if not options.exit_at_end:
                 await asyncio.wait(enders, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (playing, *enders):
+        for task in (playing, *relaying, *enders):
             task.cancel()
-        await asyncio.gather(playing, *enders, return_exceptions=True)
+        await asyncio.gather(playing, *relaying, *enders, return_exceptions=True)
+
+
+def _clock(scene: Scene) -> Callable[[], int]:
+    """The wall clock, or that of the source of a relay."""
+    ahead_ms = scene.relay.ahead_ms if scene.relay is not None else 0
+    return lambda: wall_clock_ms() + ahead_ms
+
+
+def _relay(options: argparse.Namespace, scene: Scene, exchange: Exchange, server: Server) -> Relay | None:
+    if scene.relay is None:
+        return None
+    market = scene.relay.market
+    market.close_until = exchange.roll
+    relay = Relay(scene.relay.source, market, server.catch_up, exchange.quote, _say, options.relay_stale_s)
+    server.faults.takes_orders = lambda: relay.is_live
+    return relay
 
 
 async def _play(server: Server) -> None:

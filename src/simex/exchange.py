@@ -180,6 +180,12 @@ class Exchange:
         if told and feed.is_watched:
             self._streams.printed(symbol, price, volume, trade_id, now_ms)
 
+    def quote(self, symbol: str, bid: Decimal, ask: Decimal) -> None:
+        """The best prices of a market that tells them; without, they lie around its last print."""
+        for market in self._markets:
+            if symbol in market:
+                market[symbol].quoted(bid, ask)
+
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
         """Base candles of a strip in one go, from `start` to `end`, exclusive; the first one's open may be printed.
 

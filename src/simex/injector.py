@@ -107,6 +107,7 @@ class Injector:
         self.announce_shutdown: Callable[[int | None], None] | None = None
         self.skew_ms = 0
         self.is_in_maintenance = False
+        self.takes_orders: Callable[[], bool] = lambda: True
         self._links = links
         self._symbols = symbols
         self._now_ms = now_ms
@@ -116,7 +117,7 @@ class Injector:
     @property
     def is_calm(self) -> bool:
         """Nothing can befall a request or its answer."""
-        return not self.plan.armed and not self.skew_ms and not self.is_in_maintenance
+        return not self.plan.armed and not self.skew_ms and not self.is_in_maintenance and self.takes_orders()
 
     def begin(self) -> None:
         """Market time begins, and the plan with it. KeyError for a symbol that the exchange has not."""
@@ -157,6 +158,8 @@ class Injector:
         """What befalls a request on its way to the exchange; with an `instead` it does not arrive."""
         if self.is_in_maintenance:
             return Fate(instead=CLOSED)
+        if asked.target == "orders" and not self.takes_orders():
+            return Fate(instead=Instead("answer", status=503, error=FUTURES_BUSY if asked.is_futures else BUSY))
         return self._fate("request", asked, False)
 
     def after(self, asked: Asked, accepted: bool) -> Fate:

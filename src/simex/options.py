@@ -13,6 +13,7 @@ from typing import Final, Never
 from simex.faultplan import PlanError, load_plan, parse_fault
 from simex.faults import KINDS, Fault, FaultPlan
 from simex.pause import MAX_SPEED
+from simex.relay import STALE_S
 from simex.scenario import STORIES
 from simex.venue import Undocumented, answered
 
@@ -31,6 +32,8 @@ EXAMPLES = """examples:
       single trades, ten times as fast as they were
   python -m simex --scenario flash-crash --speed 60
       a fifth down in a minute, and back within ten
+  python -m simex --relay wss://stream.binance.com:9443 --relay-rest https://api.binance.com
+      the real market, with fills of our own
   python -m simex --faults plan.toml --admin-port 0
       faults by plan, and more by command: curl -H "X-Admin-Key: KEY" http://127.0.0.1:PORT/state
   python -m simex --fault error-after=3
@@ -87,6 +90,11 @@ def parser() -> argparse.ArgumentParser:
     option("--faults", type=_plan, metavar="PLAN.toml", help=f"a plan of faults: {', '.join(KINDS)}")
     option("--scenario", metavar="NAME", help=f"{' | '.join(STORIES)}, or a file with a table of what happens")
     option("--history", nargs="+", action="extend", metavar="FILE", help="candle files before a replay of trades")
+    option("--relay", metavar="URL", help="print another exchange's public spot market: its stream address")
+    option("--relay-rest", metavar="URL", help="the REST address that belongs to --relay")
+    option(
+        "--relay-stale-s", type=_seconds, default=STALE_S, help="silence that ends a relay's connection (default 10)"
+    )
     option("--admin-port", type=_port, help="a second port, with a key of its own, for commands; 0 takes any free one")
     return made
 
@@ -95,6 +103,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give 0 to 65535")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.1 <= float(text) <= 3_600:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} are no seconds; give 0.1 to 3600")
 
 
 def _speed(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from simex.exchange import Exchange
 from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, contract_for
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
 from simex.pause import MAX_SPEED
+from simex.relay import RelayMarket, Source, look_at, source_of
 from simex.scenario import ScriptedMarket, load_scenario
 from simex.tapefile import load_tape
 from simex.timeline import REAL_TIME
@@ -27,6 +29,15 @@ DEFAULT_BALANCE: Final = ("USDT", Decimal(10_000))
 
 
 @dataclass(frozen=True, slots=True)
+class Relaying:
+    """The market of a relay, where it comes from, and how far that clock is ahead of ours."""
+
+    market: RelayMarket
+    source: Source
+    ahead_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The market to run and what the exchange must know before it starts."""
 
@@ -35,6 +46,7 @@ class Scene:
     instruments: Sequence[InstrumentSpec]
     contracts: Sequence[ContractSpec]
     history: Mapping[str, Sequence[Candle]]
+    relay: Relaying | None = None
 
 
 class UsageError(ValueError):
@@ -42,9 +54,13 @@ class UsageError(ValueError):
 
 
 def scene_of(options: argparse.Namespace) -> Scene:
-    """The market that the options ask for. Raises UsageError, TapeError or ScenarioError."""
+    """The market that the options ask for. Raises UsageError, TapeError, ScenarioError or RelayError."""
     if options.history and not (options.replay and holds_trades(options.replay[0])):
         raise UsageError("--history goes with a --replay of trades; candle files are history before --start-ms")
+    if options.relay is None and options.relay_rest is not None:
+        raise UsageError("--relay-rest goes with --relay")
+    if options.relay is not None:
+        return _relayed(options)
     if not options.replay:
         return _generated(options)
     trades = [holds_trades(source) for source in options.replay]
@@ -141,6 +157,23 @@ def _traded(options: argparse.Namespace) -> Scene:
     history = {s: [c for c in series if c.end_ms <= first_ms] for s, series in before.items()}
     contracts = [contract_for(spec.symbol, files.prices[spec.symbol]) for spec in files.instruments]
     return Scene(market, first_ms, files.instruments, contracts, history)
+
+
+def _relayed(options: argparse.Namespace) -> Scene:
+    if options.speed is None:
+        options.speed = REAL_TIME
+    if options.speed != REAL_TIME or options.start_ms is not None or options.replay or options.exit_at_end:
+        raise UsageError("--relay follows the source's clock; --speed, --start-ms and --replay do not go with it")
+    if options.market == "futures":
+        raise UsageError("--relay takes the spot market of its source; give --market spot")
+    options.market = "spot"
+    source = source_of(options.relay, options.relay_rest)
+    symbols = options.symbols or tuple(spec.symbol for spec in DEFAULT_INSTRUMENTS)
+    start = asyncio.run(look_at(source, symbols, options.history_days))
+    now_ms = time.time_ns() // 1_000_000 + start.ahead_ms
+    market = RelayMarket(symbols, now_ms - now_ms % MINUTE_MS, options.volume_share_pct / 100)
+    relay = Relaying(market, source, start.ahead_ms)
+    return Scene(market, now_ms, start.instruments, (), start.history, relay)
 
 
 def scripted(scene: Scene, name: str, exchange: Exchange) -> Scene:

@@ -150,6 +150,11 @@ class Server:
         """Run the market to its end; the clock at the end (UTC ms). A generated market has none."""
         return await self._timeline.play()
 
+    def catch_up(self) -> None:
+        """Perform what is due on the market by now, and tell it."""
+        self._timeline.catch_up()
+        self._timeline.tell()
+
     def tell(self) -> None:
         """Send what the exchange has to say by now."""
         self._timeline.tell()

@@ -32,7 +32,7 @@ class TradeTape:
         """`trades` are time (UTC ms, never going back), price and quantity."""
         self.end_ms: int | None = end_ms
         self._volume_share = volume_share
-        self._minutes = {symbol: _TradedMinute() for symbol in trades}
+        self._minutes = {symbol: TradedMinute() for symbol in trades}
         self._queue = heapq.merge(
             *(_named(number, symbol, each) for number, (symbol, each) in enumerate(trades.items())),
             key=lambda entry: entry[:2],
@@ -53,7 +53,7 @@ class TradeTape:
             self._next = next(self._queue, None)
 
 
-class _TradedMinute:
+class TradedMinute:
     """What one symbol traded in the last minute."""
 
     __slots__ = ("_total", "_trades")
