@@ -93,6 +93,37 @@ def test_prices_that_change_nothing_can_be_left_out(minutes: list[str], changes:
         assert any(isinstance(message, RecordTrip) for message in told), "the breaker never tripped"
 
 
+FUTURES = {
+    "market.venue": "futures",
+    "futures.leverage": "3",
+    "futures.margin_type": "ISOLATED",
+    "exits.opposite_score_min": "0.5",
+    "exits.stop_pct_of_price": "0.5",
+}
+
+
+@pytest.mark.spec("BT-1", "BT-6", "MODE-3", "PERF-3")
+@pytest.mark.parametrize(
+    ("changes", "fewer"),
+    [
+        ({}, 2),
+        ({"futures.margin_type": "CROSSED"} | MANAGED, 1.2),
+        (MANAGED | TIMED | TIGHT, 1.2),
+        ({"futures.leverage": "25", "futures.liquidation_distance_min_pct": "1.5"}, 2),
+    ],
+)
+def test_prices_of_futures_that_change_nothing_can_be_left_out(
+    minutes: list[str], changes: dict[str, str], fewer: float
+) -> None:
+    result, told = run(minutes[:2], FUTURES | changes, every_price=False)
+    full, everything = run(minutes[:2], FUTURES | changes, every_price=True)
+    assert but_for_prices(told) == but_for_prices(everything)
+    assert result == full
+    marks, all_marks = (sum(isinstance(each, PriceMarked) for each in record) for record in (told, everything))
+    assert {trip["side"] for trip in result["round_trips"]} == {"long", "short"}
+    assert marks * fewer < all_marks
+
+
 def test_with_a_latency_longer_than_a_stride_allows_every_price_is_told(minutes: list[str]) -> None:
     changes = {"costs.latency_ms": "2000"}
     assert run(minutes[:1], changes, every_price=False)[1] == run(minutes[:1], changes, every_price=True)[1]

@@ -29,6 +29,7 @@ from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
 from surefoot.core.orders import Order, State
 from surefoot.core.reconcile import OUR_PREFIX
 
+PRICE_MAX = Decimal(10) ** 15
 HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
 
 
@@ -113,6 +114,25 @@ class Contracts(Facts):
             return False
         flee_price = self._flee_price(symbol)
         return flee_price is not None and (mark - flee_price) * self._direction(symbol) <= 0
+
+    def _shares_margin(self) -> bool:
+        """Whether what one position has behind it depends on another's price."""
+        margin = self.settings.margin
+        return margin is not None and not margin.isolated and len(self.portfolio.positions) > 1
+
+    def _owned(self, symbol: str) -> Decimal:
+        """How much equity moves with the symbol's price: the coins owned, or the contracts with their sign."""
+        position = self.portfolio.positions.get(symbol)
+        if position is not None and position.contract:
+            return position.signed_quantity
+        return self.portfolio.wallet(self.instruments[symbol].base)
+
+    def _calm_for_margin(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Between which prices, exclusive, a position stays away from its liquidation."""
+        price = self._flee_price(symbol)
+        if price is None:
+            return ZERO, PRICE_MAX
+        return (price, PRICE_MAX) if self._direction(symbol) > 0 else (ZERO, price)
 
     # -- acting -------------------------------------------------------------------------------------------------
 

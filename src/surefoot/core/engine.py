@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Protocol, assert_never, get_args
 
 from surefoot.core.breaker import Near
-from surefoot.core.contracts import HOPELESS, Contracts
+from surefoot.core.contracts import HOPELESS, PRICE_MAX, Contracts
 from surefoot.core.exits import (
     Action,
     Held,
@@ -106,7 +106,6 @@ FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this muc
 
 
 NEVER_MS = 1 << 62
-PRICE_MAX = Decimal(10) ** 15
 CALM_SHARE = Decimal("0.999999")
 MOVES = (*get_args(Request), RecordTrip)  # commands after which a duty may be nearer
 
@@ -445,34 +444,45 @@ class Engine(Contracts):
         It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of a
         backtest need not tell every price, if it tells the last one before anything else happens.
         """
-        if self.settings.margin is not None:  # what is held moves equity by more than the wallet says
+        if self._shares_margin():  # the price of one symbol moves the liquidation of another
             return None
         calm, equity = self.breaker.calm(now_ms), self.equity()
         if calm is None or equity is None or not calm[1] < equity <= calm[2]:
             return None
         until_ms, floor, peak = calm
-        wallets = {symbol: self.portfolio.wallet(self.instruments[symbol].base) for symbol in self._watched}
-        held = sum(1 for amount in wallets.values() if amount)
+        owned = {symbol: self._owned(symbol) for symbol in self._watched}
+        held = sum(1 for amount in owned.values() if amount)
         ranges = {}
-        for symbol, amount in wallets.items():
+        for symbol, amount in owned.items():
             low, high, exits_ms = self._calm_for_exits(symbol)
             if amount:  # every symbol may use up its share of what equity may fall and rise, or a little less
                 mark, share = self.marks[symbol], CALM_SHARE / (amount * held)
-                low, high = max(low, mark - (equity - floor) * share), min(high, mark + (peak - equity) * share)
+                falls, rises = mark - (equity - floor) * share, mark + (peak - equity) * share
+                low, high = max(low, min(falls, rises)), min(high, max(falls, rises))
             ranges[symbol] = low, high
             until_ms = min(until_ms, exits_ms)
         return until_ms, ranges
 
     def _calm_for_exits(self, symbol: str) -> tuple[Decimal, Decimal, int]:
         """Between which prices, exclusive, and until when no exit rule has something to do."""
-        if self.settings.exits.only_rests or symbol not in self.portfolio.positions:
+        if symbol not in self.portfolio.positions:
             return ZERO, PRICE_MAX, NEVER_MS
+        if self.settings.margin is None:
+            low, high = ZERO, PRICE_MAX
+            if self.settings.exits.only_rests:
+                return low, high, NEVER_MS
+        else:
+            low, high = self._calm_for_margin(symbol)
         known = self._known_levels(symbol)
         if known is None:
-            return ZERO, PRICE_MAX, NEVER_MS
+            return low, high, NEVER_MS
         held, levels = known
+        if levels.nearest is not None and held.direction > 0:
+            high = min(high, levels.nearest)
+        elif levels.nearest is not None:
+            low = max(low, levels.nearest)
         hold_max_ms = self.settings.exits.hold_max_ms
-        return ZERO, levels.nearest or PRICE_MAX, held.opened_ms + hold_max_ms if hold_max_ms else NEVER_MS
+        return low, high, held.opened_ms + hold_max_ms if hold_max_ms else NEVER_MS
 
     def _known_levels(self, symbol: str) -> tuple[Held, Levels] | None:
         if symbol not in self._levels:
