@@ -413,6 +413,8 @@ def test_funding_that_is_told_of_is_read_from_the_income_once() -> None:
     update = payload("um_event_account_update")
     update["a"]["m"] = "FUNDING_FEE"
     assert len(of(IncomePaid, talk.hear(update))) == 1
+    assert not of(IncomePaid, talk.hear(update))
+    assert not of(IncomePaid, talk.do(ReadAccount(NOW, NOW - 5)))
     update["a"]["m"] = "ORDER"
     assert talk.hear(update) == []
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
@@ -16,6 +17,7 @@ from surefoot.core.messages import (
     AccountSnapshot,
     CancelOrder,
     Event,
+    IncomePaid,
     QueryOrder,
     ReadFills,
     SubmitOrder,
@@ -23,6 +25,7 @@ from surefoot.core.messages import (
 from surefoot.core.model import (
     CONDITIONAL,
     Balance,
+    Income,
     OrderRequest,
     OrderType,
     Purpose,
@@ -31,9 +34,10 @@ from surefoot.core.model import (
 )
 
 INCOME_OVERLAP_MS = 600_000  # rows may be listed late, and are recognised when they come again
-TRIGGERED_REMEMBERED = 1_000
+TRIGGERED_REMEMBERED = INCOME_REMEMBERED = 1_000
 OWN_PREFIX = "sf-"
 ORDER_PATH, ALGO_PATH, INCOME_PATH = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/income"
+News = Callable[[Sequence[IncomePaid]], list[IncomePaid]]
 LISTEN_KEY_PATH = "/fapi/v1/listenKey"
 
 
@@ -84,7 +88,8 @@ def _needed(order: OrderRequest, what: str) -> str:
 class FuturesReading:
     """Income first, so that the balances after it are explained; then balances, positions, and both kinds of orders."""
 
-    def __init__(self, income: Ask) -> None:
+    def __init__(self, income: Ask, news: News) -> None:
+        self._news = news
         self.asks: Sequence[Ask] = (
             income,
             Ask("GET", "/fapi/v3/account", [], 5),
@@ -92,7 +97,7 @@ class FuturesReading:
             Ask("GET", "/fapi/v1/openOrders", [], 40),
             Ask("GET", "/fapi/v1/openAlgoOrders", [], 40),
         )
-        self._income: tuple[Event, ...] = ()
+        self._income: tuple[IncomePaid, ...] = ()
         self._balances: tuple[Balance, ...] = ()
         self._positions: tuple[VenuePosition, ...] = ()
         self._orders: tuple[VenueOrder, ...] = ()
@@ -113,11 +118,11 @@ class FuturesReading:
 
     def events(self, now_ms: int) -> list[Event]:
         orders = (*self._orders, *self._algo_orders)
-        return [*self._income, AccountSnapshot(now_ms, self._balances, orders, self._positions)]
+        return [*self._news(self._income), AccountSnapshot(now_ms, self._balances, orders, self._positions)]
 
 
 class Futures:
-    """See `binance.dialect`. What it remembers is which plain order became of which conditional one."""
+    """See `binance.dialect`. It remembers what plain order a conditional one became, and which income it told."""
 
     market_links: Mapping[str, str] = {MARKET: "/market/stream", BOOK: "/public/stream"}
     book_link = BOOK
@@ -126,6 +131,7 @@ class Futures:
     def __init__(self, wishes: MarginWishes) -> None:
         self._wishes = wishes
         self._triggered: dict[int, str] = {}
+        self._told: deque[tuple[Income, int]] = deque(maxlen=INCOME_REMEMBERED)
 
     def time(self) -> Ask:
         return Ask("GET", "/fapi/v1/time", [], 1, signed=False)
@@ -142,14 +148,20 @@ class Futures:
         return FuturesPreparation(symbols, held, self._wishes)
 
     def reading(self, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
-        return FuturesReading(self.income(income_since_ms, venue_ms))
+        return FuturesReading(self.income(income_since_ms, venue_ms), self._news)
 
     def income(self, since_ms: int | None, venue_ms: int) -> Ask:
         from_ms = (venue_ms if since_ms is None else since_ms) - INCOME_OVERLAP_MS
         return Ask("GET", INCOME_PATH, [("startTime", str(from_ms)), ("limit", "1000")], 30)
 
     def read_income(self, body: bytes, now_ms: int) -> Sequence[Event]:
-        return codec.read_income(body, now_ms)
+        return self._news(codec.read_income(body, now_ms))
+
+    def _news(self, income: Sequence[IncomePaid]) -> list[IncomePaid]:
+        """Those that were not told before: the list is read with an overlap."""
+        fresh = [paid for paid in income if (paid.kind, paid.income_id) not in self._told]
+        self._told.extend((paid.kind, paid.income_id) for paid in fresh)
+        return fresh
 
     # -- orders -----------------------------------------------------------------------------------------------
 
