@@ -80,6 +80,3 @@ class Call:
     is_trading: bool = False  # Costs nothing when it succeeds, and shows the order counts.
     wants_trading: bool = False  # Needs the right to trade like the trading calls, and costs its weight.
     free_if: Callable[[object], bool] | None = None  # Of those that cost their weight: which answers do not.
-
-    def weight_of(self, params: Params) -> int:
-        return self.weight if isinstance(self.weight, int) else self.weight(params)

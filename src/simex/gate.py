@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Protocol, TypeVar
@@ -62,7 +62,7 @@ class Gate:
 
         `session` is who logged on to the link: then the request needs neither key nor signature.
         """
-        weight = _weight(call, params)
+        weight = weight_of(call.weight, params)
         self.weights.charge(weight, now_ms)
         account: Account | None = None
         if call.is_signed:
@@ -76,11 +76,7 @@ class Gate:
 
     def admit(self, params: Params, credentials: Credentials, now_ms: int, session: Account | None) -> Account:
         """The account behind a signed request: of its own key, else of the session."""
-        if session is None or credentials.api_key is not None:
-            return self.authenticate(params, credentials, now_ms)
-        check_key(session)
-        check_timing(params, now_ms)
-        return session
+        return admit(self._accounts, params, credentials, now_ms, session)
 
     def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
         """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
@@ -110,6 +106,17 @@ def authenticate(accounts: Mapping[str, AnyOwner], params: Params, credentials: 
     return account
 
 
+def admit(
+    accounts: Mapping[str, AnyOwner], params: Params, credentials: Credentials, now_ms: int, session: AnyOwner | None
+) -> AnyOwner:
+    """The account behind a signed request: of its own key, else of the session."""
+    if session is None or credentials.api_key is not None:
+        return authenticate(accounts, params, credentials, now_ms)
+    check_key(session)
+    check_timing(params, now_ms)
+    return session
+
+
 def check_key(account: Owner) -> None:
     """Refusal -2015 when the key is gone, may not read, or is not for the address all clients here have."""
     rights = account.rights
@@ -123,10 +130,10 @@ def check_right_to_trade(account: Account, now_ms: int) -> None:
         raise refusal.bad_key()
 
 
-def _weight(call: Call, params: Params) -> int:
+def weight_of(weight: int | Callable[[Params], int], params: Params) -> int:
     """What a call weighs; a call whose parameters cannot be read weighs one."""
     try:
-        return call.weight_of(params)
+        return weight if isinstance(weight, int) else weight(params)
     except Refusal:
         return 1
 

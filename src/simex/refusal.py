@@ -12,7 +12,12 @@ ACCOUNT_IS_CLOSED: Final = "This account may not place or cancel orders."
 
 
 class Refusal(Exception):
-    """The exchange says no: a code, a text, an HTTP status; `retry_at_ms` is set when waiting would help."""
+    """The exchange says no: a code, a text, an HTTP status; `retry_at_ms` is set when waiting would help.
+
+    `data` is what else the answer tells, None for nothing.
+    """
+
+    data: object = None
 
     def __init__(self, code: int, text: str, status: int = 400, retry_at_ms: int | None = None) -> None:
         super().__init__(code, text)

@@ -9,9 +9,9 @@ from simex.accounts import Account
 from simex.calls import API, Call
 from simex.frames import encode
 from simex.gate import Credentials, Gate
+from simex.limits import WeightBudget
 from simex.params import Params
 from simex.refusal import Refusal
-from simex.trading_calls import ReplaceRefusal
 from simex.venue import HttpRequest, HttpResponse
 
 CALLS: Final[dict[tuple[str, str], Call]] = (
@@ -36,16 +36,12 @@ class Rest:
             if call is None:
                 self._refuse_link(path, query, now_ms)
                 raise Refusal(-5000, f"Path {path}, Method {request.method} is invalid", status=404)
-            # Only these methods have a body that counts.
-            body = request.body if request.method != "GET" else b""
-            params = Params.from_wire(query, body)
-            credentials = Credentials(request.headers.get("x-mbx-apikey"), signing.rest_payload(query, body))
-            answer, account = self._gate.serve(call, params, credentials, now_ms)
+            answer, account = self._gate.serve(call, *asked(request), now_ms)
         except Refusal as refused:
-            return self._refusal(refused, units, now_ms)
+            return refuse(refused, self._gate.weights, now_ms, units)
         if units != 1 and path.startswith(API):
             answer = timeunit.answer_in(units, answer)
-        headers = self._headers(now_ms)
+        headers = limit_headers(self._gate.weights, now_ms)
         if call.is_trading and account is not None:
             headers |= _order_headers(account, now_ms)
         return HttpResponse(200, headers, encode(answer).encode())
@@ -56,18 +52,32 @@ class Rest:
         if path == socket_api.PATH:
             self._gate.weights.charge(socket_api.CONNECT_WEIGHT, now_ms)
 
-    def _refusal(self, refused: Refusal, units: int, now_ms: int) -> HttpResponse:
-        headers = self._headers(now_ms)
-        if refused.retry_at_ms is not None:
-            headers["Retry-After"] = str(max(1, -(-(refused.retry_at_ms - now_ms) // 1000)))
-        body: dict[str, object] = {"code": refused.code, "msg": refused.text}
-        if isinstance(refused, ReplaceRefusal):
-            body["data"] = timeunit.answer_in(units, refused.data)
-        return HttpResponse(refused.status, headers, encode(body).encode())
 
-    def _headers(self, now_ms: int) -> dict[str, str]:
-        used = str(self._gate.weights.used(now_ms))
-        return {"Content-Type": JSON, "X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+def asked(request: HttpRequest) -> tuple[Params, Credentials]:
+    """What a request says, and of its sender; Refusal for what cannot be read."""
+    query = request.target.partition("?")[2]
+    # Only the other methods have a body that counts.
+    body = request.body if request.method != "GET" else b""
+    return Params.from_wire(query, body), Credentials(
+        request.headers.get("x-mbx-apikey"), signing.rest_payload(query, body)
+    )
+
+
+def refuse(refused: Refusal, weights: WeightBudget, now_ms: int, units: int = 1) -> HttpResponse:
+    """A refusal as an answer."""
+    headers = limit_headers(weights, now_ms)
+    if refused.retry_at_ms is not None:
+        headers["Retry-After"] = str(max(1, -(-(refused.retry_at_ms - now_ms) // 1000)))
+    body: dict[str, object] = {"code": refused.code, "msg": refused.text}
+    if refused.data is not None:
+        body["data"] = timeunit.answer_in(units, refused.data)
+    return HttpResponse(refused.status, headers, encode(body).encode())
+
+
+def limit_headers(weights: WeightBudget, now_ms: int) -> dict[str, str]:
+    """The headers that every answer has."""
+    used = str(weights.used(now_ms))
+    return {"Content-Type": JSON, "X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
 
 def _order_headers(account: Account, now_ms: int) -> dict[str, str]:

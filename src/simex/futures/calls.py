@@ -15,7 +15,6 @@ from simex.futures.private import ListenKeys, PrivateLinks
 from simex.gate import Credentials
 from simex.limits import WeightBudget
 from simex.params import Params
-from simex.refusal import Refusal
 
 API: Final = "/fapi/v1"
 API2: Final = "/fapi/v2"
@@ -80,9 +79,6 @@ class Call:
     shows_counts: bool = False
     is_about_funding: bool = False  # counts towards a limit of its own
 
-    def weight_of(self, params: Params) -> int:
-        return self.weight if isinstance(self.weight, int) else self.weight(params)
-
 
 def trading(answer: Callable[[Ask], object], weight: int, shows_counts: bool = False) -> Call:
     """A signed call that changes something."""
@@ -112,11 +108,7 @@ class Gate:
         self, call: Call, params: Params, credentials: Credentials, now_ms: int, session: Account | None = None
     ) -> tuple[object, Account | None]:
         """Charge, check, answer; `session` is who logged on to the link."""
-        try:
-            weight = call.weight_of(params)
-        except Refusal:
-            weight = 1
-        self.weights.charge(weight, now_ms)
+        self.weights.charge(gate.weight_of(call.weight, params), now_ms)
         if call.is_about_funding:
             self._funding.admit(now_ms)
         account: Account | None = None
@@ -130,11 +122,7 @@ class Gate:
 
     def admit(self, params: Params, credentials: Credentials, now_ms: int, session: Account | None) -> Account:
         """The account behind a signed request: of its own key, else of the session."""
-        if session is None or credentials.api_key is not None:
-            return gate.authenticate(self._accounts, params, credentials, now_ms)
-        gate.check_key(session)
-        gate.check_timing(params, now_ms)
-        return session
+        return gate.admit(self._accounts, params, credentials, now_ms, session)
 
 
 def _check_right_to_trade(account: Account, now_ms: int) -> None:
