@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from surefoot import supervise
-from surefoot.config import Settings, load
+from surefoot.config import ConfigError, Settings, load
 from surefoot.supervise import LASTING, Child, Job, Kept, Run, StartError, ended, milestones
 from tests.views import empty_view, order, rich_view
 
@@ -187,13 +187,41 @@ async def test_real_keys_are_given_to_no_process_of_paper_mode(monkeypatch: pyte
     assert "SUREFOOT_API" not in given
 
 
-async def test_paper_has_the_costs_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spy = tmp_path / "python"
-    spy.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho no >&2\nexit 2\n')
+async def exchange_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch, **flags: str) -> str:
+    """How the simulated exchange is started under these settings."""
+    spy = folder / "python"
+    spy.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\necho no >&2\nexit 2\n')
     spy.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(spy))
-    job = Job(settings(costs__slippage_bps="5", costs__volume_share_pct="0.5"), (), True, dict(os.environ))
+    job = Job(settings(**flags), (), True, dict(os.environ))
     with pytest.raises(StartError, match="no"):
         await Run(job, Silent()).go()
-    given = (tmp_path / "arguments").read_text()
+    return (folder / "arguments").read_text()
+
+
+async def test_paper_has_the_costs_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = await exchange_arguments(tmp_path, monkeypatch, costs__slippage_bps="5", costs__volume_share_pct="0.5")
     assert "--slippage-bps 5 --volume-share-pct 0.5" in given
+    assert "--relay" not in given
+
+
+@pytest.mark.spec("MODE-2")
+async def test_paper_relays_the_hosts_of_mode_live_in_real_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = await exchange_arguments(tmp_path, monkeypatch, paper__market="relay")
+    assert "--speed 1 " in given
+    assert "--relay wss://stream.binance.com:9443 --relay-rest https://api.binance.com --symbols BTCUSDT," in given
+    assert not Job(settings(paper__market="relay"), (), True, {}).is_paced
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"paper__market": "relay", "market__venue": "futures"}, 'paper.market = "relay": it takes Binance\'s spot'),
+        ({"paper__market": "files"}, 'paper.market = "files": paper.files names none'),
+    ],
+)
+def test_a_paper_market_that_cannot_be_is_refused(flags: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        settings(**flags)

@@ -88,8 +88,8 @@ async def look_at(source: Source, symbols: Sequence[str], history_days: int) -> 
         instruments = tuple(_instrument(rules[symbol]) for symbol in symbols)
         minute_ms = now_ms - now_ms % MINUTE_MS
         first_ms = minute_ms - history_days * 1_440 * MINUTE_MS
-        history = {symbol: await rest.candles(symbol, first_ms, minute_ms) for symbol in symbols}
-        return Start(instruments, history, ahead_ms)
+        pasts = await asyncio.gather(*(rest.candles(symbol, first_ms, minute_ms) for symbol in symbols))
+        return Start(instruments, dict(zip(symbols, pasts, strict=True)), ahead_ms)
 
 
 class Relayed(NamedTuple):

@@ -462,6 +462,11 @@ def _job(
         # Between two candles a file says nothing: that is no silent stream.
         overrides.setdefault("breaker.stale_data_max_s", "0")
     settings = loaded(config, overrides).settings
+    if settings.mode is Mode.PAPER and settings.paper.market == "files" and not replay:
+        replay = settings.paper.files
+        overrides.setdefault("breaker.stale_data_max_s", "0")
+    if settings.mode is Mode.PAPER and settings.paper.market == "relay" and not replay and speed not in (None, "1"):
+        raise CommandError(f'--speed {speed}: paper.market = "relay" follows the real market, at speed 1')
     if settings.mode is Mode.BACKTEST:
         raise CommandError("mode = backtest: run trades in real time; use surefoot backtest")
     if settings.mode is not Mode.PAPER and any(market.values()):

@@ -192,6 +192,7 @@ StrategyName = Annotated[str, BeforeValidator(_strategy_name)]
 Numbers = Annotated[Mapping[str, Real], BeforeValidator(_numbers_by_name)]
 Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=4)]
 Words = Annotated[tuple[StrategyName, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=10)]
+Files = Annotated[tuple[str, ...], BeforeValidator(_list_of_words), Field(max_length=100)]
 Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
 Expiry = Annotated[int | Literal["auto"], BeforeValidator(_expiry)]
 FileName = Annotated[Path, BeforeValidator(_file_name)]
@@ -583,6 +584,15 @@ class OrderSettings(Section):
 class PaperSettings(Section):
     """The simulated market of paper mode"""
 
+    market: Literal["generated", "relay", "files"] = Field(
+        default="generated",
+        description="a made-up market, Binance's own prices as they come (spot, needs a network), or files",
+    )
+    files: Files = Field(
+        default=(),
+        description="files of candles or trades that market = files replays; market = generated reads none",
+        json_schema_extra=_allowed("none, or up to 100 names of files, or SYMBOL=FILE"),
+    )
     seed: Whole = Field(default=5, ge=0, le=4_294_967_295, description="number that the market is made from")
     speed: Speed = Field(
         default="60",
@@ -663,6 +673,17 @@ class Settings(BaseModel):
 
 # ---------------------------------------------------------------------------------------------------------------
 # What must fit together
+
+
+def _paper_market_fits(settings: Settings) -> str | None:
+    paper = settings.paper
+    if settings.mode is not Mode.PAPER:
+        return None
+    if paper.market == "relay" and settings.market.venue is not Market.SPOT:
+        return f'paper.market = "relay": it takes Binance\'s spot market, and market.venue = {settings.market.venue}'
+    if paper.market == "files" and not paper.files:
+        return 'paper.market = "files": paper.files names none'
+    return None
 
 
 def _live_is_confirmed(settings: Settings) -> str | None:
@@ -783,6 +804,7 @@ def _floored(value: Decimal) -> Decimal:
 
 # Each with the settings that it reads: of two settings that agree in those, it says the same.
 _RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
+    _paper_market_fits: frozenset({"mode", "paper", "market"}),
     _live_is_confirmed: frozenset({"mode", "live_confirmed"}),
     _keys_are_there: frozenset({"mode", *SECRETS}),
     _symbols_differ: frozenset({"market"}),

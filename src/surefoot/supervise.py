@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from surefoot.config import Mode, Settings
+from surefoot.config import VENUES, Mode, Settings
 from surefoot.control import ControlError, read_view, socket_path, watch_views
 from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
@@ -215,7 +215,8 @@ class Job:
     @property
     def is_paced(self) -> bool:
         """Whether market time is not this machine's time."""
-        speed = self.settings.paper.speed
+        paper = self.settings.paper
+        speed = "1" if paper.market == "relay" and not self.replay else paper.speed
         return self.settings.mode is Mode.PAPER and (speed == "max" or float(speed) != 1)
 
 
@@ -297,13 +298,17 @@ class Run:
     def _exchange_command(self) -> list[str]:
         settings, replay = self._job.settings, self._job.replay
         paper = settings.paper
-        command = [sys.executable, "-m", "simex", "--parent-pid", str(os.getpid()), "--speed", paper.speed]
+        speed = "1" if paper.market == "relay" and not replay else paper.speed
+        command = [sys.executable, "-m", "simex", "--parent-pid", str(os.getpid()), "--speed", speed]
         command += ["--seed", str(paper.seed), *_market_of(settings), *_fill_model(settings)]
         if replay:
             # Candles that are not closed are for watchers; without them a replay is several times as fast.
             forming = "no" if paper.speed == "max" else "yes"
             command += ["--wait-for-account", "--gaps", self._job.gaps, "--forming-klines", forming]
             return [*command, "--replay", *replay]
+        if paper.market == "relay":
+            source = VENUES[Mode.LIVE][settings.market.venue]
+            command += ["--relay", source.streams, "--relay-rest", source.rest]
         symbols = ",".join(settings.market.symbols)
         return [*command, "--symbols", symbols, "--history-days", str(_history_days(settings))]
 
@@ -459,7 +464,7 @@ def _exchange_failed(child: Child, code: int | None, is_replay: bool) -> StartEr
     text = child.complaint.removeprefix("simex: ") or ended(child, code)
     if code == EXIT_USAGE:
         return StartError(text, EXIT_DATA if is_replay else EXIT_USAGE)
-    return StartError(text, code if code == EXIT_IN_USE else EXIT_FAILED)
+    return StartError(text, code if code in (EXIT_IN_USE, EXIT_VENUE) else EXIT_FAILED)
 
 
 def _market_of(settings: Settings) -> list[str]:

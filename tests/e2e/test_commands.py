@@ -141,6 +141,16 @@ def test_a_replay_trades_to_its_end_and_tells_it_as_json(tmp_path: Path, candles
     assert set(told["round_trips"][0]) >= {"symbol", "side", "entry_ms", "exit_ms", "entry_price", "pnl", "reason"}
 
 
+@pytest.mark.spec("MODE-2")
+def test_files_of_the_settings_are_replayed_too(tmp_path: Path, candles: Path) -> None:
+    files = ("--set", "paper.market=files", "--set", f"paper.files={candles}", "--set", "paper.speed=max")
+    done = surefoot("run", *files, "--json", *EAGER, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ended"] == "the replay has ended"
+    refused = surefoot("run", "--set", "paper.market=relay", "--speed", "60", cwd=tmp_path)
+    assert (refused.returncode, 'paper.market = "relay" follows the real market' in refused.stderr) == (2, True)
+
+
 @pytest.mark.spec("SAFE-8")
 def test_a_replay_and_a_backtest_of_the_same_candles_trade_alike(tmp_path: Path, candles: Path) -> None:
     replay = surefoot("run", "--replay", str(candles), "--json", *EAGER, cwd=tmp_path)
