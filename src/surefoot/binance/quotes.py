@@ -122,22 +122,20 @@ class _BestRow(Struct, frozen=True, gc=False, rename="camel"):
     last_update_id: int | None = None
 
 
-class _Trade(Struct, frozen=True, gc=False):
+class _Print(Struct, frozen=True, gc=False):
     s: str
+    p: str
+    q: str
+    T: int
+    m: bool
+
+
+class _Trade(_Print, frozen=True, gc=False):
     t: int
-    p: str
-    q: str
-    T: int
-    m: bool
 
 
-class _AggTrade(Struct, frozen=True, gc=False):
-    s: str
+class _AggTrade(_Print, frozen=True, gc=False):
     a: int
-    p: str
-    q: str
-    T: int
-    m: bool
 
 
 class _Ticker(Struct, frozen=True, gc=False):
@@ -180,10 +178,10 @@ def read_quote(frame: bytes | str) -> Quote | None:
             return _best(best.s, best.u, (best.b, best.B), (best.a, best.A))
         case "aggTrade":
             several = decode(_AGG_TRADE, envelope.data, kind)
-            return _trade(several.s, several.a, several.T, several.p, several.q, several.m)
+            return _trade(several, several.a)
         case "trade":
             trade = decode(_TRADE, envelope.data, kind)
-            return _trade(trade.s, trade.t, trade.T, trade.p, trade.q, trade.m)
+            return _trade(trade, trade.t)
         case "ticker":
             return _ticker(decode(_TICKER, envelope.data, kind))
         case _:
@@ -226,8 +224,8 @@ def _best(symbol: str, update_id: int | None, bid: Sequence[str], ask: Sequence[
     return Best(symbol, update_id, bid_level, ask_level)
 
 
-def _trade(symbol: str, id: int, at_ms: int, price: str, quantity: str, sold: bool) -> Trade:
-    return Trade(symbol, id, at_ms, price_of(price, symbol, "price"), price_of(quantity, symbol, "quantity"), sold)
+def _trade(row: _Print, id: int) -> Trade:
+    return Trade(row.s, id, row.T, price_of(row.p, row.s, "price"), price_of(row.q, row.s, "quantity"), row.m)
 
 
 def _ticker(row: _Ticker) -> Ticker:

@@ -115,24 +115,16 @@ def target_order(
     client_order_id: str, instrument: Instrument, plan: Plan, quantity: Decimal | None, direction: int = 1
 ) -> OrderRequest:
     """The resting order that takes the profit; of futures, one that trades at the market when its price is met."""
-    if instrument.reduces_only:
-        return OrderRequest(
-            client_order_id=client_order_id,
-            symbol=instrument.symbol,
-            side=exit_side(direction),
-            type=OrderType.TAKE_PROFIT_MARKET,
-            purpose=Purpose.TARGET,
-            quantity=quantity,
-            stop_price=plan.target_price,
-        )
+    triggered = instrument.reduces_only
     return OrderRequest(
         client_order_id=client_order_id,
         symbol=instrument.symbol,
-        side=Side.SELL,
-        type=OrderType.LIMIT_MAKER,
+        side=exit_side(direction),
+        type=OrderType.TAKE_PROFIT_MARKET if triggered else OrderType.LIMIT_MAKER,
         purpose=Purpose.TARGET,
         quantity=quantity,
-        price=plan.target_price,
+        price=None if triggered else plan.target_price,
+        stop_price=plan.target_price if triggered else None,
     )
 
 
@@ -145,26 +137,22 @@ def stop_order(
     direction: int = 1,
 ) -> OrderRequest:
     """The resting order that limits the loss: it trades at the market where the symbol allows that."""
+    price = None
     if instrument.reduces_only:
-        return OrderRequest(
-            client_order_id=client_order_id,
-            symbol=instrument.symbol,
-            side=exit_side(direction),
-            type=OrderType.STOP_MARKET,
-            purpose=Purpose.STOP,
-            quantity=quantity,
-            stop_price=stop_price,
-            reason=reason,
-        )
-    plain = OrderType.STOP_LOSS in instrument.order_types
+        type = OrderType.STOP_MARKET
+    elif OrderType.STOP_LOSS in instrument.order_types:
+        type = OrderType.STOP_LOSS
+    else:
+        type = OrderType.STOP_LOSS_LIMIT
+        price = instrument.price_down(rules.stop_price_long(stop_price, STOP_LIMIT_GAP_PCT))
     return OrderRequest(
         client_order_id=client_order_id,
         symbol=instrument.symbol,
-        side=Side.SELL,
-        type=OrderType.STOP_LOSS if plain else OrderType.STOP_LOSS_LIMIT,
+        side=exit_side(direction),
+        type=type,
         purpose=Purpose.STOP,
         quantity=quantity,
-        price=None if plain else instrument.price_down(rules.stop_price_long(stop_price, STOP_LIMIT_GAP_PCT)),
+        price=price,
         stop_price=stop_price,
         reason=reason,
     )

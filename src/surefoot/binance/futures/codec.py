@@ -1,9 +1,9 @@
 """Bytes to messages for Binance USDⓈ-M futures: the venue's words end here.
 
-Rules as in `binance.codec`, which also reads what both markets say alike: candles, best prices, limits, the clock. Two
-things are the futures' own. A conditional order lives apart from plain ones under an id of its own until it triggers,
-and then becomes a plain order with another. And an order that only reduces is cut to what is held, so that it may be
-over although less has filled than was asked for: its end is told besides its last fill.
+Rules as in `binance.codec`, which also reads what both markets say alike: candles, best prices, open orders, limits,
+the clock. Two things are the futures' own. A conditional order lives apart from plain ones under an id of its own until
+it triggers, and then becomes a plain order with another. And an order that only reduces is cut to what is held, so that
+it may be over although less has filled than was asked for: its end is told besides its last fill.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 
 from surefoot.binance.codec import Outcome, ending, sound_fill, step_of
 from surefoot.binance.codec import outcome as spot_outcome
+from surefoot.binance.codec import read_open_orders as read_open_orders
 from surefoot.binance.futures import wire
 from surefoot.binance.futures.wire import AccountUpdate as AccountUpdate
 from surefoot.binance.futures.wire import AlgoUpdate as AlgoUpdate
@@ -286,28 +287,8 @@ def _position(row: wire.PositionRow) -> VenuePosition:
     )
 
 
-def read_open_orders(body: bytes) -> tuple[VenueOrder, ...]:
-    """Plain orders; conditional ones are listed elsewhere."""
-    return tuple(_venue_order(row) for row in decode(wire.ORDER_ROWS, body, "openOrders"))
-
-
-def _venue_order(row: wire.OrderRow) -> VenueOrder:
-    check_amounts(row.orig_qty, row.executed_qty, row.price, row.stop_price)
-    return VenueOrder(
-        client_order_id=row.client_order_id,
-        order_id=row.order_id,
-        symbol=row.symbol,
-        side=row.side,
-        type=row.type,
-        quantity=row.orig_qty,
-        executed=row.executed_qty,
-        price=row.price,
-        stop_price=row.stop_price,
-        resting=True,
-    )
-
-
 def read_open_algo_orders(body: bytes) -> tuple[VenueOrder, ...]:
+    """Conditional orders; plain ones are listed elsewhere."""
     return tuple(_venue_algo_order(row) for row in decode(wire.ALGO_ROWS, body, "openAlgoOrders"))
 
 

@@ -168,18 +168,13 @@ class PositionRow(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class OrderRow(Struct, frozen=True, gc=False, rename="camel"):
-    """A plain order as answers tell it: placed, queried, cancelled or open."""
+    """A plain order as answers tell it: placed, queried or cancelled."""
 
-    symbol: str
     order_id: int
     client_order_id: str
     status: str
-    side: Side
-    type: str
     orig_qty: Decimal
     executed_qty: Decimal
-    price: Decimal = ZERO
-    stop_price: Decimal = ZERO
     reduce_only: bool = False
 
 
@@ -258,7 +253,6 @@ SYMBOL_CONFIGS = Decoder(tuple[SymbolConfig, ...])
 ACCOUNT = Decoder(Account)
 POSITIONS = Decoder(tuple[PositionRow, ...])
 ORDER_ROW = Decoder(OrderRow)
-ORDER_ROWS = Decoder(tuple[OrderRow, ...])
 ALGO_ROW = Decoder(AlgoRow)
 ALGO_ROWS = Decoder(tuple[AlgoRow, ...])
 ALGO_CANCELED = Decoder(AlgoCanceled)
