@@ -202,14 +202,18 @@ def test_a_rule_answers_by_machine_code_what_it_answers_in_python_and_one_that_c
     chance = np.random.default_rng(7)
     values = [chance.uniform(0, 100, fastcode.ASKED_FROM) for _ in range(3)]
     rsi = strategy_named("rsi")
-    answers = fastcode.asked(rsi.rule, values, rsi.thresholds)
+    says = np.array([0, 1, 1, 1, 1, 1, 1, 0], dtype=np.int8)
+    answers = fastcode.asked(rsi.rule, values, rsi.thresholds, 0, says)
     assert answers is not None
     rows = zip(*(column.tolist() for column in values), strict=True)
-    assert answers.tolist() == [rsi.rule(*row, *rsi.thresholds) for row in rows]
-    assert fastcode.asked(rsi.rule, [column[:-1] for column in values], rsi.thresholds) is None
+    assert answers[0].tolist() == [rsi.rule(*row, *rsi.thresholds) for row in rows]
+    assert answers[1].tolist() == np.flatnonzero(answers[0]).tolist()
+    assert fastcode.asked(rsi.rule, [column[:-1] for column in values], rsi.thresholds, 0, says) is None
+    with pytest.raises(IndexError, match="rsi_rule answers with what is no place in its RULES"):
+        fastcode.asked(rsi.rule, values, rsi.thresholds, 0, says[:2])
     plain = own_strategy(str(ROOT / "bench/strategies/rsi_plain.py"), {})
-    assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None
-    assert fastcode.asked(plain.rule, values[:2], plain.thresholds) is None  # known by now
+    assert fastcode.asked(plain.rule, values[:2], plain.thresholds, 0, says[:4]) is None
+    assert fastcode.asked(plain.rule, values[:2], plain.thresholds, 0, says[:4]) is None  # known by now
 
 
 @pytest.mark.spec("PERF-2")
@@ -219,11 +223,18 @@ def test_a_rule_asked_about_few_candles_often_is_asked_by_machine_code(
     monkeypatch.setattr(fastcode, "ASKED_OFTEN_FROM", 300)
     rule = own_strategy(str(ROOT / "examples/rsi_threshold.py"), {})
     values = [np.linspace(0, 100, 100), np.linspace(100, 0, 100)]
-    answers = [fastcode.asked(rule.rule, values, rule.thresholds) for _ in range(4)]
+    values[0][[3, 50]] = np.nan
+    says = np.array([0, 1, 1, 0], dtype=np.int8)
+    answers = [fastcode.asked(rule.rule, values, rule.thresholds, 7, says) for _ in range(4)]
     assert answers[:2] == [None, None]
+    wanted = [rule.rule(*row, *rule.thresholds) for row in zip(*values, strict=True)]
+    wanted[:7] = [3] * 7
+    wanted[50] = 3
     for found in answers[2:]:
         assert found is not None
-        assert found.tolist() == [rule.rule(*row, *rule.thresholds) for row in zip(*values, strict=True)]
+        places, spoken = found
+        assert places.tolist() == wanted
+        assert spoken.tolist() == [row for row, place in enumerate(wanted) if place in {1, 2}]
 
 
 @pytest.mark.spec("PERF-3")

@@ -29,6 +29,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from surefoot.research.faststate import TABLE
+from surefoot.signals.history import Kinds, Places
 from surefoot.signals.window import FloatArray, IntArray
 
 COMPILING = "compiling for this machine: once, and again when the source, Numba or the processor changes"
@@ -65,8 +66,11 @@ def run_loop(table: Any, say: Say | None = None) -> int:
     return _call(function, table)
 
 
-def asked(rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Sequence[float]) -> IntArray | None:
-    """What a rule answers for each row of its values, by machine code; None where it has to be asked in Python."""
+def asked(
+    rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Sequence[float], first: int, says: Kinds
+) -> tuple[Places, IntArray] | None:
+    """What a rule answers for each row of its values, by machine code, and the rows whose answer says something; None
+    where it has to be asked in Python. See `history.Ask`."""
     rows = values[0].size
     _questions[rule] += rows
     if rows < ASKED_FROM and _questions[rule] < ASKED_OFTEN_FROM:
@@ -74,10 +78,14 @@ def asked(rule: Callable[..., int], values: Sequence[FloatArray], thresholds: Se
     function = _rule(rule, len(values), len(thresholds)).function(None)
     if function is None:
         return None
-    answers, given = np.empty(rows, dtype=np.int64), np.array([*thresholds, 0.0])
-    columns = [np.ascontiguousarray(column, dtype=np.float64) for column in values]
-    _call(function, np.array([rows, *(array.ctypes.data for array in (answers, given, *columns))], dtype=np.int64))
-    return answers
+    answers, spoken = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.int64)
+    arrays: list[Any] = [answers, says, spoken, np.array([*thresholds, 0.0])]
+    arrays += [np.ascontiguousarray(column, dtype=np.float64) for column in values]
+    words = (rows, min(first, rows), says.size - 1, says.size, *(array.ctypes.data for array in arrays))
+    count = _call(function, np.array(words, dtype=np.int64))
+    if count < 0:
+        raise IndexError(f"{rule.__name__} answers with what is no place in its RULES")
+    return answers, spoken[:count]
 
 
 _questions: Counter[Callable[..., int]] = Counter()

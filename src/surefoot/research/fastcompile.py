@@ -57,7 +57,9 @@ def compiled_loop() -> tuple[str, str]:
 
 
 def compiled_rule(file: str, name: str, values: str, thresholds: str) -> tuple[str, str]:
-    """A rule over rows. The table: how many rows, then where answers, thresholds and each column of values are."""
+    """A rule over rows. The table: how many rows, the first that is asked about, the answer for those that are not, how
+    many kinds of answer there are; then where answers, what each kind says, the rows that say something, thresholds and
+    each column of values are. It answers with how many rows say something."""
     spec = spec_from_file_location("rule_of_a_strategy", file)
     assert spec is not None
     assert spec.loader is not None
@@ -69,16 +71,32 @@ def compiled_rule(file: str, name: str, values: str, thresholds: str) -> tuple[s
     asks = [*(f"column_{at}[row]" for at in columns), *(f"given[{at}]" for at in range(int(thresholds)))]
     lines = [
         "def entry(address):",
-        f"    table = whole_at(address, {3 + len(columns)}, 1)",
-        "    rows = table[0]",
-        "    answers = whole_at(table[1], rows, 1)",
-        f"    given = real_at(table[2], {1 + int(thresholds)}, 1)",
-        *(f"    column_{at} = real_at(table[{3 + at}], rows, 1)" for at in columns),
-        "    for row in range(rows):",
-        f"        answers[row] = rule({', '.join(asks)})",
-        "    return rows",
+        f"    table = whole_at(address, {8 + len(columns)}, 1)",
+        "    rows, none = table[0], table[2]",
+        "    answers = short_at(table[4], rows, 1)",
+        "    says = tiny_at(table[5], table[3], 1)",
+        "    spoken = whole_at(table[6], rows, 1)",
+        f"    given = real_at(table[7], {1 + int(thresholds)}, 1)",
+        *(f"    column_{at} = real_at(table[{8 + at}], rows, 1)" for at in columns),
+        "    count = 0",
+        "    for row in range(table[1]):",
+        "        answers[row] = none",
+        "    for row in range(table[1], rows):",
+        "        place = none",
+        f"        if {' and '.join(f'column_{at}[row] == column_{at}[row]' for at in columns)}:",
+        f"            place = rule({', '.join(asks)})",
+        "            if place < 0 or place >= none:",
+        "                return -1 - row",
+        "        answers[row] = place",
+        "        if says[place] != 0:",
+        "            spoken[count] = row",
+        "            count += 1",
+        "    return count",
     ]
-    scope = {"rule": rule, "whole_at": _array_at(np.int64, 1), "real_at": _array_at(np.float64, 1)}
+    scope = {"rule": rule} | {
+        f"{name}_at": _array_at(kind, 1)
+        for name, kind in (("whole", np.int64), ("short", np.int32), ("tiny", np.int8), ("real", np.float64))
+    }
     return _compiled(_from_text(lines, scope))
 
 

@@ -21,9 +21,9 @@ from surefoot.research.fastleap import BLOCK
 from surefoot.research.instruments import InstrumentRules, instrument_rules
 from surefoot.research.tape import Tape, TapeColumns, resample_tape
 from surefoot.signals.correlation import correlations_for
-from surefoot.signals.decision import Decider
+from surefoot.signals.decision import Decider, range_of
 from surefoot.signals.filters import Filters
-from surefoot.signals.history import decisions_for
+from surefoot.signals.history import Look, gaps_of, sides_for
 from surefoot.signals.window import Columns, FloatArray, IntArray, resample
 
 Truths = npt.NDArray[np.bool_]
@@ -83,7 +83,8 @@ class Leaps(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Market:
     """What several runs over the same candles share. `spans` are the places of each symbol on the tape, `firsts` of its
-    first primary candle, `rolls` the candles that end with the tape. `curve_ms` is when the equity is looked at."""
+    first primary candle, `rolls` the candles that end with the tape. `curve_ms` is when the equity is looked at; `gaps`
+    are primary candles before which others are missing; `unfiltered` says of each that no filter forbids an entry."""
 
     symbols: tuple[str, ...]
     interval: str
@@ -99,6 +100,8 @@ class Market:
     start_ms: int
     end_ms: int
     curve_ms: IntArray
+    gaps: Truths
+    unfiltered: Truths
 
     @property
     def candles(self) -> int:
@@ -106,15 +109,13 @@ class Market:
 
 
 class Opinions(NamedTuple):
-    """What the strategy says at each primary candle: kind 1 long, -1 short or flat, 0 nothing; the rest as `Decisions`
-    has it. `spoken` are the candles with a kind."""
+    """What the strategy says at each primary candle: kind 1 long, -1 short or flat, 0 nothing; how ready it is, and
+    whether a filter forbids an entry. `spoken` are the candles with a kind, and only they have a score."""
 
     kinds: npt.NDArray[np.int8]
     scores: FloatArray
-    atrs: FloatArray
     ready: npt.NDArray[np.int8]
     filtered: Truths
-    gaps: Truths
     spoken: IntArray
 
 
@@ -139,6 +140,7 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         firsts.append(first)
         begin, first = begin + len(tape), first + groups.close.size
     ticks, told = Ticks(*_joined(blocks)), _in_order(events)
+    (gaps,) = _joined([(gaps_of(one, interval),) for one in columns])
     start_ms = min(int(tape.columns.open_ms[0]) for tape in tapes)
     return Market(
         symbols=tuple(tape.symbol for tape in tapes),
@@ -155,20 +157,32 @@ def market_of(tapes: Sequence[Tape], interval: str) -> Market:
         start_ms=start_ms,
         end_ms=end_ms,
         curve_ms=_curve_times(start_ms, end_ms, INTERVAL_MS[interval]),
+        gaps=gaps,
+        unfiltered=np.zeros(gaps.size, dtype=np.bool_),
     )
 
 
-def opinions_of(market: Market, strategy: Decider, confirm_interval: str, filters: Filters) -> Opinions:
-    """What a strategy with its parameters says at each primary candle of a market."""
+def opinions_of(
+    market: Market, strategy: Decider, confirm_interval: str, filters: Filters, looks: Sequence[Look]
+) -> Opinions:
+    """What a strategy with its parameters says at each primary candle of a market; `looks` are one a symbol."""
     parts = [
-        decisions_for(strategy, symbol, market.interval, confirm_interval, columns, filters, asked)
-        for symbol, columns in zip(market.symbols, market.columns, strict=True)
+        sides_for(strategy, market.interval, confirm_interval, columns, filters, asked, look)
+        for columns, look in zip(market.columns, looks, strict=True)
     ]
-    (target,) = _joined([(part.target,) for part in parts])
-    kind = (target > 0).astype(np.int8)
-    kind[target <= 0] = -1  # no opinion is neither
-    told = [(part.score, part.atr, part.readiness, part.filtered, part.gap) for part in parts]
-    return Opinions(*(kind, *_joined(told), np.flatnonzero(kind)))
+    spoken = [part.spoken + first if first else part.spoken for part, first in zip(parts, market.firsts, strict=True)]
+    told = [(part.kinds, part.scores, part.readiness, at) for part, at in zip(parts, spoken, strict=True)]
+    kinds, scores, ready, at = _joined(told)
+    if all(part.filtered is None for part in parts):
+        return Opinions(kinds, scores, ready, market.unfiltered, at)
+    (filtered,) = _joined([(part.filtered,) for part in parts])
+    return Opinions(kinds, scores, ready, filtered, at)
+
+
+def ranges_of(market: Market) -> FloatArray:
+    """The average true range at each primary candle."""
+    (ranges,) = _joined([(range_of(columns),) for columns in market.columns])
+    return np.asarray(ranges)
 
 
 def alike_of(market: Market, confirm_interval: str) -> FloatArray:

@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from surefoot.assembly import QUOTE, build_signals
+from surefoot.assembly import QUOTE
 from surefoot.config import SECTIONS, Settings
 from surefoot.research import faststate as state
 from surefoot.research.fastcode import fill_table, run_loop, table_of
-from surefoot.research.fastdata import Market, Opinions, alike_of, market_of, opinions_of
+from surefoot.research.fastdata import Market, Opinions, alike_of, market_of, opinions_of, ranges_of
 from surefoot.research.fastrules import Beginnings, Records
 from surefoot.research.tape import Tape
+from surefoot.signals.memory import Seen
 from surefoot.signals.window import FloatArray, IntArray
+from surefoot.strategies import decider_of, filters_of
 
 OPINIONS_KEPT = 16
+GIVEN = (*Opinions._fields, "alike", "atrs")  # what differs between runs, as the loop's table calls it
 ROOM_FIRST = 32_768  # round trips; when it is too small, the run is made again with more
 HANDED_OVER_BYTES = 1 << 20  # a longer curve is given away rather than copied
 UNIT = Decimal(1) / state.UNIT
@@ -144,9 +147,14 @@ class Prepared:
     _alike: dict[str, FloatArray] = field(default_factory=dict)
     _idle: list[_Arrays] = field(default_factory=list)
     _beginnings: Beginnings = field(init=False)
+    _seen: list[Seen] = field(init=False)
+    _unranged: FloatArray = field(init=False)
+    _ranges: FloatArray | None = None
 
     def __post_init__(self) -> None:
         self._beginnings = Beginnings(self.market)
+        self._seen = [Seen() for _ in self.market.symbols]
+        self._unranged = np.zeros(self.market.gaps.size)  # nobody writes or reads it: it takes no memory
 
     def opinions_for(self, settings: Settings) -> Opinions:
         """What the strategy says, remembered by all settings that it could depend on."""
@@ -155,8 +163,9 @@ class Prepared:
         for known, opinions in self._opinions:
             if known == key:
                 return opinions
-        source = build_signals(settings)
-        opinions = opinions_of(self.market, source.strategy, source.confirm_interval, source.filters)
+        decider, confirm_interval = decider_of(settings), settings.market.confirm_interval
+        looks = [seen.look for seen in self._seen]
+        opinions = opinions_of(self.market, decider, confirm_interval, filters_of(settings), looks)
         # The newest first, since a search asks for them in a row; it has thousands of them, some megabytes each.
         self._opinions = [(key, opinions), *self._opinions[: OPINIONS_KEPT - 1]]
         return opinions
@@ -170,6 +179,14 @@ class Prepared:
             self._alike[interval] = alike_of(self.market, interval)
         return self._alike[interval]
 
+    def ranges_for(self, settings: Settings) -> FloatArray:
+        """The average true ranges; nothing where nothing asks for them, which is still read once an entry."""
+        if settings.exits.mode != "atr" and settings.risk.sizing != "atr":
+            return self._unranged
+        if self._ranges is None:
+            self._ranges = ranges_of(self.market)
+        return self._ranges
+
     def run(self, settings: Settings, say: Callable[[str], None] | None = None) -> Outcome:
         """One backtest; `say` hears when the loop has to be compiled first.
 
@@ -180,7 +197,8 @@ class Prepared:
             arrays = self._arrays(room)
             self._beginnings.write(arrays.records.block, settings)
             arrays.equity[0] = float(settings.paper.balance_usdt)
-            why = run_loop(arrays.table_of(self.opinions_for(settings), self.alike_for(settings)), say)
+            given = self.opinions_for(settings), self.alike_for(settings), self.ranges_for(settings)
+            why = run_loop(arrays.table_of(*given), say)
             if why == state.DONE:
                 found = arrays.outcome()
                 self._idle.append(arrays)
@@ -219,24 +237,26 @@ class _Arrays:
         self._given: tuple[Any, ...] = ()
         self._table: Any = None
 
-    def table_of(self, opinions: Opinions, alike: FloatArray) -> Any:
-        """Where everything is that the loop takes, made anew for other opinions."""
+    def table_of(self, opinions: Opinions, alike: FloatArray, ranges: FloatArray) -> Any:
+        """Where everything is that the loop takes; what is another array than in the last run is put in anew."""
+        given = (*opinions, alike, ranges)  # kept, so that no other array can come to lie there
         if self._table is None:
-            self._given = opinions, alike  # kept, so that no other array can come to lie there
-            self._table = table_of(self._all(opinions, alike))
-        elif self._given[0] is not opinions or self._given[1] is not alike:
-            self._given = opinions, alike
-            fill_table(self._table, opinions._asdict() | {"alike": alike})
+            self._table = table_of(self._all(opinions, alike, ranges))
+        else:
+            fresh = zip(GIVEN, given, self._given, strict=True)
+            fill_table(self._table, {name: one for name, one, other in fresh if one is not other})
+        self._given = given
         return self._table
 
-    def _all(self, opinions: Opinions, alike: FloatArray) -> tuple[Any, ...]:
+    def _all(self, opinions: Opinions, alike: FloatArray, ranges: FloatArray) -> tuple[Any, ...]:
         market, records = self.market, self.records
         events, rolls, closes = market.events, market.rolls, market.closes
         return (
             records.symbols, records.world, records.rules, records.limits, records.hours, records.anchors, self.bounds,
             self.queue, self.trips, self.alarms, self.levels, records.counts, self.equity[1:], market.curve_ms[1:-1],
             *market.ticks, *events, rolls.symbol, rolls.candle, rolls.late, closes.close, closes.high, closes.close_ms,
-            *opinions[:-1], alike, opinions.spoken, market.leaps.breaks, market.leaps.lows, market.leaps.highs,
+            opinions.kinds, opinions.scores, ranges, opinions.ready, opinions.filtered, market.gaps, alike,
+            opinions.spoken, market.leaps.breaks, market.leaps.lows, market.leaps.highs,
         )  # fmt: skip
 
     def outcome(self) -> Outcome:

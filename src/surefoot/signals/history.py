@@ -27,8 +27,20 @@ ROWS_AT_A_TIME = 4_096  # of which Python's own numbers are made
 
 Places = npt.NDArray[np.int32]
 
-# A rule, its values as columns and its thresholds: the rule's answer for each row.
-Ask = Callable[[Callable[..., int], Sequence[FloatArray], Sequence[float]], IntArray | None]
+Kinds = npt.NDArray[np.int8]
+
+# A rule, its values as columns, its thresholds, the first row that is asked about, and for each place in the rules, and
+# one behind them for "not asked or no value", whether it says something: the place of each row, and the rows that do.
+Ask = Callable[[Callable[..., int], Sequence[FloatArray], Sequence[float], int, Kinds], tuple[Places, IntArray] | None]
+
+
+# A strategy, "primary" or "confirm", and candles of that interval: the arrays that its rule sees of them.
+Look = Callable[[Strategy, str, Columns], tuple[FloatArray, ...]]
+
+
+def plainly(strategy: Strategy, which: str, columns: Columns) -> tuple[FloatArray, ...]:
+    """Asks the strategy."""
+    return strategy.primary(columns) if which == "primary" else strategy.confirm(columns)
 
 
 class Decisions(NamedTuple):
@@ -49,6 +61,41 @@ class Decisions(NamedTuple):
     rules: tuple[str, ...]
 
 
+class Sides(NamedTuple):
+    """The same in less: `kinds` are 1 for long, -1 for short or flat, 0 for no opinion; `spoken` are the candles that
+    have one, and only their scores are to be looked at."""
+
+    kinds: Kinds
+    scores: FloatArray
+    readiness: npt.NDArray[np.int8]
+    filtered: Truths | None
+    spoken: IntArray
+
+
+def sides_for(
+    strategy: Decider,
+    interval: str,
+    confirm_interval: str,
+    columns: Columns,
+    filters: Filters = OFF,
+    ask: Ask | None = None,
+    look: Look = plainly,
+) -> Sides:
+    """What a loop needs that looks at opinions only. `filtered` None: nothing is. `look` may remember what it made."""
+    if isinstance(strategy, Ensemble) or filters.trend != "off" or filters.choppy_candles:
+        said = decisions_for(strategy, "", interval, confirm_interval, columns, filters, ask)
+        kinds = (said.target > 0).astype(np.int8)
+        kinds[said.target <= 0] = -1  # no opinion is neither
+        return Sides(kinds, said.score, said.readiness, said.filtered, np.flatnonzero(kinds))
+    scene = _Scene(strategy, interval, confirm_interval, columns, filters, look)
+    places, spoken = _answers(strategy, scene.seen[0], scene.first, ask)
+    sides = [0 if rule.target is None else 1 if rule.target > 0 else -1 for rule in strategy.rules]
+    kinds, scores, fired = np.zeros(places.size, dtype=np.int8), np.empty(places.size), places[spoken]
+    kinds[spoken] = np.array(sides, dtype=np.int8)[fired]
+    scores[spoken] = np.array([rule.score for rule in strategy.rules])[fired]
+    return Sides(kinds, scores, scene.level, None, spoken)
+
+
 def decisions_for(
     strategy: Decider,
     symbol: str,
@@ -60,58 +107,69 @@ def decisions_for(
 ) -> Decisions:
     """The decision at each candle. `ask` knows a quicker way to some rules' answers than to call them candle by candle,
     and says None where it does not."""
-    scene = _Scene(strategy, interval, confirm_interval, columns, filters)
-    ready = scene.level > 0
-    asked = [_answers(member, seen, ready, ask) for member, seen in zip(scene.members, scene.seen, strict=True)]
+    scene = _Scene(strategy, interval, confirm_interval, columns, filters, plainly)
+    asked = [
+        _answers(member, seen, scene.first, ask)[0] for member, seen in zip(scene.members, scene.seen, strict=True)
+    ]
     names = (*(rule.name for rule in strategy.rules), NO_VALUE, NOT_READY)
     if isinstance(strategy, Ensemble):
         target, score, place = _together(strategy, scene.members, asked)
     else:
         place = asked[0]
         target, score = _looked_up(strategy, place)
-    target[~ready], score[~ready], place[~ready] = np.nan, 0.0, len(names) - 1
+    target[: scene.first], score[: scene.first], place[: scene.first] = np.nan, 0.0, len(names) - 1
     score, blocked = filtered_columns(filters, target, score, scene.trends, scene.flips)
     return Decisions(
-        close_ms=scene.close_ms,
+        close_ms=columns.open_ms + INTERVAL_MS[interval] - 1,
         target=target,
         score=score,
         readiness=scene.level,
-        atr=scene.atr,
+        atr=range_of(columns),
         filtered=blocked,
-        gap=scene.gap,
+        gap=gaps_of(columns, interval),
         rule=place,
         rules=names,
     )
 
 
 class _Scene:
-    """Everything that decisions look at, as arrays of one length."""
+    """Everything that decisions look at, as arrays of one length. `first` is the candle from which on all are ready."""
 
     def __init__(
-        self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, filters: Filters
+        self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, filters: Filters, look: Look
     ) -> None:
-        count = columns.open_ms.size
         self.members = members_of(strategy)
-        self.seen = [member.primary(columns) for member in self.members]
+        self.seen = [look(member, "primary", columns) for member in self.members]
+        finished = None
         if any(member.confirms for member in self.members):
             confirm, finished = resample(columns, interval, confirm_interval)
             self.seen = [
-                (*own, *(at_finished(array, finished) for array in member.confirm(confirm)))
+                (*own, *(at_finished(array, finished) for array in look(member, "confirm", confirm)))
                 for own, member in zip(self.seen, self.members, strict=True)
             ]
-        self.close_ms = columns.open_ms + INTERVAL_MS[interval] - 1
-        self.atr = range_of(columns)
-        self.gap = np.diff(columns.open_ms, prepend=columns.open_ms[:1]) > INTERVAL_MS[interval]
         self.flips = flips_at_each(columns, filters.choppy_candles)
-        self.context_intervals = filters.context_of(interval)
-        self.trends = [trend_columns(columns, interval, one, filters) for one in self.context_intervals]
-        counts = np.arange(1, count + 1)
-        self.level = np.minimum.reduce(
-            [
-                member.warmup.level(np.minimum(counts, finished) if member.confirms else counts).astype(np.int8)
-                for member in self.members
-            ]
-        )
+        self.trends = [trend_columns(columns, interval, one, filters) for one in filters.context_of(interval)]
+        self.level, self.first = _levels(self.members, columns.open_ms.size, finished)
+
+
+def gaps_of(columns: Columns, interval: str) -> Truths:
+    """Whether candles are missing before each."""
+    return np.diff(columns.open_ms, prepend=columns.open_ms[:1]) > INTERVAL_MS[interval]
+
+
+def _levels(members: Sequence[Strategy], count: int, finished: IntArray | None) -> tuple[npt.NDArray[np.int8], int]:
+    """How ready the least ready member is, at each candle: it never gets less. And the first candle with all ready."""
+    begins = [0, 0, 0]
+    for member in members:
+        for step, needed in enumerate((member.warmup.minimum, member.warmup.warm, member.warmup.best)):
+            begin = needed - 1
+            if member.confirms and finished is not None:
+                begin = max(begin, int(np.searchsorted(finished, needed)))
+            begins[step] = max(begins[step], begin)
+    level = np.zeros(count, dtype=np.int8)
+    for begin in begins:
+        level[begin:] += 1
+    return level, min(begins[0], count)
 
 
 def at_finished(values: FloatArray, finished: IntArray) -> FloatArray:
@@ -126,27 +184,23 @@ def trend_columns(columns: Columns, interval: str, context: str, filters: Filter
     return at_finished(higher.close, finished), at_finished(averages, finished)
 
 
-def _answers(strategy: Strategy, seen: Sequence[FloatArray], ready: Truths, ask: Ask | None) -> Places:
-    """The place in the strategy's rules at each candle; one behind the last where there is no value.
-
-    The quicker way is asked about every candle; what it says of those that are not ready or have no value is not looked
-    at. A plain rule is asked only about what it would be asked live.
-    """
-    known = ready.copy()
+def _answers(strategy: Strategy, seen: Sequence[FloatArray], first: int, ask: Ask | None) -> tuple[Places, IntArray]:
+    """The place in the strategy's rules at each candle, one behind the last where it is not ready or there is no value;
+    and the candles whose rule has a target. A rule is asked only about what it would be asked live."""
+    none, thresholds, count = len(strategy.rules), strategy.thresholds, seen[0].size
+    says = np.array([*(rule.target is not None for rule in strategy.rules), False], dtype=np.int8)
+    answers = None if ask is None else ask(strategy.rule, seen, thresholds, first, says)
+    if answers is not None:
+        return answers
+    known = np.arange(count) >= first
     for array in seen:
         known &= array == array
-    none, thresholds = len(strategy.rules), strategy.thresholds
-    answers = None if ask is None else ask(strategy.rule, seen, thresholds)
-    if answers is not None:
-        places = answers.astype(np.int32)
-        places[~known] = none
-        return places
-    places = np.full(ready.size, none, dtype=np.int32)
-    for start in range(0, ready.size, ROWS_AT_A_TIME):
+    places = np.full(count, none, dtype=np.int32)
+    for start in range(0, count, ROWS_AT_A_TIME):
         rows = start + np.flatnonzero(known[start : start + ROWS_AT_A_TIME])
         columns = (array[rows].tolist() for array in seen)
         places[rows] = np.fromiter(map(strategy.rule, *columns, *map(repeat, thresholds)), np.int64, rows.size)
-    return places
+    return places, np.flatnonzero(says[places])
 
 
 def _looked_up(strategy: Strategy, places: Places) -> tuple[FloatArray, FloatArray]:

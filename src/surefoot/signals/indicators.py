@@ -245,11 +245,10 @@ def _forgetting(kept: float) -> int:
 
 def _ends_of_runs(still: Truths, period: int) -> npt.NDArray[np.int64]:
     """Positions at which the last `period` of these are all true."""
-    # Fewer still candles than a period cannot hold a flat period: nearly every window takes this way out.
-    if np.count_nonzero(still) < period:
-        return np.zeros(0, dtype=np.int64)
-    seen = np.concatenate(([0], np.cumsum(still)))
-    return np.flatnonzero(seen[period:] - seen[:-period] == period) + period - 1
+    at = np.flatnonzero(still)
+    ends: npt.NDArray[np.int64] = at[period - 1 :]
+    whole: Truths = ends - at[: ends.size] == period - 1
+    return np.asarray(ends[whole])
 
 
 def _without(values: FloatArray, at: npt.NDArray[np.int64]) -> FloatArray:
