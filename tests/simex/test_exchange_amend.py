@@ -11,25 +11,12 @@ from typing import Any
 
 import pytest
 
-from simex.venue import DEFAULT_INSTRUMENTS, FillModel
+from simex.venue import DEFAULT_INSTRUMENTS
 from tests.simex.wire import BOB, Client, Floor, floor
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 BUY = {"type": "LIMIT", "timeInForce": "GTC", "price": "59000"}
-
-
-@pytest.fixture
-def at() -> Floor:
-    made = floor(model=SHARP)
-    made.tick("60000")
-    return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
 
 
 def amend(client: Client, **params: object) -> Any:

@@ -58,11 +58,6 @@ def at() -> Floor:
     return made
 
 
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
-
-
 def answers(at: Floor, alice: Client) -> dict[str, Any]:
     """One real answer for each documented heading."""
     market = {"type": "MARKET", "quantity": "0.01"}

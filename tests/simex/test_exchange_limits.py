@@ -10,11 +10,9 @@ import pytest
 
 from simex.limits import DAY_MS, FIRST_BAN_MS, LONGEST_BAN_MS, MINUTE_MS, WeightBudget
 from simex.refusal import Refusal
-from simex.venue import FillModel
-from tests.simex.wire import BOB, START_MS, Client, Floor, accepted, floor, public
+from tests.simex.wire import BOB, SHARP, START_MS, Client, Floor, accepted, floor, public
 
 pytestmark = [pytest.mark.spec("SIM-1")]
-SHARP = FillModel(half_spread_bps=Decimal(0), slippage_bps=Decimal(0))
 
 
 @pytest.fixture
@@ -23,11 +21,6 @@ def at() -> Floor:
     made.tick("60000")
     made.now_ms += 10_000 - made.now_ms % 10_000
     return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
 
 
 def limit(price: str, quantity: str = "0.01", tif: str = "GTC") -> dict[str, str]:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from simex.venue import DEFAULT_INSTRUMENTS, FillModel
-from tests.simex.wire import BOB, Client, Floor, floor
+from simex.venue import DEFAULT_INSTRUMENTS
+from tests.simex.wire import BOB, SHARP, Client, Floor, floor
 
 pytestmark = [pytest.mark.spec("SIM-1", "ORD-6")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 OCO = {
     "symbol": "BTCUSDT", "side": "SELL", "quantity": "1", "listClientOrderId": "exit",
     "aboveType": "LIMIT_MAKER", "abovePrice": "61000", "aboveClientOrderId": "target",
@@ -25,18 +24,6 @@ WORKING = {
     "pendingAboveType": "LIMIT_MAKER", "pendingAbovePrice": "61000", "pendingAboveClientOrderId": "target",
     "pendingBelowType": "STOP_LOSS", "pendingBelowStopPrice": "59000", "pendingBelowClientOrderId": "stop",
 }  # fmt: skip
-
-
-@pytest.fixture
-def at() -> Floor:
-    made = floor(model=SHARP)
-    made.tick("60000")
-    return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
 
 
 def told(events: list[Any]) -> list[str]:

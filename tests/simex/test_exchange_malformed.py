@@ -26,11 +26,6 @@ def at() -> Floor:
     return made
 
 
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
-
-
 @pytest.mark.parametrize(
     ("change", "code", "text"),
     [

@@ -10,29 +10,16 @@ from typing import Any
 import pytest
 
 from simex.exchange import Exchange
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, SymbolStatus
-from tests.simex.wire import ALICE, BOB, PLENTY, Client, Floor, accepted, floor, json_list, public, secret_of
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, SymbolStatus
+from tests.simex.wire import ALICE, BOB, PLENTY, SHARP, Client, Floor, accepted, floor, json_list, public, secret_of
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 BITCOIN = DEFAULT_INSTRUMENTS[0]
 BUY = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1", "price": "59000"}
 OCO = {"symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1", "aboveType": "LIMIT_MAKER", "abovePrice": "61000",
        "belowType": "STOP_LOSS", "belowStopPrice": "59000"}  # fmt: skip
 CLOSED = "Market is closed."
-
-
-@pytest.fixture
-def at() -> Floor:
-    made = floor(model=SHARP)
-    made.tick("60000")
-    return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
 
 
 # -- states of a symbol (§4.2) ---------------------------------------------------------------------------------------

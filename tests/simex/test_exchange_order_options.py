@@ -8,30 +8,12 @@ from typing import Any
 
 import pytest
 
-from simex.venue import DEFAULT_INSTRUMENTS, FillModel
-from tests.simex.wire import BOB, Client, Floor, accepted, floor, public
+from simex.venue import DEFAULT_INSTRUMENTS
+from tests.simex.wire import SHARP, Client, Floor, accepted, floor, public
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 BITCOIN = DEFAULT_INSTRUMENTS[0]
-
-
-@pytest.fixture
-def at() -> Floor:
-    made = floor(model=SHARP)
-    made.tick("60000")
-    return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
-
-
-@pytest.fixture
-def bob(at: Floor) -> Client:
-    return Client(at, BOB)
 
 
 def limit(quantity: str, price: str, tif: str = "GTC") -> dict[str, str]:

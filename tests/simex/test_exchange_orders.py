@@ -9,30 +9,11 @@ from typing import Any
 
 import pytest
 
-from simex.venue import DEFAULT_INSTRUMENTS, FillModel, HttpRequest
-from tests.simex.wire import ALICE, BOB, Client, Floor, accepted, floor, secret_of, sign
+from simex.venue import DEFAULT_INSTRUMENTS, HttpRequest
+from tests.simex.wire import ALICE, SHARP, Client, Floor, accepted, floor, secret_of, sign
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-# One tick of half spread and no slippage, so that prices can be read off.
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
-
-
-@pytest.fixture
-def at() -> Floor:
-    made = floor(model=SHARP)
-    made.tick("60000")
-    return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
-
-
-@pytest.fixture
-def bob(at: Floor) -> Client:
-    return Client(at, BOB)
 
 
 def limit(quantity: str, price: str, tif: str = "GTC") -> dict[str, str]:

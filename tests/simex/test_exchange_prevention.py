@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from simex.exchange import Exchange
-from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel
-from tests.simex.wire import ALICE, BOB, PLENTY, Client, Floor, floor, secret_of
+from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec
+from tests.simex.wire import ALICE, BOB, PLENTY, SHARP, Client, Floor, floor, secret_of
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 
 
 def grouped(group: int = 7) -> Floor:
@@ -30,11 +29,6 @@ def at() -> Floor:
     made = floor(model=SHARP)
     made.tick("60000", liquidity="0")
     return made
-
-
-@pytest.fixture
-def alice(at: Floor) -> Client:
-    return Client(at)
 
 
 def limit(quantity: str, mode: str = "EXPIRE_MAKER", price: str = "60000") -> dict[str, str]:

@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
-from simex.venue import FillModel, Undocumented, answered
-from tests.simex.wire import BOB, Client, Floor, accepted, floor, public
+from simex.venue import Undocumented, answered
+from tests.simex.wire import BOB, SHARP, Client, Floor, accepted, floor, public
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 BUY = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1", "price": "59000"}
 
 

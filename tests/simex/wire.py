@@ -25,6 +25,8 @@ from simex.venue import (
 START_MS = 1_790_000_100_000  # A full minute, and five.
 ALICE, BOB = "alice-key", "bob-key"
 PLENTY = {"USDT": Decimal(100_000), "BTC": Decimal(10)}
+# One tick of half spread and no slippage, so that prices can be read off.
+SHARP = FillModel(half_spread_bps=Decimal(0), slippage_bps=Decimal(0))
 
 
 @dataclass

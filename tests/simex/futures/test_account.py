@@ -18,16 +18,6 @@ D = Decimal
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
-@pytest.fixture
-def alice(at: Floor) -> Trader:
-    return Trader(at)
-
-
 # -- settings -----------------------------------------------------------------------------------------------------
 
 

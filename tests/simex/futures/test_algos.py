@@ -15,16 +15,6 @@ pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
 
 
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
-@pytest.fixture
-def alice(at: Floor) -> Trader:
-    return Trader(at)
-
-
 def seen(alice: Trader, algo: Any) -> Any:
     return alice.get("algoOrder", algoId=algo["algoId"])
 

@@ -13,22 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from simex.exchange import Exchange
 from simex.futures.contracts import DEFAULT_CONTRACTS
 from simex.venue import AccountSpec, HttpRequest
-from tests.simex.futures.wire import SHARP, Trader, floor
-from tests.simex.wire import ALICE, BOB, Floor, secret_of, signed_message
+from tests.simex.futures.wire import Trader
+from tests.simex.wire import ALICE, BOB, SHARP, Floor, secret_of, signed_message
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
-@pytest.fixture
-def alice(at: Floor) -> Trader:
-    return Trader(at)
 
 
 def names(events: list[Any]) -> list[str]:

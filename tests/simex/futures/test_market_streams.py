@@ -23,11 +23,6 @@ D = Decimal
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
 def get(at: Floor, target: str) -> Any:
     return accepted(public(at, target))
 

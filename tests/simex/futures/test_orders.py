@@ -12,25 +12,10 @@ import pytest
 from simex.futures.contracts import DEFAULT_CONTRACTS
 from simex.venue import Undocumented
 from tests.simex.futures.wire import Trader, floor, market_of
-from tests.simex.wire import BOB, Floor
+from tests.simex.wire import Floor
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-
-
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
-@pytest.fixture
-def alice(at: Floor) -> Trader:
-    return Trader(at)
-
-
-@pytest.fixture
-def bob(at: Floor) -> Trader:
-    return Trader(at, BOB)
 
 
 def states(at: Floor, link: int) -> list[tuple[str, str, str]]:

@@ -7,21 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.simex.futures.wire import Trader, floor, public
+from tests.simex.futures.wire import Trader, public
 from tests.simex.wire import BOB, Floor, accepted
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
-
-
-@pytest.fixture
-def at() -> Floor:
-    return floor()
-
-
-@pytest.fixture
-def alice(at: Floor) -> Trader:
-    return Trader(at)
 
 
 def kinds(events: list[Any]) -> list[tuple[str, ...]]:

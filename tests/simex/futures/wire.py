@@ -13,11 +13,9 @@ from simex.exchange import Exchange
 from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec
 from simex.futures.exchange import Futures
 from simex.venue import AccountSpec, FillModel, HttpRequest, HttpResponse, Undocumented
-from tests.simex.wire import ALICE, BOB, Floor, accepted, secret_of, sign
+from tests.simex.wire import ALICE, BOB, SHARP, Floor, accepted, secret_of, sign
 
 D = Decimal
-# One tick of half spread and no slippage, so that prices can be read off.
-SHARP = FillModel(half_spread_bps=D(0), slippage_bps=D(0))
 
 
 @dataclass
