@@ -23,13 +23,14 @@ from surefoot.core.exits import (
     target_order,
 )
 from surefoot.core.facts import SHRINK, EngineSettings, Facts
-from surefoot.core.margin import Backing, MarginSettings, liquidation_price, maintenance
+from surefoot.core.margin import Backing, MarginSettings, bracket_of, liquidation_price, maintenance
 from surefoot.core.messages import Command, RecordAlarm, SubmitOrder
 from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
 from surefoot.core.orders import Order, State
 from surefoot.core.reconcile import OUR_PREFIX
 
 PRICE_MAX = Decimal(10) ** 15
+AMPLE = 4
 HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
 
 
@@ -120,6 +121,22 @@ class Contracts(Facts):
         margin = self.settings.margin
         return margin is not None and not margin.isolated and len(self.portfolio.positions) > 1
 
+    def _is_ample(self, equity: Decimal) -> bool:
+        """Whether so much equity keeps every position away from its liquidation, up to the prices of `_reach`.
+
+        Where one position has to be left, equity is down to the maintenance of all and what the distance is worth;
+        four times the notional is more than both can be of.
+        """
+        margin, needed = self.settings.margin, ZERO
+        assert margin is not None, "only futures share a margin"
+        for symbol, position in self.portfolio.positions.items():
+            mark, brackets = self.marks.get(symbol), self.instruments[symbol].brackets
+            if mark is None or not brackets:
+                return False
+            most = AMPLE * position.quantity * mark
+            needed += most * (bracket_of(brackets, most).rate + margin.distance_min_pct / 100)
+        return equity > needed
+
     def _owned(self, symbol: str) -> Decimal:
         """How much equity moves with the symbol's price: the coins owned, or the contracts with their sign."""
         position = self.portfolio.positions.get(symbol)
@@ -129,10 +146,16 @@ class Contracts(Facts):
 
     def _calm_for_margin(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Between which prices, exclusive, a position stays away from its liquidation."""
+        if self._shares_margin():
+            return ZERO, self._reach(symbol)
         price = self._flee_price(symbol)
         if price is None:
             return ZERO, PRICE_MAX
         return (price, PRICE_MAX) if self._direction(symbol) > 0 else (ZERO, price)
+
+    def _reach(self, symbol: str) -> Decimal:
+        """Up to this price `_is_ample` holds."""
+        return self.marks[symbol] * 3 / 2
 
     # -- acting -------------------------------------------------------------------------------------------------
 

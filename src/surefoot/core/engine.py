@@ -444,12 +444,12 @@ class Engine(Contracts):
         It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of a
         backtest need not tell every price, if it tells the last one before anything else happens.
         """
-        if self._shares_margin():  # the price of one symbol moves the liquidation of another
-            return None
         calm, equity = self.breaker.calm(now_ms), self.equity()
         if calm is None or equity is None or not calm[1] < equity <= calm[2]:
             return None
         until_ms, floor, peak = calm
+        if self._shares_margin() and not self._is_ample(floor):
+            return None
         owned = {symbol: self._owned(symbol) for symbol in self._watched}
         held = sum(1 for amount in owned.values() if amount)
         ranges = {}
