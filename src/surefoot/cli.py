@@ -239,6 +239,8 @@ def exchange(context: typer.Context) -> None:
     examples:
       surefoot exchange --help
       surefoot exchange --seed 7 --port 9443
+      surefoot exchange --faults plan.toml --admin-port 0
+      surefoot exchange --scenario flash-crash --speed 60
     """
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "simex", *context.args])

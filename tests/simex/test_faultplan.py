@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,15 @@ def test_a_fault_of_orders_does_not_strike_reads_and_one_after_acceptance_no_ref
     assert not plan.strike("answer", ("reads", "all"), True, 0)
     assert not plan.strike("answer", ("orders", "all"), False, 0)
     assert plan.strike("answer", ("orders", "all"), True, 0)
+
+
+def test_the_documentation_has_every_kind_with_its_meaning() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulated-exchange.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", text, re.MULTILINE)
+    assert {kind: meaning for kind, meaning in rows if kind in KINDS} == {k: rule.meaning for k, rule in KINDS.items()}
+
+
+def test_the_plan_of_the_documentation_can_be_carried_out() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulated-exchange.md").read_text()
+    (plan,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert [fault.kind for fault in read_plan(tomllib.loads(plan)).planned] == ["answer-late", "error-after", "silent"]

@@ -151,3 +151,9 @@ def test_names_files_and_symbols_are_checked(tmp_path: Path) -> None:
         ScriptedMarket(market(), load_scenario(str(path)), dict.fromkeys(SYMBOLS, TICK))
     with pytest.raises(ScenarioError, match=r"no scenario of that name \(flash-crash, gap, halt\)"):
         load_scenario("crash")
+
+
+def test_the_scenario_of_the_documentation_can_be_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulated-exchange.md").read_text()
+    table = text[text.index("# a bad quarter") :].partition("```")[0]
+    assert [step.verb for step in read_scenario(table, "doc")] == ["liquidity", "fall", "recover", "halt"]
