@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from simex.depth import AnyBook, Chain, Level
+from simex.klines import Bar
+
 # Makes the event as JSON text, given how many units of its times a millisecond has.
 Frame: TypeAlias = Callable[[int], str]
 # Makes the frames of a moment (UTC ms); none when there is nothing to tell.
@@ -42,3 +45,33 @@ class Channel:
     def sent(self, now_ms: int) -> None:
         """It is due again a period later; a steady one at the next full period."""
         self.due_ms = now_ms + self.period_ms - (now_ms % self.period_ms if self.is_steady else 0)
+
+
+def same(text: str) -> Frame:
+    """An event without times, or of a market that tells them in milliseconds only."""
+    return lambda units: text
+
+
+# Writes an event: the update id before it, the changed bids and asks, its own update id, the moment (UTC ms).
+Difference: TypeAlias = Callable[[int, Sequence[Level], Sequence[Level], int, int], Frame]
+
+
+def differences(book: AnyBook, period_ms: int, write: Difference) -> Channel:
+    """What changed in a book."""
+    chain = Chain(book)
+
+    def told(now_ms: int) -> list[Frame]:
+        found = chain.next()
+        return [] if found is None else [write(*found, chain.update_id, now_ms)]
+
+    return Channel(period_ms, told, is_of_book=True, end=chain.end)
+
+
+def forming(book: AnyBook, interval: str, period_ms: int, write: Callable[[Bar, int], Frame]) -> Channel:
+    """The candle that is running."""
+
+    def told(now_ms: int) -> list[Frame]:
+        bar = book.series.running(interval)
+        return [] if bar is None else [write(bar, now_ms)]
+
+    return Channel(period_ms, told)

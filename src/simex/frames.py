@@ -32,6 +32,10 @@ def encode(message: object) -> str:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
 
 
+def flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
 class RawNumber(str):
     """A JSON number as it was written: signatures cover the text, not the value."""
 
@@ -65,5 +69,5 @@ def _as_text(value: object) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return flag(value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from simex import tickers
 from simex.book import Best, Book
-from simex.channels import Channel, Compose, Frame
-from simex.depth import Chain, Level, levels
+from simex.channels import Channel, Compose, Frame, differences, forming, same
+from simex.depth import Level, levels
+from simex.frames import flag
 from simex.klines import DAY_MS, SECOND, SPOT_INTERVALS, Bar, in_zone
 from simex.orders import ZERO
 from simex.trades import Trade
@@ -49,8 +51,7 @@ class SpotStreams:
         return (lambda units: _aggregate(symbol, trade, units)) if kind == "aggTrade" else None
 
     def best(self, book: Book, best: Best | None, now_ms: int) -> Frame:
-        text = _book_ticker(book, best)
-        return lambda units: text
+        return same(_book_ticker(book, best))
 
     def kline(self, kind: str, book: Book) -> tuple[str, Channel] | None:
         """The name under which its candles are kept, and its channel."""
@@ -59,12 +60,10 @@ class SpotStreams:
             return None
         plain = found["interval"]
         interval = in_zone(plain, _CHINA_MINUTES if found["zone"] else 0)
-
-        def compose(now_ms: int) -> list[Frame]:
-            bar = book.series.running(interval)
-            return [] if bar is None else [self.candle(kind, book, bar, False, now_ms)]
-
-        return interval, Channel(SECOND_KLINE_MS if plain == SECOND else KLINE_MS, compose)
+        period_ms = SECOND_KLINE_MS if plain == SECOND else KLINE_MS
+        return interval, forming(
+            book, interval, period_ms, lambda bar, now_ms: self.candle(kind, book, bar, False, now_ms)
+        )
 
     def candle(self, kind: str, book: Book, bar: Bar, is_closed: bool, now_ms: int) -> Frame:
         interval = kind.removeprefix("kline_").removesuffix(CHINA)
@@ -77,8 +76,7 @@ class SpotStreams:
             period_ms = DEPTH_MS[depth["speed"] or ""]
             if depth["levels"]:
                 return Channel(period_ms, _part(book, int(depth["levels"])), is_of_book=True)
-            chain = Chain(book)
-            return Channel(period_ms, _differences(book, chain), is_of_book=True, end=chain.end)
+            return differences(book, period_ms, partial(_difference, book))
         event = _event(kind)
         if event is None:
             return None
@@ -118,25 +116,17 @@ def _event(kind: str) -> Event | None:
     return None if length_ms is None else lambda book, now_ms, units: _window(book, name, length_ms, now_ms, units)
 
 
-def _differences(book: Book, chain: Chain) -> Compose:
-    def told(now_ms: int) -> list[Frame]:
-        found = chain.next()
-        if found is None:
-            return []
-        before, bids, asks = found
-        tail = (
-            f'"s":"{book.spec.symbol}","U":{before + 1},"u":{chain.update_id},"b":{_levels(bids)},"a":{_levels(asks)}}}'
-        )
-        return [lambda units: f'{{"e":"depthUpdate","E":{now_ms * units},{tail}']
-
-    return told
+def _difference(
+    book: Book, before: int, bids: Sequence[Level], asks: Sequence[Level], update_id: int, now_ms: int
+) -> Frame:
+    tail = f'"s":"{book.spec.symbol}","U":{before + 1},"u":{update_id},"b":{_levels(bids)},"a":{_levels(asks)}}}'
+    return lambda units: f'{{"e":"depthUpdate","E":{now_ms * units},{tail}'
 
 
 def _part(book: Book, count: int) -> Compose:
     def told(now_ms: int) -> list[Frame]:
         bids, asks = _levels(levels(book, "BUY", count)), _levels(levels(book, "SELL", count))
-        text = f'{{"lastUpdateId":{book.update_id},"bids":{bids},"asks":{asks}}}'
-        return [lambda units: text]
+        return [same(f'{{"lastUpdateId":{book.update_id},"bids":{bids},"asks":{asks}}}')]
 
     return told
 
@@ -152,7 +142,7 @@ def _kline(symbol: str, interval: str, bar: Bar, is_closed: bool, now_ms: int, u
         f'"T":{bar.end_ms * units - 1},"s":"{symbol}",'
         f'"i":"{interval}","f":{bar.first_id},"L":{bar.last_id},"o":"{bar.open:.8f}","c":"{bar.close:.8f}",'
         f'"h":"{bar.high:.8f}","l":"{bar.low:.8f}","v":"{bar.volume:.8f}","n":{bar.trades},'
-        f'"x":{_flag(is_closed)},"q":"{bar.quote:.8f}","V":"{bar.volume / 2:.8f}",'
+        f'"x":{flag(is_closed)},"q":"{bar.quote:.8f}","V":"{bar.volume / 2:.8f}",'
         f'"Q":"{bar.quote / 2:.8f}","B":"0"}}}}'
     )
 
@@ -161,7 +151,7 @@ def _trade(symbol: str, trade: Trade, units: int) -> str:
     at = trade.at_ms * units
     return (
         f'{{"e":"trade","E":{at},"s":"{symbol}","t":{trade.trade_id},"p":"{trade.price:.8f}",'
-        f'"q":"{trade.quantity:.8f}","T":{at},"m":{_flag(trade.is_buyer_maker)},"M":true}}'
+        f'"q":"{trade.quantity:.8f}","T":{at},"m":{flag(trade.is_buyer_maker)},"M":true}}'
     )
 
 
@@ -170,7 +160,7 @@ def _aggregate(symbol: str, trade: Trade, units: int) -> str:
     return (
         f'{{"e":"aggTrade","E":{at},"s":"{symbol}","a":{trade.trade_id},"p":"{trade.price:.8f}",'
         f'"q":"{trade.quantity:.8f}","f":{trade.trade_id},"l":{trade.trade_id},"T":{at},'
-        f'"m":{_flag(trade.is_buyer_maker)},"M":true}}'
+        f'"m":{flag(trade.is_buyer_maker)},"M":true}}'
     )
 
 
@@ -219,7 +209,3 @@ def _average(book: Book, now_ms: int, units: int) -> str:
         f'{{"e":"avgPrice","E":{now_ms * units},"s":"{book.spec.symbol}","i":"{tickers.AVERAGE_MINS}m",'
         f'"w":"{tickers.average(book, now_ms):.8f}","T":{(book.series.last_trade_ms or 0) * units}}}'
     )
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"

@@ -275,6 +275,7 @@ class Streams:
                 entry.names[name] = None
                 if entry.group in (None, self._catalogue.group(name)):
                     self._listen(link, name, now_ms)
+        self._see_who_watches()
 
     def _unsubscribe(self, link: int, names: Sequence[str]) -> None:
         entry = self._links[link]
@@ -283,6 +284,7 @@ class Streams:
                 del entry.names[name]
                 if entry.group in (None, self._catalogue.group(name)):
                     self._leave(link, name)
+        self._see_who_watches()
 
     def _listen(self, link: int, name: str, now_ms: int) -> None:
         if name in self._catalogue.arrays:
@@ -291,12 +293,10 @@ class Streams:
                 channel = self._catalogue.array(name, changed)
                 self._arrays[name] = self._named(channel, name, now_ms), changed
             self._arrays[name][0].links.append(link)
-            self._see_who_watches()
-            return
-        found = self._catalogue.split(name)
-        if found is None:
-            return
-        symbol, kind = found
+        elif (found := self._catalogue.split(name)) is not None:
+            self._hear(link, name, *found, now_ms)
+
+    def _hear(self, link: int, name: str, symbol: str, kind: str, now_ms: int) -> None:
         feed = self.feeds[symbol]
         if kind == "bookTicker":
             feed.best.append(link)
@@ -315,7 +315,6 @@ class Streams:
                     return
                 feed.channels[kind] = self._named(other, name, now_ms)
             feed.channels[kind].links.append(link)
-        self._see_who_watches()
 
     def _named(self, channel: Channel, name: str, now_ms: int) -> Channel:
         channel.name = name
@@ -328,13 +327,10 @@ class Streams:
         if name in self._arrays:
             if self._left(self._arrays[name][0], link):
                 del self._arrays[name]
-            self._see_who_watches()
-            return
-        found = self._catalogue.split(name)
-        if found is None:
-            return
-        symbol, kind = found
-        feed = self.feeds[symbol]
+        elif (found := self._catalogue.split(name)) is not None:
+            self._leave_feed(link, self.feeds[found[0]], found[1])
+
+    def _leave_feed(self, link: int, feed: Feed, kind: str) -> None:
         if kind == "bookTicker":
             feed.best.remove(link)
         elif kind in feed.trades:
@@ -346,7 +342,6 @@ class Streams:
                 del feed.channels[kind]
         else:
             self._leave_kline(feed, kind, link)
-        self._see_who_watches()
 
     def _leave_kline(self, feed: Feed, kind: str, link: int) -> None:
         interval = next((interval for interval, channels in feed.klines.items() if kind in channels), None)

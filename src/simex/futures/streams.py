@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from simex import tickers
 from simex.book import Best
-from simex.channels import Channel, Compose, Frame
-from simex.depth import Chain, Level, levels
+from simex.channels import Channel, Compose, Frame, differences, forming, same
+from simex.depth import Level, levels
+from simex.frames import flag
 from simex.futures.book import ContractBook
 from simex.futures.orders import Order
 from simex.futures.reports import price_text, quantity_text
@@ -72,12 +74,10 @@ class UmStreams:
         if kind not in ("trade", "aggTrade"):
             return None
         write = _trade if kind == "trade" else _aggregate
-        text = write(self.books[symbol], trade)
-        return lambda units: text
+        return same(write(self.books[symbol], trade))
 
     def best(self, book: ContractBook, best: Best | None, now_ms: int) -> Frame:
-        text = _book_ticker(book, best, now_ms)
-        return lambda units: text
+        return same(_book_ticker(book, best, now_ms))
 
     def kline(self, kind: str, book: ContractBook) -> tuple[str, Channel] | None:
         """The name under which its candles are kept, and its channel."""
@@ -85,17 +85,13 @@ class UmStreams:
         if found is None or found["interval"] not in INTERVALS:
             return None
         interval = found["interval"]
-
-        def compose(now_ms: int) -> list[Frame]:
-            bar = book.series.running(interval)
-            return [] if bar is None else [self.candle(kind, book, bar, False, now_ms)]
-
-        return interval, Channel(KLINE_MS, compose)
+        return interval, forming(
+            book, interval, KLINE_MS, lambda bar, now_ms: self.candle(kind, book, bar, False, now_ms)
+        )
 
     def candle(self, kind: str, book: ContractBook, bar: Bar, is_closed: bool, now_ms: int) -> Frame:
         name, _, interval = kind.partition("_")
-        text = _kline(book, interval, bar, is_closed, now_ms, is_pair=name == "continuousKline")
-        return lambda units: text
+        return same(_kline(book, interval, bar, is_closed, now_ms, is_pair=name == "continuousKline"))
 
     def channel(self, kind: str, book: ContractBook) -> Channel | None:
         """The channel of a stream with a period; None when there is no such stream."""
@@ -104,8 +100,7 @@ class UmStreams:
             period_ms = DEPTH_MS[depth["speed"] or ""]
             if depth["levels"]:
                 return Channel(period_ms, _part(book, int(depth["levels"])), is_of_book=True)
-            chain = Chain(book)
-            return Channel(period_ms, _differences(book, chain), is_of_book=True, end=chain.end)
+            return differences(book, period_ms, partial(_difference, book))
         if mark is not None:
             return Channel(MARK_MS[mark["speed"] or ""], _told(_mark, book), is_steady=True)
         if kind == "forceOrder":
@@ -135,10 +130,7 @@ def _told(event: Event, book: ContractBook) -> Compose:
     """The event of one symbol; none before its first price."""
 
     def told(now_ms: int) -> list[Frame]:
-        if book.last is None:
-            return []
-        text = event(book, now_ms)
-        return [lambda units: text]
+        return [] if book.last is None else [same(event(book, now_ms))]
 
     return told
 
@@ -146,8 +138,7 @@ def _told(event: Event, book: ContractBook) -> Compose:
 def _array(event: Event, books: Callable[[], list[ContractBook]]) -> Compose:
     def told(now_ms: int) -> list[Frame]:
         events = [event(book, now_ms) for book in books() if book.last is not None]
-        text = f"[{','.join(events)}]"
-        return [lambda units: text] if events else []
+        return [same(f"[{','.join(events)}]")] if events else []
 
     return told
 
@@ -163,23 +154,8 @@ def _largest(books: Sequence[ContractBook], has_pair: bool) -> Compose:
             seen[book.spec.symbol] += len(fresh)
             if fresh:
                 largest = max(fresh, key=lambda order: order.quantity * order.ticket.price)
-                frames.append(_force_order(book, largest, now_ms, has_pair))
-        return [_same(text) for text in frames]
-
-    return told
-
-
-def _same(text: str) -> Frame:
-    return lambda units: text
-
-
-def _differences(book: ContractBook, chain: Chain) -> Compose:
-    def told(now_ms: int) -> list[Frame]:
-        found = chain.next()
-        if found is None:
-            return []
-        before, bids, asks = found
-        return [_same(_depth(book, before, chain.update_id, bids, asks, now_ms))]
+                frames.append(same(_force_order(book, largest, now_ms, has_pair)))
+        return frames
 
     return told
 
@@ -192,17 +168,18 @@ def _part(book: ContractBook, count: int) -> Compose:
         nonlocal before
         if before == book.update_id:
             return []
-        text = _depth(book, before, book.update_id, levels(book, "BUY", count), levels(book, "SELL", count), now_ms)
+        bids, asks = levels(book, "BUY", count), levels(book, "SELL", count)
+        frame = _difference(book, before, bids, asks, book.update_id, now_ms)
         before = book.update_id
-        return [_same(text)]
+        return [frame]
 
     return told
 
 
-def _depth(
-    book: ContractBook, before: int, update_id: int, bids: Sequence[Level], asks: Sequence[Level], now_ms: int
-) -> str:
-    return (
+def _difference(
+    book: ContractBook, before: int, bids: Sequence[Level], asks: Sequence[Level], update_id: int, now_ms: int
+) -> Frame:
+    return same(
         f'{{"e":"depthUpdate","E":{now_ms},"T":{now_ms},"s":"{book.spec.symbol}","U":{before + 1},"u":{update_id},'
         f'"pu":{before},"b":{_levels(book, bids)},"a":{_levels(book, asks)},{_which(book)}}}'
     )
@@ -225,7 +202,7 @@ def _trade(book: ContractBook, trade: Trade) -> str:
     return (
         f'{{"e":"trade","E":{trade.at_ms},"T":{trade.at_ms},"s":"{spec.symbol}","t":{trade.trade_id},'
         f'"p":"{price_text(spec, trade.price)}","q":"{quantity_text(spec, trade.quantity)}","X":"MARKET",'
-        f'"m":{_flag(trade.is_buyer_maker)}}}'
+        f'"m":{flag(trade.is_buyer_maker)}}}'
     )
 
 
@@ -234,7 +211,7 @@ def _aggregate(book: ContractBook, trade: Trade) -> str:
     return (
         f'{{"e":"aggTrade","E":{trade.at_ms},"a":{trade.trade_id},"s":"{book.spec.symbol}",'
         f'"p":"{price_text(book.spec, trade.price)}","q":"{quantity}","nq":"{quantity}","f":{trade.trade_id},'
-        f'"l":{trade.trade_id},"T":{trade.at_ms},"m":{_flag(trade.is_buyer_maker)},"st":1}}'
+        f'"l":{trade.trade_id},"T":{trade.at_ms},"m":{flag(trade.is_buyer_maker)},"st":1}}'
     )
 
 
@@ -250,7 +227,7 @@ def _kline(book: ContractBook, interval: str, bar: Bar, is_closed: bool, now_ms:
     return (
         f'{{{head},"k":{{"t":{bar.open_ms},"T":{bar.end_ms - 1},{symbol}"i":"{interval}","f":{bar.first_id},'
         f'"L":{bar.last_id},"o":"{opened}","c":"{closed}","h":"{high}","l":"{low}",'
-        f'"v":"{quantity_text(spec, bar.volume)}","n":{bar.trades},"x":{_flag(is_closed)},"q":"{_money(bar.quote)}",'
+        f'"v":"{quantity_text(spec, bar.volume)}","n":{bar.trades},"x":{flag(is_closed)},"q":"{_money(bar.quote)}",'
         f'"V":"{quantity_text(spec, bar.volume / 2)}","Q":"{_money(bar.quote / 2)}","B":"0"}}}}'
     )
 
@@ -311,7 +288,3 @@ def _force_order(book: ContractBook, order: Order, now_ms: int, has_pair: bool) 
 
 def _money(value: Decimal) -> str:
     return f"{value:.8f}"
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
