@@ -7,15 +7,16 @@ the middle is the last price exactly. Clients' orders stand beside it; what is s
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from itertools import groupby
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from simex.klines import Series
 from simex.orders import ZERO, Order, Side
-from simex.trades import TradeLog
-from simex.venue import FillModel, InstrumentSpec, SymbolStatus
+from simex.strip import Strip
+from simex.trades import PRINTS_PER_CANDLE, Span, TradeLog
+from simex.venue import Candle, FillModel, InstrumentSpec, SymbolStatus
 
 _BPS: Final = Decimal(10_000)
 Best: TypeAlias = tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]  # bid and ask, each price and quantity
@@ -105,6 +106,33 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
         self.update_id += 1
         if not self._is_quoted:
             self._quote = None
+
+    def load_history(self, candles: Sequence[Candle]) -> None:
+        """Closed base candles before the first print, oldest first; ValueError when they overlap or come after one."""
+        first_id = self.series.trade_id + 1
+        self.series.load_history(candles)
+        if candles:
+            self.last = candles[-1].close
+            if self.log is not None:
+                self.log.add(Span(candles, 0, len(candles), first_id))
+
+    def pass_candles(self, strip: Strip, start: int, end: int, volume_share: Decimal) -> None:
+        """As after all prints of the candles from `start` to `end`, exclusive; the first one's open may be printed.
+
+        ValueError when somebody's kline ends inside them, or more of the first one was printed.
+        """
+        series = self.series
+        before = series.trade_id
+        series.finish(strip.candle(start))
+        if self.log is not None:
+            skipped = PRINTS_PER_CANDLE - (series.trade_id - before)
+            self.log.add(Span(strip, start, end, before + 1, skipped))
+        if end > start + 1:
+            if strip.open_ms[end - 1] >= series.next_close_ms:
+                raise ValueError(f"{self.spec.symbol}: a kline ends inside these candles, and somebody listens to it")
+            series.skip(strip, start + 1, end)
+        last = strip.candle(end - 1)
+        self.print(last.close, volume_share * last.volume)
 
     def quoted(self, bid: Decimal, ask: Decimal) -> None:
         """The market's best prices, until it tells others: they are no longer made of the last print."""

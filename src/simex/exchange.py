@@ -26,7 +26,7 @@ from simex.socket_api import SocketApi
 from simex.spot_streams import SpotStreams
 from simex.streams import Streams
 from simex.strip import Strip
-from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
+from simex.trades import KEPT_TRADES, Trade, TradeLog
 from simex.user_events import UserEvents
 from simex.venue import (
     AccountSpec,
@@ -147,15 +147,8 @@ class Exchange:
         """Closed base candles before the start, oldest first; ValueError when they overlap or come after a print."""
         if self.futures is not None and symbol in self.futures.books:
             self.futures.load_history(symbol, candles)
-        book = self._books.get(symbol)
-        if book is None:
-            return
-        first_id = book.series.trade_id + 1
-        book.series.load_history(candles)
-        if candles:
-            book.last = candles[-1].close
-            if book.log is not None:
-                book.log.add(Span(candles, 0, len(candles), first_id))
+        if symbol in self._books:
+            self._books[symbol].load_history(candles)
 
     def tick(
         self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
@@ -196,22 +189,11 @@ class Exchange:
         book = self._books.get(symbol)
         if book is None or book.status != "TRADING":
             return
-        series = book.series
-        if strip.open_ms[start] >= series.next_close_ms:
+        if strip.open_ms[start] >= book.series.next_close_ms:
             self._close_klines(symbol, strip.open_ms[start])
         if book.open_count and not strip.lies_within(start, end, *(book.calm or NOWHERE)):
             raise ValueError(f"{symbol}: an order would notice these candles: their prints must be made one by one")
-        before = series.trade_id
-        series.finish(strip.candle(start))
-        if book.log is not None:
-            skipped = PRINTS_PER_CANDLE - (series.trade_id - before)
-            book.log.add(Span(strip, start, end, before + 1, skipped))
-        if end > start + 1:
-            if strip.open_ms[end - 1] >= series.next_close_ms:
-                raise ValueError(f"{symbol}: a kline ends inside these candles, and somebody listens to it")
-            series.skip(strip, start + 1, end)
-        last = strip.candle(end - 1)
-        book.print(last.close, self.model.volume_share * last.volume)
+        book.pass_candles(strip, start, end, self.model.volume_share)
 
     def next_close_ms(self, symbol: str) -> int:
         """When the next kline ends that somebody listens to, or something else is due."""

@@ -19,7 +19,7 @@ from simex.futures.streams import MARKET, PUBLIC, UmStreams
 from simex.limits import WeightBudget
 from simex.streams import Streams
 from simex.strip import Strip
-from simex.trades import KEPT_TRADES, PRINTS_PER_CANDLE, Span, Trade, TradeLog
+from simex.trades import KEPT_TRADES, Trade, TradeLog
 from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, KeyRights, Undocumented
 
 PREFIXES: Final = ("/fapi/", "/futures/data/")
@@ -104,13 +104,7 @@ class Futures:
     # -- the market ---------------------------------------------------------------------------------------------
 
     def load_history(self, symbol: str, candles: Sequence[Candle]) -> None:
-        book = self.books[symbol]
-        first_id = book.series.trade_id + 1
-        book.series.load_history(candles)
-        if candles:
-            book.last = candles[-1].close
-            if book.log is not None:
-                book.log.add(Span(candles, 0, len(candles), first_id))
+        self.books[symbol].load_history(candles)
 
     def advance(self, now_ms: int) -> None:
         """Do what is due by now: funding, dated orders, countdowns, listenKeys."""
@@ -152,17 +146,7 @@ class Futures:
                 raise ValueError(f"{symbol}: an order or a margin would notice these candles: print them one by one")
             if strip.end_ms(end - 1) > self.due_ms():
                 raise ValueError(f"{symbol}: something is due inside these candles")
-        before = book.series.trade_id
-        book.series.finish(strip.candle(start))
-        if book.log is not None:
-            skipped = PRINTS_PER_CANDLE - (book.series.trade_id - before)
-            book.log.add(Span(strip, start, end, before + 1, skipped))
-        if end > start + 1:
-            if strip.open_ms[end - 1] >= book.series.next_close_ms:
-                raise ValueError(f"{symbol}: a kline ends inside these candles, and somebody listens to it")
-            book.series.skip(strip, start + 1, end)
-        last = strip.candle(end - 1)
-        book.print(last.close, self._model.volume_share * last.volume)
+        book.pass_candles(strip, start, end, self._model.volume_share)
 
     def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
         """Prints between these two prices, exclusive, change nobody's order, conditional order or margin."""
