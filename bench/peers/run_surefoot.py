@@ -100,13 +100,17 @@ def sweep(own: Own, rules: dict[str, Any], combinations: list[list[float]]) -> t
     variants, prepared = Variants(own.base), Prepared(own.market)
     file = REARMED if rules.get("rearm_by_exit") else STRATEGY
     names = ("period", "low", "high", "stop", "target")
-    every = [variants.of(values_of(rules | dict(zip(names, each, strict=True)), file)) for each in combinations]
+
+    def result_of(combination: list[float]) -> tuple[int, float]:
+        run = prepared.run(variants.of(values_of(rules | dict(zip(names, combination, strict=True)), file)))
+        return len(run.trips) + len(run.open_since_ms), float(run.final_equity)
+
     if THREADS == 1:
-        runs = [prepared.run(settings) for settings in every]
+        results = list(map(result_of, combinations))
     else:
         with ThreadPoolExecutor(THREADS) as pool:
-            runs = list(pool.map(prepared.run, every))
-    return [len(run.trips) + len(run.open_since_ms) for run in runs], [float(run.final_equity) for run in runs]
+            results = list(pool.map(result_of, combinations))
+    return [trades for trades, _ in results], [equity for _, equity in results]
 
 
 def _run(own: Own, rules: dict[str, Any], file: Path) -> Outcome:
