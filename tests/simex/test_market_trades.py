@@ -134,6 +134,8 @@ def test_recorded_ticks_make_the_candles_of_their_own_trades() -> None:
     tape = TradeTape({"BTCUSDT": files.trades("BTCUSDT")}, files.last_ms + 1)
     while tape.next_ms() is not None:
         tape.advance(exchange)
+    midnight_ms = 1_723_161_600_000  # at which Binance's own candle closed at 61685.99
+    assert [trade.price for trade in trades if trade.at_ms < midnight_ms][-1] == Decimal("61685.99")
     minute = trades[-1].at_ms // 60_000 * 60_000
     own = [trade for trade in trades if trade.at_ms >= minute]
     (bar,) = exchange._books["BTCUSDT"].series.bars("1m", minute, minute)
