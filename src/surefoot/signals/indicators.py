@@ -95,7 +95,7 @@ def rsi(closes: FloatArray, period: int) -> FloatArray:
     Source: J. W. Wilder, New Concepts in Technical Trading Systems (1978); the first average is a plain mean.
     """
     values: FloatArray = talib.RSI(closes, timeperiod=period)
-    return _without(values, _ends_of_runs(closes[1:] == closes[:-1], period) + 1)
+    return _without_runs(values, closes[1:] == closes[:-1], period)
 
 
 def wilder_window(period: int) -> int:
@@ -143,8 +143,10 @@ def bollinger_window(period: int) -> int:
 def atr(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int) -> FloatArray:
     """Average true range by Wilder, quote per base; NaN where the last `period` true ranges are all zero."""
     values: FloatArray = talib.ATR(highs, lows, closes, timeperiod=period)
-    still = (highs[1:] == lows[1:]) & (closes[1:] == closes[:-1]) & (highs[1:] == closes[1:])
-    return _without(values, _ends_of_runs(still, period) + 1)
+    still = closes[1:] == closes[:-1]
+    if np.count_nonzero(still) >= period:
+        still &= (highs[1:] == lows[1:]) & (highs[1:] == closes[1:])
+    return _without_runs(values, still, period)
 
 
 def stochastic(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int, smoothing: int) -> Stochastic:
@@ -172,7 +174,7 @@ def adx(highs: FloatArray, lows: FloatArray, closes: FloatArray, period: int) ->
     """Average directional index by Wilder, 0 to 100, by TA-Lib; NaN where nothing moved for a whole period."""
     values: FloatArray = talib.ADX(highs, lows, closes, timeperiod=period)
     still = (highs[1:] == highs[:-1]) & (lows[1:] == lows[:-1]) & (closes[1:] == closes[:-1])
-    return _without(values, _ends_of_runs(still, period) + 1)
+    return _without_runs(values, still, period)
 
 
 def adx_window(period: int) -> int:
@@ -243,14 +245,11 @@ def _forgetting(kept: float) -> int:
     return math.ceil(math.log(SEED_SHARE_MAX) / math.log(kept)) if kept > 0 else 0
 
 
-def _ends_of_runs(still: Truths, period: int) -> npt.NDArray[np.int64]:
-    """Positions at which the last `period` of these are all true."""
-    at = np.flatnonzero(still)
-    ends: npt.NDArray[np.int64] = at[period - 1 :]
-    whole: Truths = ends - at[: ends.size] == period - 1
-    return np.asarray(ends[whole])
-
-
-def _without(values: FloatArray, at: npt.NDArray[np.int64]) -> FloatArray:
-    values[at] = np.nan
+def _without_runs(values: FloatArray, still: Truths, period: int) -> FloatArray:
+    """The values themselves, NaN where the last `period` steps were all still; `still[0]` leads to the second value."""
+    # Fewer still steps than a period cannot hold a flat period: nearly every window takes this way out.
+    if np.count_nonzero(still) >= period:
+        at = np.flatnonzero(still)
+        ends = at[period - 1 :]
+        values[ends[ends - at[: ends.size] == period - 1] + 1] = np.nan
     return values
