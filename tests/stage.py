@@ -56,6 +56,9 @@ class Script:
     def correlation(self, symbol: str, other: str) -> float | None:
         return 0.0
 
+    def prepare(self) -> bool:
+        return False
+
     def on_candle(self, candle: Candle) -> Signal:
         waiting = self.next.get(candle.symbol)
         if not waiting:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
+from surefoot.assembly import build_engine, build_session
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
     Frame,
+    Keys,
     LinkDown,
     Wake,
 )
 from surefoot.binance.gateway import Pinged
+from surefoot.config import load
 from surefoot.control import Wish
-from surefoot.live import INBOX_MAX, INBOX_MERGES_AT, Asked, Inbox, MarketClock, _market_ms
+from surefoot.core.messages import RunStarted
+from surefoot.live import (
+    FLUSH_AFTER_S,
+    INBOX_MAX,
+    INBOX_MERGES_AT,
+    Asked,
+    Inbox,
+    MarketClock,
+    Trader,
+    WallClock,
+    _market_ms,
+)
+from surefoot.store.journal import Journal
 
 
 def price_of(symbol: str, bid: int) -> Frame:
@@ -102,6 +118,36 @@ def test_the_market_clock_never_goes_back() -> None:
 
 def test_a_ping_of_the_replaying_exchange_tells_the_market_time() -> None:
     assert _market_ms(Pinged(MARKET, b"digest 17 1790000000123").payload) == 1_790_000_000_123
+
+
+@pytest.mark.spec("PERF-4")
+def test_what_the_market_says_reaches_the_disk_in_bursts_and_what_happens_to_us_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
+    session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        trader = Trader(build_engine(settings), session, journal, WallClock())
+        trader._react(RunStarted(1, "run", settings.mode, settings.market.symbols, "digest", "0"))
+        trader._flush_in_time()
+        at_start = journal.last_seq
+        assert at_start >= 1
+        for _ in range(3):
+            trader._take(Frame(MARKET, b"not readable"))
+            trader._flush_in_time()
+        assert (journal.last_seq, journal.pending) == (at_start, 6), "each time an event and an alarm"
+        wait_s = trader._patience_s()
+        assert wait_s is not None
+        assert 0 < wait_s <= FLUSH_AFTER_S, "it looks up by itself"
+        now_s += 2 * FLUSH_AFTER_S
+        trader._flush_in_time()
+        assert (journal.last_seq, journal.pending) == (at_start + 6, 0)
+        trader._take(Frame(MARKET, b"not readable"))
+        trader._take(Frame(ACCOUNT, b"not readable"))
+        trader._flush_in_time()
+        assert (journal.last_seq, journal.pending) == (at_start + 8, 0)
 
 
 @pytest.mark.spec("OPS-1")

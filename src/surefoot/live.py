@@ -46,6 +46,7 @@ from surefoot.store.journal import Journal, StoreError
 INBOX_MERGES_AT = 4_096  # from here on, only the newest best price of a symbol is kept
 INBOX_MAX = 16_384  # from here on, the link that overflows counts as lost
 STORE_RETRY_S = 1.0
+FLUSH_AFTER_S = 0.05  # how long what the market said, and what was not done about it, may wait for the disk
 CLOCK_GRACE_S = 1.0
 FIRST_TIME_TRIES = 20
 FIRST_TIME_PAUSE_S = 0.25
@@ -159,6 +160,8 @@ class Trader:
         self.inbox = Inbox()
         self.stopping = asyncio.Event()
         self._store_failed_s: float | None = None
+        self._unflushed_s: float | None = None  # since when something has waited for the disk
+        self._more_than_market = True  # whether more than market data may wait for it
         self._pings: list[Pinged] = []
 
     def view(self) -> View:
@@ -189,12 +192,17 @@ class Trader:
         while not self.stopping.is_set():
             arrival = self.inbox.take()
             if arrival is None:
-                self._flush()
+                self._flush_in_time()
                 self._answer_pings(gateway)
+                if self.engine.prepare():  # a part at a time: something may have come meanwhile
+                    await asyncio.sleep(0)
+                    continue
                 await self.inbox.wait(self._patience_s())
                 arrival = self.inbox.take() or Wake()
             self._take(arrival)
-            self._send(gateway)
+            if self._send(gateway):  # the tasks and sockets that carry it have their turn before anything else
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
 
     def _take(self, arrival: Arrival | Pinged | ClockTold | Asked) -> None:
         if isinstance(arrival, Asked):
@@ -208,6 +216,7 @@ class Trader:
             self._follow(arrival.market_ms)
             return
         now_ms = self.clock.now_ms()
+        self._more_than_market |= not isinstance(arrival, Frame) or arrival.link == ACCOUNT
         for event in self.session.receive(arrival, now_ms):
             # The market's clock moves in leaps and we follow it: how far it is ahead says nothing.
             if not (isinstance(event, ClockRead) and isinstance(self.clock, MarketClock)):
@@ -232,12 +241,25 @@ class Trader:
         self.journal.append(*commands)
         self.session.submit(commands, event.at_ms)
 
-    def _send(self, gateway: Gateway) -> None:
+    def _send(self, gateway: Gateway) -> bool:
+        """Let leave what may; whether anything did."""
         if self.session.has_writes() and not self._flush():
             for event in self.session.withdraw_entries(self.clock.now_ms()):
                 self._react(event)
-        for request in self.session.take_requests(self.clock.now_ms()):
+        requests = self.session.take_requests(self.clock.now_ms())
+        for request in requests:
             gateway.send(request)
+        return bool(requests)
+
+    def _flush_in_time(self) -> None:
+        """Nothing waits: put on disk what happened to us, and what the market said once it has waited long enough, so
+        that the candles of one moment cost one write."""
+        if self._more_than_market or (
+            self._unflushed_s is not None and time.monotonic() - self._unflushed_s >= FLUSH_AFTER_S
+        ):
+            self._flush()
+        elif self.journal.pending and self._unflushed_s is None:
+            self._unflushed_s = time.monotonic()
 
     def _flush(self) -> bool:
         """Put the journal on disk; False when it cannot be. A failure and its end are facts for the engine."""
@@ -250,6 +272,7 @@ class Trader:
             if first:
                 self._react(LinkLost(self.clock.now_ms(), "store", str(problem)))
             return False
+        self._unflushed_s, self._more_than_market = None, False
         if self._store_failed_s is not None:
             self._store_failed_s = None
             self._react(LinkRestored(self.clock.now_ms(), "store"))
@@ -266,6 +289,8 @@ class Trader:
             waits = [max(wait, CLOCK_GRACE_S / 4) for wait in waits]
         if self._store_failed_s is not None:
             waits.append(STORE_RETRY_S)
+        elif self._unflushed_s is not None:
+            waits.append(max(0.0, self._unflushed_s + FLUSH_AFTER_S - time.monotonic()))
         return min(waits, default=None)
 
     def _answer_pings(self, gateway: Gateway) -> None:

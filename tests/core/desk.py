@@ -227,6 +227,9 @@ class Script:
     def correlation(self, symbol: str, other: str) -> float | None:
         return self.correlations.get(frozenset((symbol, other)))
 
+    def prepare(self) -> bool:
+        return False
+
 
 def of(kind: type[T], messages: Iterable[object]) -> list[T]:
     """The messages of one kind, in order."""

@@ -89,6 +89,9 @@ class Plot:
     def correlation(self, symbol: str, other: str) -> float | None:
         return None
 
+    def prepare(self) -> bool:
+        return False
+
 
 @dataclass
 class Run:

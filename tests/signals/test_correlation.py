@@ -42,6 +42,29 @@ def fed(ours: Sequence[Candle], theirs: Sequence[Candle], a_first: bool = True) 
     return told
 
 
+@pytest.mark.spec("PERF-4", "RISK-3")
+def test_what_was_worked_out_ahead_is_what_would_be_answered_without() -> None:
+    ours, theirs = pair(1_200, missing=0.02)
+    symbols = ("BTCUSDT", "ETHUSDT")
+    ahead, plain = (SignalSource(Rsi(), symbols, "15m", "1h") for _ in range(2))
+    both = sorted((*ours, *theirs), key=lambda one: (one.open_ms, one.symbol))
+    late = [both.pop(at) for at in range(700, 1_900, 400)]  # heard only after all others of their hours
+    for at in (3, 2, 1):
+        both.insert(700 + at * 380, late.pop())
+    worked_out = known = 0
+    for one in both:
+        ahead.warm([one])
+        plain.warm([one])
+        while ahead.prepare():
+            worked_out += 1
+        answer = ahead.correlation("ETHUSDT", "BTCUSDT")
+        plain._correlations.clear()
+        assert answer == plain.correlation("BTCUSDT", "ETHUSDT")
+        known += answer is not None
+    assert worked_out > 200
+    assert known > 1_000
+
+
 def in_history(ours: Sequence[Candle], theirs: Sequence[Candle]) -> dict[int, float]:
     a, b = (resample(columns_of(given), "15m", "1h")[0] for given in (ours, theirs))
     times, values = correlations_for(a, b, "1h")

@@ -114,6 +114,9 @@ class Coin:
     def correlation(self, symbol: str, other: str) -> float | None:
         return 0.0
 
+    def prepare(self) -> bool:
+        return False
+
 
 class Orphan:
     """A request whose sender is dead: it arrives, nobody hears the answer."""

@@ -121,6 +121,10 @@ class SignalSource(Protocol):
         """How closely the returns of two symbols go together, −1 to 1; None where it is not known."""
         ...
 
+    def prepare(self) -> bool:
+        """Do a part of what the next candles will ask for, where nothing waits; False when nothing is left to do."""
+        ...
+
 
 class Engine(Contracts):
     """Decides; owns orders, portfolio, breaker and protection. See the module's rules."""
@@ -147,6 +151,10 @@ class Engine(Contracts):
             if self._out:
                 self._forget_what_was_known()
         return self._out
+
+    def prepare(self) -> bool:
+        """For a moment in which nothing waits: a part of what the next candles will need; False when all is done."""
+        return self._correlation_matters() and self._signals.prepare()
 
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
@@ -284,10 +292,19 @@ class Engine(Contracts):
         held = set(self.portfolio.positions)
         entering = {order.symbol for order in self.orders.open_orders() if order.request.purpose is Purpose.ENTRY}
         others = sorted((held | entering) - {symbol}, key=self._rank)
+        matters = self._correlation_matters()
         return tuple(
-            Other(each, self._at_risk(each), self._signals.correlation(symbol, each), self._entering_direction(each))
+            Other(
+                each,
+                self._at_risk(each),
+                self._signals.correlation(symbol, each) if matters else None,
+                self._entering_direction(each),
+            )
             for each in others
         )
+
+    def _correlation_matters(self) -> bool:
+        return self.settings.risk.correlation_max < 1  # 1 switches the rule off
 
     def _rank(self, symbol: str) -> tuple[int, str]:
         symbols = self.settings.symbols

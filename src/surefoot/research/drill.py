@@ -151,6 +151,9 @@ class _Wanted:
     def correlation(self, symbol: str, other: str) -> float | None:
         return 0.0
 
+    def prepare(self) -> bool:
+        return False
+
     def on_candle(self, candle: Candle) -> Signal:
         if candle.symbol not in self.symbols:
             return Signal(candle.symbol, candle.close_ms, None, 0.0, "silent")

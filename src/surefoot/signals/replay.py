@@ -69,6 +69,10 @@ class ReplayedSignals:
             self._alike[a, b] = now, value
         return self._alike[a, b][1]
 
+    def prepare(self) -> bool:
+        """Nothing: in a backtest nobody waits."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -36,6 +37,9 @@ class SignalSource:
         self._charts = {
             symbol: _Chart(strategy, symbol, interval, confirm_interval, filters) for symbol in self.symbols
         }
+
+        # By two symbols and the confirming candle that they are asked in: it changes once in such a candle.
+        self._correlations: dict[tuple[str, str, int], float | None] = {}
 
     @property
     def history_candles(self) -> int:
@@ -78,7 +82,48 @@ class SignalSource:
         if ours.series.last_open_ms is None or theirs.series.last_open_ms is None:
             return None
         until_ms = max(ours.series.last_open_ms, theirs.series.last_open_ms)
-        return correlation_at(ours.confirm.columns(), theirs.confirm.columns(), self.confirm_interval, until_ms)
+        return self._correlation(min(a, b), max(a, b), until_ms)
+
+    def prepare(self) -> bool:
+        """Work out one correlation that the next candles may ask for; False when all are known.
+
+        For a moment in which nothing waits: answers are the same without it, only later.
+        """
+        opens_ms = [chart.series.last_open_ms for chart in self._charts.values()]
+        newest_ms = max((open_ms for open_ms in opens_ms if open_ms is not None), default=None)
+        if newest_ms is None:
+            return False
+        next_ms = newest_ms + INTERVAL_MS[self.interval]
+        self._forget_changed()
+        for a, b in combinations(sorted(self.symbols), 2):
+            if (a, b, self._number(next_ms)) not in self._correlations:
+                self._correlation(a, b, next_ms)
+                return True
+        return False
+
+    def _correlation(self, a: str, b: str, until_ms: int) -> float | None:
+        self._forget_changed()
+        key = a, b, self._number(until_ms)
+        if key not in self._correlations:
+            ours, theirs = self._charts[a].confirm.columns(), self._charts[b].confirm.columns()
+            self._correlations[key] = correlation_at(ours, theirs, self.confirm_interval, until_ms)
+        return self._correlations[key]
+
+    def _number(self, at_ms: int) -> int:
+        """The number of the confirming candle that a time lies in: what was before it may be looked at."""
+        return at_ms // INTERVAL_MS[self.confirm_interval]
+
+    def _forget_changed(self) -> None:
+        """Drop what a confirming candle has changed that came since, and what is of the past."""
+        for symbol, chart in self._charts.items():
+            if chart.changed_ms is None:
+                continue
+            changed, chart.changed_ms = self._number(chart.changed_ms), None
+            self._correlations = {
+                (a, b, number): value
+                for (a, b, number), value in self._correlations.items()
+                if changed - 1 <= number and not (symbol in (a, b) and changed < number)
+            }
 
     def _chart(self, candle: Candle) -> _Chart:
         if candle.interval != self.interval or candle.symbol not in self._charts:
@@ -105,12 +150,14 @@ class _Chart:
         self._contexts = {one: _Context(interval, one, filters) for one in filters.context_of(interval)}
         self._confirm_values: tuple[tuple[float, ...], ...] = ((),) * len(self._members)
         self._stale = False
+        self.changed_ms: int | None = None  # open time of the earliest confirming candle since this was last cleared
 
     def take(self, candle: Candle) -> Placement:
         placement = self.series.append(candle)
         if placement is not Placement.IGNORED:
             for higher in self._resampler.append(candle):
                 self.confirm.append(higher)
+                self.changed_ms = higher.open_ms if self.changed_ms is None else min(self.changed_ms, higher.open_ms)
                 self._stale = True
             for context in self._contexts.values():
                 context.take_lower(candle)
