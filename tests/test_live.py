@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def candle_frame(number: int) -> Frame:
     return Frame(MARKET, b'{"stream":"btcusdt@kline_15m","data":%d}' % number)
 
 
+def kline_of(symbol: str, number: int, *, closed: bool) -> Frame:
+    said = "true" if closed else "false"
+    return Frame(MARKET, f'{{"stream":"{symbol}@kline_1m","data":{{"E":{number},"k":{{"x":{said}}}}}}}'.encode())
+
+
+def data_of(frame: Frame) -> bytes:
+    assert isinstance(frame.data, bytes)
+    return frame.data
+
+
 def everything(inbox: Inbox) -> list[object]:
     taken: list[object] = []
     while (item := inbox.take()) is not None:
@@ -77,6 +88,43 @@ def test_a_flood_of_prices_keeps_only_the_newest_of_each_symbol_and_every_candle
     assert [item for item in taken if isinstance(item, Frame) and item.link == ACCOUNT] == account
     assert taken[-2:] == [price_of("btcusdt", 4_999), price_of("ethusdt", 4_999)]
     assert inbox.merged == 2 * 4_999
+
+
+@pytest.mark.spec("NET-4", "PERF-4")
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_comes_between_no_account_frame_or_closed_candle_is_lost_and_no_price_is_followed_by_an_older(
+    seed: int,
+) -> None:
+    chance, inbox = random.Random(seed), Inbox()
+    put: list[Frame] = []
+    taken: list[Frame] = []
+    for number in range(20_000):
+        symbol = chance.choice(("btcusdt", "ethusdt"))
+        kind = chance.random()
+        if kind < 0.02:
+            frame = Frame(ACCOUNT, b'{"subscriptionId":0,"event":{"n":%d}}' % number)
+        elif kind < 0.9:
+            frame = price_of(symbol, number)
+        else:
+            frame = kline_of(symbol, number, closed=kind > 0.99)
+        put.append(frame)
+        inbox.put(frame)
+        for _ in range(chance.choice((0, 0, 0, 0, 0, 1, 2))):  # taken more slowly than they come
+            one = inbox.take()
+            if isinstance(one, Frame):
+                taken.append(one)
+        if chance.random() < 0.001:
+            taken += [one for one in everything(inbox) if isinstance(one, Frame)]
+    taken += [one for one in everything(inbox) if isinstance(one, Frame)]
+
+    assert [one for one in taken if one.link == ACCOUNT] == [one for one in put if one.link == ACCOUNT]
+    assert [one for one in taken if b'"x":true' in data_of(one)] == [one for one in put if b'"x":true' in data_of(one)]
+    assert len(put) - len(taken) == inbox.merged > 1_000
+    place = {id(frame): at for at, frame in enumerate(put)}
+    for stream in (b"btcusdt@bookTicker", b"ethusdt@bookTicker"):
+        prices = [place[id(one)] for one in taken if stream in data_of(one)]
+        assert prices == sorted(prices)
+        assert prices[-1] == max(at for at, one in enumerate(put) if stream in data_of(one))
 
 
 @pytest.mark.spec("NET-4", "SAFE-4")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 import time
@@ -32,7 +33,6 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
-from surefoot.binance.links import kind_of
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
@@ -43,9 +43,14 @@ from surefoot.core.view import VenueLimitView, View, view_of
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
 
-INBOX_MERGES_AT = 4_096  # from here on, only the newest best price of a symbol is kept
+INBOX_MERGES_AT = 64  # from here on, of best prices and of candles that go on only the newest of a stream is kept
+PACED_INBOX_MERGES_AT = 4_096  # in a replay every price has been asked to be digested
+STREAM_NAME_MAX = 80
 INBOX_MAX = 16_384  # from here on, the link that overflows counts as lost
 STORE_RETRY_S = 1.0
+GARBAGE_AT = 700  # objects since the last look at the youngest; a look is taken where nothing waits
+GARBAGE_LOOKS = 1_000  # at the younger ones, to one at all
+GARBAGE_MAX = 50_000  # where there is no such moment
 FLUSH_AFTER_S = 0.05  # how long what the market said, and what was not done about it, may wait for the disk
 CLOCK_GRACE_S = 1.0
 FIRST_TIME_TRIES = 20
@@ -93,26 +98,31 @@ class Asked:
 
 
 class Inbox:
-    """Bounded, in order of arrival. Too many best prices merge to the newest; nothing else is ever dropped singly:
-    when even that is too much, the link counts as lost and is read anew. An operator comes before everything."""
+    """Bounded, in order of arrival. What is superseded by a newer frame of its stream is dropped once much waits;
+    nothing else is ever dropped singly: when even that is too much, the link counts as lost and is read anew. An
+    operator comes before everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, merges_at: int = INBOX_MERGES_AT) -> None:
+        self._merges_at = merges_at
         self._items: deque[Arrival | Pinged | ClockTold | Asked] = deque()
-        self._prices: dict[bytes, Frame] = {}
+        self._newest: dict[bytes, Frame] = {}
         self._filled = asyncio.Event()
         self.merged = 0
 
     def put(self, arrival: Arrival | Pinged | ClockTold | Asked) -> None:
-        self._filled.set()
+        items = self._items
+        if not items:
+            self._filled.set()
         if isinstance(arrival, Asked):
-            self._items.appendleft(arrival)
-        elif len(self._items) < INBOX_MERGES_AT or not isinstance(arrival, Frame):
-            self._items.append(arrival)
-        elif (key := _price_key(arrival)) is not None:
-            self.merged += key in self._prices
-            self._prices[key] = arrival
-        elif len(self._items) < INBOX_MAX:
-            self._items.append(arrival)
+            items.appendleft(arrival)
+        elif not isinstance(arrival, Frame) or (len(items) < self._merges_at and not self._newest):
+            items.append(arrival)
+        elif (key := _stream_of_passing(arrival)) is not None:
+            newest = self._newest
+            self.merged += key in newest
+            newest[key] = arrival
+        elif len(items) < INBOX_MAX:
+            items.append(arrival)
         else:
             self._overflow(arrival.link)
 
@@ -124,8 +134,8 @@ class Inbox:
         """The next arrival, or None."""
         if self._items:
             return self._items.popleft()
-        if self._prices:
-            return self._prices.pop(next(iter(self._prices)))
+        if self._newest:
+            return self._newest.pop(next(iter(self._newest)))
         self._filled.clear()
         return None
 
@@ -140,13 +150,19 @@ class Inbox:
         self._filled.set()
 
 
-def _price_key(frame: Frame) -> bytes | None:
-    """The stream name of a best-price frame; None for all others."""
-    if kind_of(frame.link) == ACCOUNT or not isinstance(frame.data, bytes):
+def _stream_of_passing(frame: Frame) -> bytes | None:
+    """The stream of a frame that means nothing once a newer one of it is there: a best price, or a candle that goes on.
+    None for all others."""
+    data = frame.data
+    if frame.link == ACCOUNT or not isinstance(data, bytes):
         return None
-    head = frame.data[:80]
-    at = head.find(b"@bookTicker")
-    return head[:at] if at > 0 else None
+    at = data.find(b"@bookTicker", 0, STREAM_NAME_MAX)
+    if at > 0:
+        return data[:at]
+    at = data.find(b"@kline_", 0, STREAM_NAME_MAX)
+    if at > 0 and b'"x":false' in data:
+        return data[: data.find(b'"', at)]
+    return None
 
 
 class Trader:
@@ -157,7 +173,7 @@ class Trader:
         self.session = session
         self.journal = journal
         self.clock = clock
-        self.inbox = Inbox()
+        self.inbox = Inbox(PACED_INBOX_MERGES_AT if isinstance(clock, MarketClock) else INBOX_MERGES_AT)
         self.stopping = asyncio.Event()
         self._store_failed_s: float | None = None
         self._unflushed_s: float | None = None  # since when something has waited for the disk
@@ -185,6 +201,7 @@ class Trader:
 
     async def drive(self, gateway: Gateway, started: RunStarted) -> None:
         """Until `stop`: the loop of the module's first paragraph."""
+        _keep_garbage_out_of_the_way()
         self._react(started)
         held = set(self.engine.portfolio.positions) | {order.symbol for order in self.engine.orders.open_orders()}
         self.session.start(sorted(held - set(self.engine.settings.symbols)))
@@ -192,8 +209,10 @@ class Trader:
         while not self.stopping.is_set():
             arrival = self.inbox.take()
             if arrival is None:
+                gateway.read_on()
                 self._flush_in_time()
                 self._answer_pings(gateway)
+                _look_for_garbage()
                 if self.engine.prepare():  # a part at a time: something may have come meanwhile
                     await asyncio.sleep(0)
                     continue
@@ -312,6 +331,20 @@ def _market_ms(payload: bytes) -> int:
     """The market time in a replaying exchange's ping: `digest <number> <ms>`."""
     parts = payload.removeprefix(PACE_MARK).split()
     return int(parts[1])
+
+
+def _look_for_garbage() -> None:
+    """Nothing waits: through the youngest objects, when there are many; now and then through those that stayed."""
+    young, _, looks = gc.get_count()
+    if young > GARBAGE_AT:
+        gc.collect(2 if looks > GARBAGE_LOOKS else 1)
+
+
+def _keep_garbage_out_of_the_way() -> None:
+    """What the start made stays for good and is not looked through again; new garbage waits for a quiet moment."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_MAX, 10, 10)
 
 
 def run_trader(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:

@@ -10,6 +10,7 @@ digested; such pings become `Pinged` arrivals, which the driver answers when tha
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from yarl import URL
 
 from surefoot.binance.codec import BadFrame, read_time
 from surefoot.binance.dialogue import (
+    ACCOUNT,
     Arrival,
     CloseLink,
     Frame,
@@ -35,6 +37,8 @@ from surefoot.binance.dialogue import (
 HTTP_TIMEOUT_S = 12.0  # the venue gives up after 10
 CONNECT_TIMEOUT_S = 5.0
 CLIENT_PING_S = 15.0
+READ_AT_ONCE = 500
+RECEIVE_BUFFER_BYTES = 256 * 1024
 PACE_MARK = b"digest "
 CLOCK_MARK = b"clock "
 CLOCK_WANTED = {"X-Market-Clock": "yes"}
@@ -77,6 +81,8 @@ class Gateway:
         self._http: aiohttp.ClientSession | None = None
         self._transports: dict[str, WSTransport] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unread = 0  # arrivals since `read_on`
+        self._paused: set[str] = set()
 
     async def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
@@ -185,6 +191,9 @@ class Gateway:
             transport.disconnect()
 
     def connected(self, link: str, transport: WSTransport) -> None:
+        # What the system holds is delivered in one go, so that it bounds for how long nothing else is done.
+        own_socket = transport.underlying_transport.get_extra_info("socket")
+        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self._transports[link] = transport
         self._deliver(LinkUp(link))
 
@@ -196,6 +205,22 @@ class Gateway:
     def received(self, link: str, transport: WSTransport, arrival: Frame | Pinged | ClockTold) -> None:
         if self._transports.get(link) is transport:
             self._deliver(arrival)
+            self._unread += 1
+            if self._unread >= READ_AT_ONCE and link != ACCOUNT and link not in self._paused:
+                self._paused.add(link)
+                transport.underlying_transport.pause_reading()
+
+    def read_on(self) -> None:
+        """All that was delivered is taken: connections that said so much that they had to wait go on.
+
+        Without the pause, one that floods would be read for as long as it has something, and nothing else done.
+        """
+        self._unread = 0
+        for link in self._paused:
+            transport = self._transports.get(link)
+            if transport is not None:
+                transport.underlying_transport.resume_reading()
+        self._paused.clear()
 
 
 class _Listener(WSListener):
@@ -216,6 +241,9 @@ class _Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()
+        if frame.msg_type == WSMsgType.TEXT and frame.fin and not self._parts:  # nearly all, and many of them
+            self._gateway.received(self._link, transport, Frame(self._link, payload))
+            return
         match frame.msg_type:
             case WSMsgType.TEXT | WSMsgType.BINARY | WSMsgType.CONTINUATION:
                 self._take_part(transport, payload, whole=bool(frame.fin))
