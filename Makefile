@@ -20,7 +20,7 @@ REFEREE_READY := .referee/.ready
 CLIENTS_READY := .clients/.ready
 ARGS ?=
 
-.PHONY: help run test check format bench swarm equality trace referees clients referee-metrics lock clean
+.PHONY: help run test check format bench soak swarm equality trace referees clients referee-metrics lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -43,6 +43,9 @@ format: $(DEV_READY) ## Put the source in its format and mend what the linter ca
 
 bench: $(DEV_READY) ## Measure speed, also against other programs; ARGS="--only fast", ARGS=--json
 	@$(BIN)/python -m bench.run $(ARGS)
+
+soak: $(DEV_READY) ## The trader under 20 000 messages a second for an hour: SECONDS=600 for ten minutes
+	@$(BIN)/python -m bench.soak --seconds $(if $(SECONDS),$(SECONDS),3600) $(ARGS)
 
 swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tries many
 	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) $(if $(SEEDS),SUREFOOT_SWARM_SEEDS=$(SEEDS)) \

@@ -1,8 +1,8 @@
 """A trader that keeps time: run by `bench.live` as a process, the program's own trader with two stamps added.
 
-The first stamp is taken when a frame's last byte has been read and its bytes are handed on; the second when the socket
-has taken the bytes of an order that the frame led to. In between lie inbox, codec, session, journal, engine and
-signing.
+The first stamp is taken when a frame's last byte has been read and its bytes are handed on; the second when the bytes
+of an order that the frame led to have been given to the socket. In between lie inbox, codec, session, journal, engine,
+signing and the HTTP client. With `--count` there are no stamps: frames and events of the account are counted.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ import os
 import resource
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
+import aiohttp.client_reqrep
+from aiohttp.http import StreamWriter
+
+import surefoot.binance.session
 import surefoot.live as live
 from surefoot.binance.dialogue import Frame, HttpRequest, Keys, SendText
 from surefoot.binance.gateway import Gateway
+from surefoot.binance.session import Session
 from surefoot.config import Venue, load
 from surefoot.store.journal import Journal
 
@@ -40,9 +46,12 @@ class Stopwatch:
         self.frame: tuple[int, int] | None = None
         self.from_frame_ns: list[tuple[int, int]] = []
         self.frames = 0
+        self.trader: live.Trader | None = None
         self.curve: list[dict[str, float]] = []
         self._lag_worst_s = 0.0
         self._stamps: dict[int, tuple[int, int]] = {}
+        self._leaving: deque[tuple[int, int]] = deque()
+        self.account_events = 0
 
     def arrived(self, frame: Frame) -> None:
         self.frames += 1
@@ -52,14 +61,24 @@ class Stopwatch:
         """The driver takes this up now; whatever leaves before it takes the next is due to it."""
         self.frame = self._stamps.pop(id(arrival), None)
 
-    def left(self, request: object) -> None:
+    def leaves(self, request: object) -> None:
+        """The gateway has been given a request."""
         if isinstance(request, SendText):
-            places = any(method in request.text[:200] for method in PLACING)
-        else:
-            places = isinstance(request, HttpRequest) and request.method == "POST"
-        if places and self.frame is not None:  # its first order counts
+            if any(method in request.text[:200] for method in PLACING):
+                self._placed(self.frame)
+        elif isinstance(request, HttpRequest) and request.method == "POST" and self.frame is not None:
+            self._leaving.append(self.frame)  # its bytes are written by a task of its own
+            self.frame = None  # its first order counts
+
+    def written(self, data: bytes) -> None:
+        """The HTTP client has given bytes to the socket."""
+        if data.startswith(b"POST ") and self._leaving:
+            self._placed(self._leaving.popleft())
+
+    def _placed(self, frame: tuple[int, int] | None) -> None:
+        if frame is not None:
             clock, own = stamp()
-            self.from_frame_ns.append((clock - self.frame[0], own - self.frame[1]))
+            self.from_frame_ns.append((clock - frame[0], own - frame[1]))
             self.frame = None
 
     async def keep_curve(self) -> None:
@@ -72,7 +91,10 @@ class Stopwatch:
             self._lag_worst_s = max(self._lag_worst_s, now_s - due_s)
             if now_s - last_s >= CURVE_EVERY_S:
                 rate = (self.frames - last_frames) / (now_s - last_s)
-                self.curve.append({"rss_mib": rss_mib(), "lag_ms": self._lag_worst_s * 1e3, "frames_per_s": rate})
+                self.curve.append({
+                    "rss_mib": rss_mib(), "lag_ms": self._lag_worst_s * 1e3, "frames_per_s": rate,
+                    "own_s": time.process_time(),
+                })  # fmt: skip
                 last_frames, last_s, self._lag_worst_s = self.frames, now_s, 0.0
 
 
@@ -98,27 +120,55 @@ def main() -> int:
             super().received(link, transport, arrival)
 
         def send(self, request: Any) -> None:
+            watch.leaves(request)
             super().send(request)
-            watch.left(request)
+
+    class Counted(Gateway):
+        def received(self, link: str, transport: Any, arrival: Any) -> None:
+            watch.frames += 1
+            super().received(link, transport, arrival)
+
+    class CountedSession(Session):
+        def _on_account_frame(self, frame: Frame, now_ms: int) -> Any:
+            watch.account_events += b'"executionReport"' in frame.data  # type: ignore[operator]
+            return super()._on_account_frame(frame, now_ms)
+
+    class TimedWriter(StreamWriter):
+        def _write(self, chunk: Any) -> None:
+            super()._write(chunk)
+            watch.written(chunk)
 
     class Watched(live.Trader):
         def _take(self, arrival: Any) -> None:
-            watch.taken(arrival)
+            if not asked.count:
+                watch.taken(arrival)
             super()._take(arrival)
 
         async def drive(self, *arguments: Any) -> None:
+            watch.trader = self
             keeping = asyncio.ensure_future(watch.keep_curve())
             try:
                 await super().drive(*arguments)
             finally:
                 keeping.cancel()
 
-    live.Gateway, live.Trader = Timed, Watched  # type: ignore[misc]
+    live.Gateway, live.Trader = Counted if asked.count else Timed, Watched  # type: ignore[misc]
+    if asked.count:
+        surefoot.binance.session.Session = CountedSession  # type: ignore[misc]
+    else:
+        aiohttp.client_reqrep.StreamWriter = TimedWriter  # type: ignore[misc]
     if not asked.durable:
         Journal.flush = lambda _: None  # type: ignore[method-assign]
     venue = Venue(asked.rest, asked.ws_api, asked.streams)
     code = live.run_trader(settings, venue, Keys(asked.key, asked.secret), paced=asked.paced, say=_say)
-    print(json.dumps({"from_frame_ns": watch.from_frame_ns, "frames": watch.frames, "curve": watch.curve}))
+    told = {
+        "from_frame_ns": watch.from_frame_ns,
+        "frames": watch.frames,
+        "account_events": watch.account_events,
+        "merged": watch.trader.inbox.merged if watch.trader else 0,
+        "curve": watch.curve,
+    }
+    print(json.dumps(told))
     return code
 
 
@@ -133,6 +183,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--paced", action="store_true")
     parser.add_argument("--durable", action="store_true")
+    parser.add_argument("--count", action="store_true")
     return parser.parse_args()
 
 
