@@ -75,7 +75,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution of one order; the fee is in the asset received."""
+    """One execution of one order."""
 
     trade_id: int
     price: Decimal

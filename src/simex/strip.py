@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, NamedTuple
 
-from simex.venue import Candle
+from simex.venue import Candle, decimals_of
 
 VOLUME_DECIMALS_MIN: Final = 8  # what a print trades is rounded to the eighth decimal
 CANDLES_A_STRIP: Final = 4_096
@@ -121,8 +121,8 @@ def spool_of(candles: Sequence[Candle]) -> Spool:
 def _strip_of(candles: Sequence[Candle]) -> Strip:
     columns = list(zip(*((c.open, c.high, c.low, c.close) for c in candles), strict=True))
     volumes = [candle.volume for candle in candles]
-    price_decimals = max(_decimals(price) for column in columns for price in column)
-    volume_decimals = max(VOLUME_DECIMALS_MIN, *map(_decimals, volumes))
+    price_decimals = max(decimals_of(price) for column in columns for price in column)
+    volume_decimals = max(VOLUME_DECIMALS_MIN, *map(decimals_of, volumes))
     opens, highs, lows, closes = ([int(price.scaleb(price_decimals)) for price in column] for column in columns)
     return Strip(
         price_decimals,
@@ -135,10 +135,3 @@ def _strip_of(candles: Sequence[Candle]) -> Strip:
         closes,
         [int(volume.scaleb(volume_decimals)) for volume in volumes],
     )
-
-
-def _decimals(value: Decimal) -> int:
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
-        raise ValueError(f"{value} is not a number")
-    return max(0, -exponent)

@@ -305,3 +305,11 @@ def _split(symbol: str) -> tuple[str, str]:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)], quote
     raise ValueError(f"{symbol} ends in no known quote asset")
+
+
+def decimals_of(value: Decimal) -> int:
+    """How many a number is written with; ValueError for what is none."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"{value} is not a number")
+    return max(0, -exponent)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from simex.venue import DEFAULT_INSTRUMENTS, InstrumentSpec, instrument_for
+from simex.venue import DEFAULT_INSTRUMENTS, InstrumentSpec, decimals_of, instrument_for
 
 HOUR_MS: Final = 3_600_000
 _HIGHEST_PRICE: Final = Decimal(4_529_764)
@@ -133,15 +133,9 @@ def contract_of(spec: InstrumentSpec) -> ContractSpec:
         market_max_qty=spec.market_max_qty,
         min_price=spec.tick_size,
         max_price=spec.max_price,
-        price_precision=max(2, _decimals(spec.tick_size)),
-        quantity_precision=_decimals(spec.lot_size),
+        price_precision=max(2, decimals_of(spec.tick_size)),
+        quantity_precision=decimals_of(spec.lot_size),
     )
-
-
-def _decimals(step: Decimal) -> int:
-    exponent = step.as_tuple().exponent
-    assert isinstance(exponent, int), "a step is a number"
-    return max(0, -exponent)
 
 
 def _listed(spec: InstrumentSpec) -> ContractSpec:
@@ -172,5 +166,5 @@ def contract_for(symbol: str, prices: Sequence[Decimal]) -> ContractSpec:
             if all(price % listed.tick_size == 0 for price in prices):
                 return listed
             tick = min(listed.tick_size, derived.tick_size)
-            return replace(listed, tick_size=tick, min_price=tick, price_precision=max(2, _decimals(tick)))
+            return replace(listed, tick_size=tick, min_price=tick, price_precision=max(2, decimals_of(tick)))
     return contract_of(derived)

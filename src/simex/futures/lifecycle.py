@@ -112,7 +112,7 @@ class Lifecycle:
         self._ledger.book(account, asset, -fee, "COMMISSION", now_ms, ticket.symbol, str(trade_id), trade_id)
         if clearance:
             self._ledger.book(account, asset, -clearance, "INSURANCE_CLEAR", now_ms, ticket.symbol)
-        fill = Fill(trade_id, price, quantity, fee, asset, realised, is_maker, now_ms)
+        fill = Fill(trade_id, price, quantity, fee, asset, is_maker, now_ms, realised)
         order.fills.append(fill)
         account.trades.setdefault(ticket.symbol, []).append((order, fill))
         if order.status == "FILLED":

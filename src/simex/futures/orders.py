@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
+from simex import orders
 from simex.orders import ZERO, Side
 
 if TYPE_CHECKING:
@@ -65,21 +66,10 @@ _CLOSING: Final = {("LONG", "SELL"), ("SHORT", "BUY")}
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
-    """One execution of one order."""
+class Fill(orders.Fill):
+    """One execution of one order, and what it realised."""
 
-    trade_id: int
-    price: Decimal
-    quantity: Decimal
-    fee: Decimal
-    fee_asset: str
     realised: Decimal
-    is_maker: bool
-    at_ms: int
-
-    @property
-    def cost(self) -> Decimal:
-        return self.price * self.quantity
 
 
 @dataclass(frozen=True, slots=True)
