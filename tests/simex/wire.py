@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -60,12 +61,16 @@ class Floor:
 
 
 @dataclass
-class Client:
-    """One account's REST client."""
+class Caller(ABC):
+    """Whoever sends signed requests with one account's key."""
 
     floor: Floor
     key: str = ALICE
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @abstractmethod
+    def target(self, path: str) -> str:
+        """The whole path of a short one."""
 
     def get(self, path: str, **params: object) -> Any:
         return accepted(self.call("GET", path, **params))
@@ -86,9 +91,16 @@ class Client:
             | {"timestamp": params.get("timestamp", self.floor.now_ms)}
         )
         query += f"&signature={sign(secret_of(self.key), query)}"
-        target = path if path.startswith("/") else f"/api/v3/{path}"
-        request = HttpRequest(method, f"{target}?{query}", {"x-mbx-apikey": self.key, **self.headers})
+        request = HttpRequest(method, f"{self.target(path)}?{query}", {"x-mbx-apikey": self.key, **self.headers})
         return self.floor.exchange.rest(request, self.floor.now_ms)
+
+
+@dataclass
+class Client(Caller):
+    """One account's REST client."""
+
+    def target(self, path: str) -> str:
+        return path if path.startswith("/") else f"/api/v3/{path}"
 
     def refused(self, method: str, path: str, **params: object) -> tuple[int, str]:
         """Code and text of a refusal."""

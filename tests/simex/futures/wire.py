@@ -7,44 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from simex.exchange import Exchange
 from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec
 from simex.futures.exchange import Futures
 from simex.venue import AccountSpec, FillModel, HttpRequest, HttpResponse, Undocumented
-from tests.simex.wire import ALICE, BOB, SHARP, Floor, accepted, secret_of, sign
+from tests.simex.wire import ALICE, BOB, SHARP, Caller, Floor, secret_of
 
 D = Decimal
 
 
 @dataclass
-class Trader:
+class Trader(Caller):
     """One account's futures client."""
 
-    floor: Floor
-    key: str = ALICE
-
-    def get(self, path: str, **params: object) -> Any:
-        return accepted(self.call("GET", path, **params))
-
-    def post(self, path: str, **params: object) -> Any:
-        return accepted(self.call("POST", path, **params))
-
-    def put(self, path: str, **params: object) -> Any:
-        return accepted(self.call("PUT", path, **params))
-
-    def delete(self, path: str, **params: object) -> Any:
-        return accepted(self.call("DELETE", path, **params))
-
-    def call(self, method: str, path: str, **params: object) -> HttpResponse:
-        """A signed request with its parameters in the query; a path without a version is one of /fapi/v1."""
-        given = {name: value for name, value in params.items() if value is not None}
-        query = urlencode(given | {"timestamp": params.get("timestamp", self.floor.now_ms)})
-        query += f"&signature={sign(secret_of(self.key), query)}"
-        target = f"/fapi/{path}" if path[:1] == "v" else f"/fapi/v1/{path}"
-        request = HttpRequest(method, f"{target}?{query}", {"x-mbx-apikey": self.key})
-        return self.floor.exchange.rest(request, self.floor.now_ms)
+    def target(self, path: str) -> str:
+        """A path without a version is one of /fapi/v1."""
+        return f"/fapi/{path}" if path[:1] == "v" else f"/fapi/v1/{path}"
 
     def refused(self, method: str, path: str, **params: object) -> int:
         """The code of a refusal."""
