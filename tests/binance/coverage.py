@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,18 @@ class Example:
 # Readers
 
 
+_read_order = partial(codec.read_order, at_ms=AT_MS)
+_read_list = partial(codec.read_list, at_ms=AT_MS)
+_read_cancel = partial(codec.read_cancel, at_ms=AT_MS)
+_read_replace = partial(codec.read_replace, at_ms=AT_MS)
+_read_futures_order = partial(futures.read_order, at_ms=AT_MS)
+_read_futures_cancel = partial(futures.read_cancel, at_ms=AT_MS)
+_read_algo_cancel = partial(futures.read_algo_cancel, at_ms=AT_MS)
+_read_trades = partial(codec.read_trades, client_order_id="bot-1", at_ms=AT_MS)
+_read_futures_trades = partial(futures.read_trades, client_order_id="bot-1", at_ms=AT_MS)
+_read_klines = partial(codec.read_klines, symbol="BTCUSDT", interval="1h")
+
+
 def _read_rules(body: bytes) -> object:
     return codec.read_instruments(body), codec.read_rate_limits(body)
 
@@ -62,22 +75,6 @@ def _read_filter(body: bytes) -> object:
     return codec.read_instruments(json.dumps({"symbols": [symbol]}).encode())
 
 
-def _read_order(body: bytes) -> object:
-    return codec.read_order(body, AT_MS)
-
-
-def _read_list(body: bytes) -> object:
-    return codec.read_list(body, AT_MS)
-
-
-def _read_cancel(body: bytes) -> object:
-    return codec.read_cancel(body, AT_MS)
-
-
-def _read_replace(body: bytes) -> object:
-    return codec.read_replace(body, AT_MS)
-
-
 def _read_replace_failure(body: bytes) -> object:
     return codec.read_replace_failure(body, REPLACE, AT_MS)
 
@@ -87,14 +84,6 @@ def _read_refusal(body: bytes) -> object:
     if error.code is None:
         raise codec.BadFrame(error.text)
     return error
-
-
-def _read_klines(body: bytes) -> object:
-    return codec.read_klines(body, "BTCUSDT", "1h")
-
-
-def _read_trades(body: bytes) -> object:
-    return codec.read_trades(body, "bot-1", AT_MS)
 
 
 def _read_event(body: bytes) -> object:
@@ -122,22 +111,6 @@ def _read_quote(body: bytes) -> object:
     if quote is None:
         raise codec.BadFrame("nobody reads it")
     return quote
-
-
-def _read_futures_order(body: bytes) -> object:
-    return futures.read_order(body, AT_MS)
-
-
-def _read_futures_cancel(body: bytes) -> object:
-    return futures.read_cancel(body, AT_MS)
-
-
-def _read_algo_cancel(body: bytes) -> object:
-    return futures.read_algo_cancel(body, AT_MS)
-
-
-def _read_futures_trades(body: bytes) -> object:
-    return futures.read_trades(body, "bot-1", AT_MS)
 
 
 def _read_contracts(body: bytes) -> object:
