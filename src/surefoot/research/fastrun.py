@@ -261,7 +261,7 @@ class _Arrays:
 
     def outcome(self) -> Outcome:
         """Taken away: what the next run writes is elsewhere."""
-        market, world = self.market, self.records.world.copy()
+        market, world = self.market, _taken(self.records.world, 1)
         curve_ms, now = market.curve_ms, int(world["now"][0])
         if now > market.end_ms:
             curve_ms = curve_ms.copy()
@@ -274,12 +274,17 @@ class _Arrays:
             fill_table(self._table, {"curve": self.equity[1:]})
         return Outcome(
             market,
-            self.trips[: world["round_trips"][0]].copy(),
-            self.alarms[: world["alarms"][0]].copy(),
-            self.levels[: world["levels"][0]].copy(),
+            _taken(self.trips, world["round_trips"][0]),
+            _taken(self.alarms, world["alarms"][0]),
+            _taken(self.levels, world["levels"][0]),
             curve_ms,
             curve,
             world,
-            self.records.symbols.copy(),
+            _taken(self.records.symbols, len(market.symbols)),
             self.records.counts.copy(),
         )
+
+
+def _taken(records: Any, count: int) -> Any:
+    """A copy of the first records, word by word: NumPy would go field by field, which takes longer than a run."""
+    return records[:count].view(np.int64).copy().view(records.dtype)

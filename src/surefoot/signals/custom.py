@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,7 +79,7 @@ def custom_strategy(name: str, module: Any, given: Mapping[str, float]) -> Custo
     parameters = tuple(getattr(module, "PARAMETERS", ()))
     chosen = SimpleNamespace(**checked_parameters(name, parameters, given))
     window = _counted("window", module.window(chosen))
-    primary, confirm, thresholds = _arguments(module.rule, {parameter.name for parameter in parameters})
+    primary, confirm, thresholds = _arguments(module.rule, frozenset(parameter.name for parameter in parameters))
     confirmation = getattr(module, "confirm", None)
     if confirm and confirmation is None:
         raise ValueError(f"its rule asks for {confirm[0]}, and there is no confirm(candles, p) to give it")
@@ -98,8 +99,9 @@ def custom_strategy(name: str, module: Any, given: Mapping[str, float]) -> Custo
     )
 
 
+@cache
 def _arguments(
-    rule: Callable[..., int], parameters: set[str]
+    rule: Callable[..., int], parameters: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     names = list(inspect.signature(rule).parameters)
     kinds = [2 if name in parameters else 1 if name.startswith(CONFIRM) else 0 for name in names]
