@@ -12,10 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from simex.faultplan import read_fault
 from simex.futures.contracts import DEFAULT_CONTRACTS
 from simex.server import Server
 from simex.venue import AccountSpec
-from tests.simex.sockets import KEY, PATIENCE_S, SECRET, Recording, Venue, playing, tape, ws_request
+from tests.simex.sockets import KEY, PATIENCE_S, SECRET, Recording, Venue, eventually, playing, tape, ws_request
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 
@@ -82,3 +83,33 @@ async def test_an_unknown_path_is_no_link() -> None:
     async with listening(1, speed=60.0) as venue:
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await venue.link("/private/other")
+
+
+@pytest.mark.spec("SIM-2")
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        ({"kind": "error-after"}, 503, (-1000, "Unknown error, please check your request or try again later.")),
+        ({"kind": "error-before", "says": "busy"}, 503, (-1008, "Request throttled by system-level protection.")),
+        ({"kind": "timeout-after", "after_ms": 10}, 408, (-1007, "Timeout waiting for response")),
+    ],
+)
+async def test_faults_speak_the_futures_markets_words(
+    fault: dict[str, Any], status: int, error: tuple[int, str]
+) -> None:
+    buy = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.010", "newOrderRespType": "RESULT"}
+    async with listening(5, speed=60.0) as venue, playing(venue.server):
+        await eventually(lambda: venue.exchange.last_price("BTCUSDT") is not None)
+        venue.server.faults.arm(read_fault(fault | {"every": 1}))
+        told, body = await venue.post("/fapi/v1/order", "&".join(f"{name}={value}" for name, value in buy.items()))
+        assert (told, body["code"], body["msg"].startswith(error[1])) == (status, error[0], True)
+        api = await venue.link("/ws-fapi/v1")
+        await api.send_str(json.dumps(ws_request("order.place", buy, venue.server.now_ms())))
+        answer = await heard(api)
+        assert (answer["id"], answer["status"], answer["error"]["code"]) == ("order.place", status, error[0])
+        async with venue.http.get(
+            venue.url(f"/fapi/v2/positionRisk?{venue.signed('symbol=BTCUSDT')}"), headers={"X-MBX-APIKEY": KEY}
+        ) as positions:
+            (position,) = await positions.json(content_type=None)
+        wanted = Decimal("0.020") if fault["kind"].endswith("after") else Decimal(0)
+        assert Decimal(position["positionAmt"]) == wanted
