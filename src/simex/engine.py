@@ -128,6 +128,7 @@ class Engine:
         book = self.books[order.ticket.symbol]
         average = self.average_price(book, now_ms)
         self._amender.check(book, order, quantity, client_id, average)
+        book.update_id += 1
         amendment = self._amender.amend(order, quantity, client_id or self.new_client_id(), now_ms)
         self._settle(now_ms)
         return amendment

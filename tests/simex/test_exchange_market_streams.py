@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from simex.venue import HttpRequest
@@ -187,6 +187,7 @@ moves = st.one_of(
 )
 
 
+@example([("snapshot", 0), ("BUY", 59_000), ("amend", 0)], "depth")
 @given(st.lists(moves, max_size=40), st.sampled_from(["depth", "depth@100ms"]))
 def test_a_book_kept_by_the_documented_algorithm_equals_every_later_snapshot_and_best_price(
     done: list[tuple[str, int]], kind: str
