@@ -18,7 +18,7 @@ from simex.signing import hmac_signature
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session, engine_settings
-from surefoot.binance.dialogue import HttpRequest, Keys
+from surefoot.binance.dialogue import HttpRequest, Keys, SocketRequest
 from surefoot.config import Settings, load
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
@@ -69,15 +69,20 @@ class Script:
 
 @dataclass(slots=True)
 class Planned:
-    """Fates by the first request whose method and path match; frames by link. Each plan is used once."""
+    """Fates by the first request whose method and path match (SOCKET and its method for one by the WebSocket API);
+    frames by link. Each plan is used once."""
 
     requests: list[tuple[str, str, Fate]] = field(default_factory=list)
     frames: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
         for plan in self.requests:
             method, path, fate = plan
-            if request.method == method and request.target.startswith(path):
+            if isinstance(request, SocketRequest):
+                matches = method == "SOCKET" and f'"method":"{path}' in request.text
+            else:
+                matches = request.method == method and request.target.startswith(path)
+            if matches:
                 self.requests.remove(plan)
                 return fate
         return FINE
@@ -92,6 +97,7 @@ class Planned:
 
 # A story is told without what would only get in its way; one that is about them sets them itself.
 PLAIN = {
+    "orders.transport": "rest",
     "risk.loss_streak_max": "0",
     "risk.entry_gap_min_s": "0",
     "risk.spread_max_pct": "10",

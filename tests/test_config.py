@@ -498,7 +498,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "46ca2619279ead206db2676a3f991519ce9ebf7395fca347d6617581e0f622e3"
+    assert digest == "f2af6578c205f8c56263cf07c3e2b366dd9b1bd63011d761756d7d51637aaec1"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     changed = {settings_digest(with_other_value(key)) for key in FIELDS}

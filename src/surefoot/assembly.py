@@ -57,6 +57,7 @@ def build_session(
             warmup_candles=max(market.warmup_candles, build_signals(settings).history_candles),
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
+            by_socket=settings.orders.transport == "socket",
             context_intervals=filters_of(settings).context_of(market.interval),
             stream_silence_max_ms=market.stream_silence_max_s * 1_000 if supervised else 0,
             price_age_max_ms=settings.risk.price_age_max_ms,

@@ -570,6 +570,10 @@ class OrderSettings(Section):
     partial_fill_wait_s: Whole = Field(
         default=2, ge=0, le=60, description="seconds that a partly filled entry may take to fill before it is protected"
     )
+    transport: Literal["socket", "rest"] = Field(
+        default="rest",
+        description="how orders go to the venue: by a socket, and by REST while it is down, or always by REST",
+    )
     recv_window_ms: Whole = Field(
         default=5000, ge=100, le=60_000, description="milliseconds that the venue may take to admit a request"
     )

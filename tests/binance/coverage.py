@@ -587,7 +587,7 @@ def _result_of(body: bytes) -> bytes:
     reply = codec.read_account_frame(body)
     assert isinstance(reply, codec.WsReply)
     if reply.error is None:
-        return bytes(reply.result)
+        return reply.body
     return json.dumps(value["error"]).encode()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surefoot.binance.calls import counts_in
 from surefoot.binance.codec import (
     AccountPosition,
     BadFrame,
@@ -228,14 +229,15 @@ def test_balance_that_is_no_amount_is_a_bad_frame(amount: object) -> None:
 @pytest.mark.spec("NET-2")
 def test_answer_carries_its_result_and_the_weight_used() -> None:
     reply = reply_of(payload_bytes("ws_order_ack"))
-    assert (reply.id, reply.status, reply.error, reply.used_weight) == ("req-17", 200, None, 38)
-    assert read_order(reply.result, NOW) == (OrderAccepted(NOW, "bot-17", 7010, True, None, None),)
+    assert (reply.id, reply.status, reply.error) == ("req-17", 200, None)
+    assert sorted(counts_in(reply.headers)) == [("orders", 10_000, 3), ("weight", 60_000, 38)]
+    assert read_order(reply.body, NOW) == (OrderAccepted(NOW, "bot-17", 7010, True, None, None),)
 
 
 @pytest.mark.spec("NET-2")
 def test_refusal_for_haste_tells_when_to_come_back() -> None:
     reply = reply_of(payload_bytes("ws_limited"))
-    assert reply.retry_at_ms == 1790000040000
+    assert reply.headers["retry-after"] == "19"
     assert reply.error is not None
     assert outcome(reply.status, reply.error) == "limited"
 
@@ -243,7 +245,7 @@ def test_refusal_for_haste_tells_when_to_come_back() -> None:
 def test_refused_order_tells_code_and_text() -> None:
     reply = reply_of(payload_bytes("ws_order_refused"))
     assert reply.error == VenueError(-2010, "Account has insufficient balance for requested action.")
-    assert (reply.id, reply.retry_at_ms) == (18, None)
+    assert (reply.id, reply.headers.get("retry-after")) == (18, None)
 
 
 def test_revoked_key_is_an_answer_to_nobody() -> None:
@@ -259,7 +261,7 @@ def test_refusal_without_a_reason_is_still_no_success() -> None:
 def test_refusal_with_data_of_another_shape_is_read() -> None:
     frame = b'{"id":1,"status":409,"error":{"code":-2021,"msg":"partly","data":["x"]}}'
     assert reply_of(frame).error == VenueError(-2021, "partly")
-    assert reply_of(frame).retry_at_ms is None
+    assert "retry-after" not in reply_of(frame).headers
 
 
 @pytest.mark.spec("NET-1")
@@ -268,17 +270,20 @@ def test_documented_answers_are_read() -> None:
     reply = reply_of(json.dumps(banned).encode())
     assert reply.error is not None
     assert outcome(reply.status, reply.error) == "banned"
-    assert (reply.retry_at_ms, reply.used_weight) == (1659146400000, 2411)
+    assert reply.headers == {
+        "retry-after": str((1659146400000 - banned["error"]["data"]["serverTime"] + 999) // 1000),
+        "x-mbx-used-weight-1m": "2411",
+    }
     _, *placed = documented("web-socket-api.md", "Place new order (TRADE)")
     for answer in placed:
-        result = reply_of(json.dumps(answer).encode()).result
+        result = reply_of(json.dumps(answer).encode()).body
         assert isinstance(read_order(result, NOW)[0], OrderAccepted)
     _, cancel, list_cancel, *_ = documented("web-socket-api.md", "Trading requests > Cancel order (TRADE)")
-    assert len(read_cancel(reply_of(json.dumps(cancel).encode()).result, NOW)) == 1
-    assert len(read_cancel(reply_of(json.dumps(list_cancel).encode()).result, NOW)) == 2
+    assert len(read_cancel(reply_of(json.dumps(cancel).encode()).body, NOW)) == 1
+    assert len(read_cancel(reply_of(json.dumps(list_cancel).encode()).body, NOW)) == 2
     for section, legs in [("OTOCO (TRADE)", 3), ("OPOCO (TRADE)", 3), ("Order list - OCO (TRADE)", 2)]:
         _, answer = documented("web-socket-api.md", section)
-        assert len(read_list(reply_of(json.dumps(answer).encode()).result, NOW)) == legs
+        assert len(read_list(reply_of(json.dumps(answer).encode()).body, NOW)) == legs
 
 
 @pytest.mark.parametrize(

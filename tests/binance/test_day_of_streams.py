@@ -15,7 +15,7 @@ from simex.exchange import Exchange
 from simex.market import PrintTaker, Ranges
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel
 from surefoot.assembly import build_session
-from surefoot.binance.dialogue import HttpRequest
+from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.binance.links import kind_of
 from surefoot.core.facts import Books
 from surefoot.core.messages import (
@@ -76,7 +76,7 @@ class Weather:
         self.lost = self.repeated = self.late = 0
         self._rng = rng
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
         return FINE
 
     def frame(self, link: str, text: str, at_ms: int) -> Sequence[int]:

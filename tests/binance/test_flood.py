@@ -13,7 +13,7 @@ from simex.exchange import Exchange
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, HttpResponse
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session
-from surefoot.binance.dialogue import HttpRequest
+from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
     CancelOrder,
@@ -96,7 +96,8 @@ class Watched:
         self.left: dict[str, int] = {}
         self.sent: Counter[str] = Counter()
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
+        assert isinstance(request, HttpRequest), "the settings say so"
         path, _, query = request.target.partition("?")
         self.sent[f"{request.method} {path}"] += 1
         params = dict(pair.split("=", 1) for pair in query.split("&") if pair)

@@ -32,9 +32,10 @@ SECONDS_A_CUT = 4.5
 ORDERS_MIN = 150 if FULL else 20
 
 
-@pytest.mark.spec("SAFE-1", "NET-4", "NET-5")
+@pytest.mark.spec("SAFE-1", "NET-4", "NET-5", "NET-6")
 @pytest.mark.timeout(600 if FULL else 120)
-def test_cut_off_at_random_moments_it_finds_its_way_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["rest", "socket"])
+def test_cut_off_at_random_moments_it_finds_its_way_back(tmp_path: Path, way: str) -> None:
     rng = random.Random(SEED)
     seconds = CUTS * SECONDS_A_CUT
     minutes = int(seconds * SPEED / 60)
@@ -43,7 +44,7 @@ def test_cut_off_at_random_moments_it_finds_its_way_back(tmp_path: Path) -> None
     with (
         exchange("--replay", *files, *options, "--start-ms", str(minutes_before_end(minutes))) as venue,
         wire(venue.rest) as line,
-        trader(venue, tmp_path / "journal.sqlite", BUSY, line.rest) as bot,
+        trader(venue, tmp_path / "journal.sqlite", BUSY | {"orders.transport": way}, line.rest) as bot,
     ):
         bot.start()
         bot.wait_for_agreement()

@@ -77,13 +77,15 @@ def test_killed_at_random_moments_it_doubles_and_forgets_nothing(tmp_path: Path)
     assert fills >= FILLS_MIN
 
 
-@pytest.mark.spec("SAFE-1", "DB-2", "ORD-9")
+@pytest.mark.spec("SAFE-1", "DB-2", "ORD-9", "NET-6")
 @pytest.mark.timeout(900 if FULL else 120)
-def test_killed_between_journal_and_exchange_it_doubles_and_forgets_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["rest", "socket"])
+def test_killed_between_journal_and_exchange_it_doubles_and_forgets_nothing(tmp_path: Path, way: str) -> None:
     # At this speed the market waits for the trader, so there is something to do in every life.
     options = market_of(tmp_path, SEED + 1, len(BOUNDARIES) * MINUTES_A_BOUNDARY, "max")
+    settings = BUSY | {"orders.transport": way}
     unsent = arrived = 0
-    with exchange(*options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+    with exchange(*options) as venue, trader(venue, tmp_path / "journal.sqlite", settings) as bot:
         for moment, number in BOUNDARIES:
             bot.start("--die", f"{moment}={number}")
             bot.died(within_s=60)

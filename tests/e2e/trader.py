@@ -1,8 +1,8 @@
 """The trader as a process of its own for tests: `python -m tests.e2e.trader`, with a death that can be arranged.
 
 It starts what `surefoot trade` starts. `--die MOMENT=N` ends the process with signal 9 around its Nth request that
-places orders: `before` it leaves, though the journal is on disk; `sent`, when its bytes have left; `answered`,
-when the answer has come and nobody has been told.
+places orders in the way that the settings say: `before` it leaves, though the journal is on disk; `sent`, when its
+bytes have left; `answered`, when the answer has come and nobody has been told.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import signal
 import sys
 from typing import NoReturn
 
+from picows import WSTransport
+
 import surefoot.live
 from surefoot.binance.dialogue import (
+    Frame,
     HttpAnswer,
     HttpFailed,
     HttpRequest,
     Keys,
     Request,
+    SocketRequest,
 )
-from surefoot.binance.gateway import Addresses, Deliver, Gateway
+from surefoot.binance.gateway import Addresses, ClockTold, Deliver, Gateway, Pinged
 from surefoot.config import load, venue_for
 
 MOMENTS = ("before", "sent", "answered")
@@ -35,16 +39,26 @@ class DyingGateway(Gateway):
     def __init__(self, addresses: Addresses, deliver: Deliver, *, paced: bool) -> None:
         super().__init__(addresses, deliver, paced=paced)
         self._placed = 0
+        self._fatal_id = 0
 
     def send(self, request: Request) -> None:
-        if isinstance(request, HttpRequest) and request.method == "POST":
+        if _places(request):
             self._placed += 1
             if ("before", self._placed) == (MOMENT, LAST):
                 _die()
         super().send(request)
+        if isinstance(request, SocketRequest) and _places(request) and self._placed >= LAST:
+            self._fatal_id = request.request_id
+            if MOMENT == "sent":
+                asyncio.get_running_loop().call_later(BYTES_LEAVE_S, _die)
+
+    def received(self, link: str, transport: WSTransport, arrival: Frame | Pinged | ClockTold) -> None:
+        if MOMENT == "answered" and self._fatal_id and isinstance(arrival, Frame) and _answers(arrival, self._fatal_id):
+            _die()
+        super().received(link, transport, arrival)
 
     async def _exchange(self, request: HttpRequest) -> HttpAnswer | HttpFailed:
-        fatal = request.method == "POST" and self._placed >= LAST
+        fatal = _places(request) and self._placed >= LAST
         if fatal and MOMENT == "sent":
             asyncio.get_running_loop().call_later(BYTES_LEAVE_S, _die)
         answer = await super()._exchange(request)
@@ -53,7 +67,18 @@ class DyingGateway(Gateway):
         return answer
 
 
-MOMENT, LAST = "", 0
+MOMENT, LAST, BY_SOCKET = "", 0, False
+
+
+def _answers(frame: Frame, request_id: int) -> bool:
+    return isinstance(frame.data, bytes) and frame.data.startswith(b'{"id":%d,' % request_id)
+
+
+def _places(request: Request) -> bool:
+    """Whether it places orders, in the way that the settings say."""
+    if isinstance(request, SocketRequest):
+        return BY_SOCKET and '"method":"order.cancel"' not in request.text
+    return not BY_SOCKET and isinstance(request, HttpRequest) and request.method == "POST"
 
 
 def _die() -> NoReturn:
@@ -70,7 +95,7 @@ def _moment(text: str) -> tuple[str, int]:
 
 def main() -> int:
     """Trade on the exchange whose address is given; keys come from the environment."""
-    global MOMENT, LAST
+    global MOMENT, LAST, BY_SOCKET
     parser = argparse.ArgumentParser()
     parser.add_argument("--rest", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
@@ -81,6 +106,7 @@ def main() -> int:
         MOMENT, LAST = options.die
         surefoot.live.Gateway = DyingGateway  # type: ignore[attr-defined, assignment]
     settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}).settings
+    BY_SOCKET = settings.orders.transport == "socket"
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
     venue, paced = venue_for(settings.mode, options.rest), not options.by_the_wall_clock
     return surefoot.live.run_trader(settings, venue, keys, paced=paced, say=lambda text: print(text, flush=True))

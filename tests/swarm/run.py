@@ -33,6 +33,7 @@ from surefoot.binance.dialogue import (
     OpenLink,
     Request,
     SessionFailed,
+    SocketRequest,
 )
 from surefoot.config import Settings
 from surefoot.core.engine import Engine
@@ -63,6 +64,7 @@ from tests.swarm.market import RestlessMarket
 from tests.swarm.weather import HTTP_TIMEOUT_MS, Climate, Refusal, Reset, Weather
 
 MINUTE_MS = 60_000
+NOBODY = -1  # a connection that nobody hears
 LINES_SHOWN = 40
 SETTLE_MS = 6 * MINUTE_MS  # clear weather, market open, no new signals: longest back-offs run out
 WAKES_MAX = 20  # at one millisecond
@@ -121,9 +123,17 @@ class Coin:
 class Orphan:
     """A request whose sender is dead: it arrives, nobody hears the answer."""
 
-    def __init__(self, request: HttpRequest, fate: Fate) -> None:
+    def __init__(self, request: HttpRequest | SocketRequest, fate: Fate) -> None:
         self.request = request
         self.fate = fate
+
+
+class Broken:
+    """The connection that a request left by breaks, behind the request."""
+
+    def __init__(self, link: str, number: int) -> None:
+        self.link = link
+        self.number = number
 
 
 class RoughTime(VirtualTime):
@@ -148,7 +158,10 @@ class RoughTime(VirtualTime):
         if isinstance(item, Travelling):
             self.stage.see_request(item.request)
         if isinstance(item, Travelling) and isinstance(item.fate, Reset):
-            super()._push(self.latency_ms, HttpFailed(item.request.request_id, True, "reset"))
+            if isinstance(item.request, SocketRequest):
+                super()._push(self.latency_ms, Broken(item.request.link, item.number))  # type: ignore[arg-type]
+            else:
+                super()._push(self.latency_ms, HttpFailed(item.request.request_id, True, "reset"))
 
     def _turn(self, now_ms: int, arrival_ms: int, market_ms: int) -> None:
         woken = now_ms not in (arrival_ms, market_ms)
@@ -159,13 +172,44 @@ class RoughTime(VirtualTime):
         assert self.wakes_in_a_row < WAKES_MAX, "it is woken again and again and has nothing to do"
 
     def _deliver(self, item: Travelling | Told | Request | Arrival) -> None:
-        unheard = isinstance(item, Orphan) or (isinstance(item, Travelling) and isinstance(item.fate, Reset))
-        if isinstance(item, Orphan | Travelling) and unheard:
+        if isinstance(item, Broken):
+            if self._links.get(item.link) == item.number:
+                self.cut(item.link, "reset")
+        elif isinstance(item, Orphan | Travelling) and self._is_unheard(item):
             if item.fate.arrives:
-                self._ask_exchange(item.request)
+                self._reach_exchange(item.request)
                 self.take_frames()
         else:
             super()._deliver(item)
+
+    def _is_unheard(self, item: Orphan | Travelling) -> bool:
+        if isinstance(item, Orphan) or isinstance(item.fate, Reset):
+            return True
+        # Of what was on a connection when it broke, some arrives and some does not.
+        request = item.request
+        return isinstance(request, SocketRequest) and item.number not in self._names and request.request_id % 2 == 0
+
+    def _reach_exchange(self, request: HttpRequest | SocketRequest) -> None:
+        """It arrives, and nobody is there to hear the answer."""
+        if isinstance(request, HttpRequest):
+            self._ask_exchange(request)
+        elif self.exchange.ws_open(NOBODY, "/ws-api/v3", self.now_ms):
+            self.exchange.ws_text(NOBODY, request.text, self.now_ms)
+            self.exchange.ws_close(NOBODY)
+
+    def _execute_by_socket(self, request: SocketRequest, fate: Fate, number: int) -> str | None:
+        answer = super()._execute_by_socket(request, fate, number)
+        told = {} if answer is None else json.loads(answer)
+        if told.get("status") in (418, 429) or told.get("error", {}).get("code") == -1021:
+            self.stage.sent_for_nothing(request)
+        return answer
+
+    def _told_instead(self, request: SocketRequest, fate: Fate) -> str | None:
+        if not isinstance(fate, Refusal) or fate.retry_after_s is None:
+            return super()._told_instead(request, fate)
+        times = {"serverTime": self.now_ms, "retryAfter": self.now_ms + fate.retry_after_s * 1_000}
+        error = {"code": -1003, "msg": "Too much request weight used.", "data": times}
+        return json.dumps({"id": request.request_id, "status": fate.instead, "error": error})
 
     def _ask_exchange(self, request: HttpRequest) -> HttpAnswer:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -225,6 +269,7 @@ class Tally:
     """What a run has seen, for the report."""
 
     orders: int = 0
+    by_socket: int = 0
     fills: int = 0
     partial: int = 0
     kills: int = 0
@@ -270,7 +315,7 @@ class Swarm(Stage):
         foreign = {spec.base: Decimal(rng.choice(("0", "0", "0.5"))) for spec in specs}
         self.foreign = {asset: amount for asset, amount in foreign.items() if amount}
         super().__init__(
-            _settings(rng, [spec.symbol for spec in specs]),
+            _settings(rng, [spec.symbol for spec in specs], random.Random(f"{seed} transport").choice(TRANSPORTS)),
             usdt=rng.choice(("10000", "10000", "300")),
             instruments=specs,
             tape=self.market,
@@ -476,18 +521,24 @@ class Swarm(Stage):
 
     # -- invariants all along ---------------------------------------------------------------------------------
 
-    def see_request(self, request: HttpRequest) -> None:
+    def see_request(self, request: HttpRequest | SocketRequest) -> None:
         """A placement leaves once, unless the venue says that it did nothing."""
         names = self._names_in(request)
+        self.tally.by_socket += isinstance(request, SocketRequest)
         if names & self._sent_names:
             self._fail(f"{sorted(names & self._sent_names)} was sent again")
         self._sent_names |= names
 
-    def sent_for_nothing(self, request: HttpRequest) -> None:
+    def sent_for_nothing(self, request: HttpRequest | SocketRequest) -> None:
         """The venue had too much of us, or our clock was wrong: it will say so, and did nothing."""
         self._sent_names -= self._names_in(request)
 
-    def _names_in(self, request: HttpRequest) -> set[str]:
+    def _names_in(self, request: HttpRequest | SocketRequest) -> set[str]:
+        if isinstance(request, SocketRequest):
+            said = json.loads(request.text)
+            params = said["params"] if said["method"] != "order.cancel" else {}
+            named = " ".join(str(value) for name, value in params.items() if name != "cancelOrigClientOrderId")
+            return set(OUR_NAMES.findall(named))
         if request.method != "POST":
             return set()
         return set(OUR_NAMES.findall(REPLACED_NAME.sub("", request.target)))
@@ -728,6 +779,7 @@ class Swarm(Stage):
         )
 
 
+TRANSPORTS = ("socket", "socket", "rest")
 REPLACED_NAME = re.compile(r"cancelOrigClientOrderId=[^&]*")  # named to be cancelled, not to be placed
 OUR_NAMES = re.compile(rf"{OUR_PREFIX}[0-9a-z-]+")
 FOLDED = ("portfolio", "breaker", "books", "plans", "instruments", "fees", "links", "run", "_counter",
@@ -781,9 +833,10 @@ def _variant(rng: random.Random, spec: InstrumentSpec) -> InstrumentSpec:
     )
 
 
-def _settings(rng: random.Random, symbols: Sequence[str]) -> Settings:
+def _settings(rng: random.Random, symbols: Sequence[str], transport: str) -> Settings:
     return stage_settings(
         symbols,
+        orders__transport=transport,
         market__interval=rng.choice(("1m", "1m", "3m", "5m")),
         exits__stop_pct_of_price=rng.choice(("0.5", "1.0", "2.0")),
         exits__target_pct_of_price=rng.choice(("0.3", "1.0", "4.0")),

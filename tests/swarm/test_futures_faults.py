@@ -51,12 +51,12 @@ def candle_files(folder: Path, seed: int) -> list[str]:
     return [str(folder / f"{symbol}-1m.csv") for symbol in SYMBOLS]
 
 
-@pytest.mark.spec("SAFE-1", "SAFE-2", "SAFE-4", "MODE-3", "ORD-4", "ORD-6", "NET-5")
-@pytest.mark.parametrize("seed", [1, 3, 13, 17])
-def test_after_hours_of_faults_the_books_of_futures_agree(tmp_path: Path, seed: int) -> None:
+@pytest.mark.spec("SAFE-1", "SAFE-2", "SAFE-4", "MODE-3", "ORD-4", "ORD-6", "NET-5", "NET-6")
+@pytest.mark.parametrize(("seed", "way"), [(1, "rest"), (3, "rest"), (13, "socket"), (17, "socket")])
+def test_after_hours_of_faults_the_books_of_futures_agree(tmp_path: Path, seed: int, way: str) -> None:
     rng = random.Random(seed)
     kind = rng.choice(("CROSSED", "ISOLATED"))
-    settings = load(None, SETTINGS | {"futures.margin_type": kind}, {}).settings
+    settings = load(None, SETTINGS | {"futures.margin_type": kind, "orders.transport": way}, {}).settings
     messages: list[Event | Command] = []
     engine = build_engine(settings)
     session = build_session(settings, DEMO_KEYS, rng.random, watch_always=False)
@@ -71,7 +71,7 @@ def test_after_hours_of_faults_the_books_of_futures_agree(tmp_path: Path, seed: 
     while driver.now_ms < clear_ms:
         driver.run(min(driver.now_ms + rng.randint(1_000, MINUTE_MS), clear_ms))
         if rng.random() < 0.02:
-            link = rng.choice(("market", "book", "account"))
+            link = rng.choice(("market", "book", "account", *(("orders",) if way == "socket" else ())))
             weather.reconnected(link)
             driver.cut(link, "reset")
     weather.clear()

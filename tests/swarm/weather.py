@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from surefoot.binance.dialogue import HttpRequest
+from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.research.exact import Fate
 
 HTTP_TIMEOUT_MS = 12_000  # as in the gateway
@@ -75,7 +75,7 @@ class Weather:
         self._climate = climate
         self._busy_until_ms: dict[str, int] = {}
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
         fate = self._fate() if self.on else Fate()
         if fate != Fate():
             self.faults += 1

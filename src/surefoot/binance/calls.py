@@ -1,9 +1,12 @@
-"""HTTP calls from their queueing to their answer: what may leave when, signed as it leaves, and what is repeated.
+"""Calls from their queueing to their answer: what may leave when and which way, signed as it leaves, and repeated.
 
 Reads may be repeated; a write only where it certainly did nothing, and never an entry, because its price grows old. A
 call is signed with the timestamp of the moment in which it is taken. The budget says who has to wait; an entry that
 would have to wait is given back instead, and so is every write that would have to wait for long: the core would have
 given it up meanwhile and decided anew, and both would act.
+
+Writes go by the WebSocket API while there is a link for them, all else over HTTP. What left by a link is never sent
+again: when the link ends before the answer came, nobody knows what became of it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from enum import Enum, auto
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import ORDERS, WEIGHT, Budget, Cost, Lane
 from surefoot.binance.dialect import Ask
-from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys
+from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys, SocketRequest
 from surefoot.core.messages import Command, VenueLimited
 
 RETRY_FIRST_MS = 1_000
@@ -24,6 +27,7 @@ RETRY_CAP_MS = 30_000
 RETRY_JITTER = 0.25
 TRIES_MAX = 3
 WRITE_HELD_MAX_MS = 5_000  # well before an order that nobody answers for counts as lost
+SOCKET_ANSWER_MS = 12_000  # the venue gives up after 10; as long as over HTTP
 TOO_MANY_ORDERS = -1015
 
 
@@ -45,7 +49,7 @@ class Read(Enum):
 
 @dataclass(slots=True)
 class Call:
-    """An HTTP request from its queueing to its answer."""
+    """A request from its queueing to its answer."""
 
     ask: Ask
     read: Read | None = None
@@ -55,6 +59,8 @@ class Call:
     queued_ms: int = 0  # of a write: when it was decided
     not_before_ms: int = 0
     sent_ms: int = 0
+    link: str | None = None  # the one that it left by; None is over HTTP
+    http_only: bool = False  # the link that it should have left by was gone
     outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
 
     @property
@@ -123,17 +129,17 @@ class Calls:
     def has_writes(self) -> bool:
         return any(call.read is None for call in self._queue)
 
-    def take(self, now_ms: int) -> list[HttpRequest]:
-        """All that may leave now, exits before entries before data."""
+    def take(self, now_ms: int, link: str | None = None) -> list[HttpRequest | SocketRequest]:
+        """All that may leave now, exits before entries before data; `link` takes orders, None when there is none."""
         if not self._queue:
             return []
         waiting: list[Call] = []
-        leaving: list[HttpRequest] = []
+        leaving: list[HttpRequest | SocketRequest] = []
         for call in sorted(self._queue, key=lambda call: -call.ask.lane):
             wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, now_ms + self.offset_ms)
             call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
             if call.not_before_ms <= now_ms:
-                leaving.append(self._send(call, now_ms))
+                leaving.append(self._send(call, link, now_ms))
             else:
                 (self._late if call.cannot_wait else waiting).append(call)
         self._queue = waiting
@@ -151,12 +157,15 @@ class Calls:
         return entries
 
     def due_ms(self) -> int | None:
-        """When something queued may leave or has to be given back; None when nothing waits."""
+        """When something queued may leave or has to be given back, or an answer is overdue; None when nothing waits."""
         if self._late:
             return 0
         due: int | None = None
         for call in self._queue:
             due = call.not_before_ms if due is None else min(due, call.not_before_ms)
+        for call in self._sent.values():
+            if call.link is not None and (due is None or call.sent_ms + SOCKET_ANSWER_MS < due):
+                due = call.sent_ms + SOCKET_ANSWER_MS
         return due
 
     def idle(self, now_ms: int) -> bool:
@@ -170,6 +179,22 @@ class Calls:
             unanswered = sum(each.cost.of(kind) for each in self._sent.values())
             self.budget.correct(kind, interval_ms, used, call.sent_ms + self.offset_ms, unanswered)
         return call
+
+    def waits_for(self, request_id: int | str | None) -> bool:
+        """Whether a request left by that number, and its answer has not come."""
+        return request_id in self._sent
+
+    def overdue_links(self, now_ms: int) -> set[str]:
+        """Links by which something left that should have been answered by now."""
+        sent = self._sent.values()
+        return {call.link for call in sent if call.link is not None and now_ms >= call.sent_ms + SOCKET_ANSWER_MS}
+
+    def lost_with(self, link: str) -> list[Call]:
+        """What left by a link that has ended, and was not answered."""
+        lost = {request_id: call for request_id, call in self._sent.items() if call.link == link}
+        for request_id in lost:
+            del self._sent[request_id]
+        return list(lost.values())
 
     def failed(self, failure: HttpFailed) -> Call:
         return self._sent.pop(failure.request_id)
@@ -219,12 +244,22 @@ class Calls:
         for call in self._sent.values():
             call.outdated = call.outdated or call.read is read
 
-    def _send(self, call: Call, now_ms: int) -> HttpRequest:
+    def _send(self, call: Call, link: str | None, now_ms: int) -> HttpRequest | SocketRequest:
         self.budget.spend(call.cost, now_ms + self.offset_ms)
         request_id = self.next_id()
         call.sent_ms = now_ms
         self._sent[request_id] = call
         ask, params = call.ask, call.ask.params
+        call.link = link if ask.socket and not call.http_only else None
+        if call.link is not None:
+            said: dict[str, str | int] = {
+                **dict(params),
+                "apiKey": self._keys.api_key,
+                "recvWindow": self._recv_window_ms,
+                "timestamp": now_ms + self.offset_ms,
+            }
+            said["signature"] = signing.sign_ws(self._keys.secret, said)
+            return SocketRequest(request_id, call.link, codec.ws_request_text(request_id, ask.socket, said))
         headers = {"X-MBX-APIKEY": self._keys.api_key} if ask.signed or ask.keyed else {}
         if ask.signed:
             times = [("recvWindow", str(self._recv_window_ms)), ("timestamp", str(now_ms + self.offset_ms))]

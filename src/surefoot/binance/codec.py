@@ -132,22 +132,34 @@ def read_account_frame(frame: bytes | str) -> WsReply | AccountEvent:
 
 
 def _ws_reply(envelope: wire.AccountEnvelope, status: int) -> WsReply:
-    counts = (limit.count for limit in envelope.rate_limits if limit.rate_limit_type == "REQUEST_WEIGHT")
-    used_weight = next(counts, None)
-    if envelope.error is not None:
-        error = VenueError(envelope.error.code, envelope.error.msg)
-        return WsReply(envelope.id, status, error, Raw(), used_weight, _retry_at_ms(envelope.error.data))
+    headers = {
+        f"x-mbx-{_COUNT_HEADERS[count.rate_limit_type]}-{count.interval_num}{count.interval[0].lower()}": str(
+            count.count
+        )
+        for count in envelope.rate_limits
+        if count.rate_limit_type in _COUNT_HEADERS
+    }
+    if bytes(envelope.error) not in (b"", b"null"):
+        refusal = decode(wire.REFUSAL, envelope.error, "error of an answer")
+        retry_after_s = _retry_after_s(refusal.data)
+        if retry_after_s is not None:
+            headers["retry-after"] = str(retry_after_s)
+        return WsReply(envelope.id, status, VenueError(refusal.code, refusal.msg), bytes(envelope.error), headers)
     # A refusal stays one, even when it gives no reason.
     unexplained = VenueError(None, f"status {status} without a reason") if status >= 400 else None
-    return WsReply(envelope.id, status, unexplained, envelope.result, used_weight, None)
+    return WsReply(envelope.id, status, unexplained, bytes(envelope.result), headers)
 
 
-def _retry_at_ms(data: Raw) -> int | None:
+_COUNT_HEADERS = {"REQUEST_WEIGHT": "used-weight", "ORDERS": "order-count"}
+
+
+def _retry_after_s(data: Raw) -> int | None:
     # Only refusals for haste carry a time; the data of other refusals has other shapes.
     try:
-        return wire.RETRY.decode(data).retry_after
+        retry = wire.RETRY.decode(data)
     except ValueError:
         return None
+    return max(0, -((retry.server_time - retry.retry_after) // 1_000))
 
 
 def _read_event(event: Raw) -> AccountEvent:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from surefoot.binance.budget import Lane
-from surefoot.binance.codec import Outcome, RateLimit, VenueError
+from surefoot.binance.codec import Outcome, RateLimit, VenueError, WsReply
 from surefoot.binance.dialogue import Keys
 from surefoot.binance.signing import Params
 from surefoot.core.messages import (
@@ -40,7 +40,7 @@ Question = QueryOrder | ReadFills
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request before it is sent. One that is `keyed` bears the key but no signature; `orders` is how many it adds to
-    the venue's count of orders."""
+    the venue's count of orders; `socket` is its method by the WebSocket API, where orders may go by it."""
 
     method: str
     path: str
@@ -50,6 +50,7 @@ class Ask:
     signed: bool = True
     keyed: bool = False
     orders: int = 0
+    socket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,6 @@ class Heard:
     moved: bool = True
     income: bool = False
     uncounted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a request that was made on the account's connection."""
-
-    id: int | str | None
-    error: VenueError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +129,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def order_target(self) -> str | None:
+        """The connection that takes orders; None where the account's own does."""
+        ...
+
+    @property
     def fatal(self) -> Mapping[int, str]:
         """Refusals that only a person can do something about, and what."""
         ...
@@ -188,6 +186,6 @@ class Dialect(Protocol):
         """What to say on the account's connection; None when it speaks by itself. `at_ms` is the venue's time."""
         ...
 
-    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ending | Ended:
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | WsReply | Ending | Ended:
         """Raises BadFrame for what cannot be read."""
         ...

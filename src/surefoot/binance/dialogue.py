@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MARKET, ACCOUNT, BOOK = "market", "account", "book"
+MARKET, ACCOUNT, BOOK, ORDERS = "market", "account", "book", "orders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
+    """What the venue answered, over HTTP or by the WebSocket API, in the shape that it has over HTTP."""
+
     request_id: int
     status: int
     headers: Mapping[str, str]  # lower-case names
@@ -70,6 +72,16 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketRequest:
+    """A request by the WebSocket API, signed as it stands. Its answer comes as a frame of that link, or the link ends;
+    it is `HttpFailed` only when the link was not there any more."""
+
+    request_id: int
+    link: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLink:
     link: str
     target: str
@@ -86,7 +98,7 @@ class SendText:
     text: str
 
 
-Request = HttpRequest | OpenLink | CloseLink | SendText
+Request = HttpRequest | SocketRequest | OpenLink | CloseLink | SendText
 
 
 class SessionFailed(Exception):

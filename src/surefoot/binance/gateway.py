@@ -1,6 +1,6 @@
 """Moves bytes between the session and the venue's sockets; decides nothing.
 
-Every request of the session ends as exactly one arrival, every connection as one `LinkDown`. Nothing is ever sent
+Every HTTP request of the session ends as exactly one arrival, every connection as one `LinkDown`. Nothing is ever sent
 twice: aiohttp's own resending after a dropped connection is switched off.
 
 `paced` is for a replay by the simulated exchange only. It asks, by WebSocket pings, whether all it has sent is
@@ -32,6 +32,7 @@ from surefoot.binance.dialogue import (
     OpenLink,
     Request,
     SendText,
+    SocketRequest,
 )
 
 HTTP_TIMEOUT_S = 12.0  # the venue gives up after 10
@@ -130,9 +131,17 @@ class Gateway:
             case CloseLink():
                 self._drop(request.link)
             case SendText():
-                transport = self._transports.get(request.link)
-                if transport is not None:
-                    transport.send(WSMsgType.TEXT, request.text.encode())
+                self._say(request.link, request.text)
+            case SocketRequest():
+                if not self._say(request.link, request.text):
+                    self._deliver(HttpFailed(request.request_id, False, f"the {request.link} link is down"))
+
+    def _say(self, link: str, text: str) -> bool:
+        """Whether there was a connection to say it on."""
+        transport = self._transports.get(link)
+        if transport is not None:
+            transport.send(WSMsgType.TEXT, text.encode())
+        return transport is not None
 
     def pong(self, link: str, payload: bytes) -> None:
         """Answer a `Pinged`: everything up to it is digested."""

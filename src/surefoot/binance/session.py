@@ -2,9 +2,9 @@
 
 Rules of this file. Reads may be repeated. A write whose answer is lost is never repeated, it becomes `OutcomeUnknown`;
 one that certainly did nothing (it never left, the venue was busy, our clock was wrong) is repeated within seconds or
-becomes a rejection. Requests are signed when they are taken, not when they are queued. Account
-state is read only after the account stream is subscribed, so that nothing falls between the two; a reading during
-which an account event arrived is thrown away and made again.
+becomes a rejection; one whose link was gone before it left goes over HTTP at once. Requests are signed when they are
+taken, not when they are queued. Account state is read only after the account stream is subscribed, so that nothing
+falls between the two; a reading during which an account event arrived is thrown away and made again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import assert_never
 from surefoot.binance import codec
 from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
 from surefoot.binance.candles import CandleFeed
-from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Question, Reading, Reply
+from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Question, Reading
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
+    ORDERS,
     Arrival,
     CloseLink,
     Frame,
@@ -93,6 +94,7 @@ class SessionSettings:
     warmup_candles: int
     recv_window_ms: int
     watch_always: bool
+    by_socket: bool = False  # writes go by the WebSocket API while its link is there
     context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
     stream_silence_max_ms: int = 0  # 0: streams may be silent, as those of a replay are
     price_age_max_ms: int = 5_000  # from here on a watched price is read from elsewhere, where streams are watched
@@ -115,8 +117,10 @@ class Session:
             symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in settings.symbols
         }
         self._context_left = {(symbol, one) for symbol in settings.symbols for one in settings.context_intervals}
-        kinds = (*dialect.market_links, ACCOUNT)
+        own_link = settings.by_socket and dialect.order_target is not None
+        kinds = (*dialect.market_links, ACCOUNT, *((ORDERS,) if own_link else ()))
         self.lines = {kind: Line(kind, jitter, self.calls.jittered) for kind in kinds}
+        self._order_line = self.lines[ORDERS if own_link else ACCOUNT] if settings.by_socket else None
         self._watchdogs = {kind: Watchdog(settings.stream_silence_max_ms) for kind in dialect.market_links}
         self._account_opening = ACCOUNT  # the connection that the key of the account's stream is read for
         self._preparation = dialect.preparation(settings.symbols, ())
@@ -149,6 +153,8 @@ class Session:
                 return self._on_link_down(arrival, now_ms)
             case Frame() if kind_of(arrival.link) == ACCOUNT:
                 return self._on_account_frame(arrival, now_ms)
+            case Frame() if kind_of(arrival.link) == ORDERS:
+                return self._on_order_frame(arrival, now_ms)
             case Frame():
                 return self._on_market_frame(arrival, now_ms)
             case Wake():
@@ -197,7 +203,8 @@ class Session:
 
     def take_requests(self, now_ms: int) -> list[Request]:
         """All that may leave now, signed with this moment's timestamp."""
-        calls = self.calls.take(now_ms)
+        line = self._order_line
+        calls = self.calls.take(now_ms, line.name if line is not None and line.ready else None)
         if not calls and not self._requests:
             return []
         requests, self._requests = [*self._requests, *calls], []
@@ -261,6 +268,10 @@ class Session:
             return self._repeat(call, failure.text, now_ms)
         if failure.sent:
             return self._outcome_unknown(call, failure.text, now_ms)
+        if call.link is not None:  # it was gone already: the same order over HTTP, at once
+            call.http_only = True
+            self.calls.add(call)
+            return []
         if self._may_repeat(call, now_ms):
             return []
         return self._refused(call, None, f"not sent: {failure.text}", now_ms)
@@ -407,7 +418,9 @@ class Session:
             names, line.to_open = line.to_open, []
             for name in names:
                 key = self._dialect.account_key() if line.kind == ACCOUNT else None
-                if line.kind != ACCOUNT:
+                if line.kind == ORDERS:
+                    self._requests.append(OpenLink(name, self._dialect.order_target or ""))
+                elif line.kind != ACCOUNT:
                     self._requests.append(OpenLink(name, self._dialect.market_links[line.kind]))
                 elif key is None:
                     self._requests.append(OpenLink(name, self._dialect.account_target(b"")))
@@ -478,9 +491,10 @@ class Session:
         return streams
 
     def _on_link_down(self, arrival: LinkDown, now_ms: int) -> list[Event]:
+        lost = self._lost_with(arrival.link, now_ms)
         line = self.lines[kind_of(arrival.link)]
-        if not line.went_down(arrival.link, now_ms):
-            return []
+        if not line.went_down(arrival.link, now_ms) or line.kind == ORDERS:
+            return lost
         # The engine knows one link to the market, however many connections that is.
         told = self.lines[ACCOUNT if line.kind == ACCOUNT else MARKET]
         was_announced, told.announced = told.announced, False
@@ -495,7 +509,18 @@ class Session:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self._keep_key_ms = None
             self.calls.forget(Read.ACCOUNT)
-        return [LinkLost(now_ms, told.kind, arrival.text)] if was_announced else []
+        return [*lost, *([LinkLost(now_ms, told.kind, arrival.text)] if was_announced else [])]
+
+    def _lost_with(self, name: str, now_ms: int) -> list[Event]:
+        """What left by a connection and will not be answered."""
+        text = "the link ended before the answer came"
+        return [event for call in self.calls.lost_with(name) for event in self._outcome_unknown(call, text, now_ms)]
+
+    def _close_or_open(self, requests: Sequence[Request], now_ms: int) -> list[Event]:
+        """What a line wants; by a connection that it closes nothing is answered any more."""
+        self._requests += requests
+        closed = [request.link for request in requests if isinstance(request, CloseLink)]
+        return [event for name in closed for event in self._lost_with(name, now_ms)]
 
     def _on_wake(self, now_ms: int) -> list[Event]:
         late = self.calls.take_late()
@@ -503,9 +528,11 @@ class Session:
         events = [event for call in late for event in self._refused(call, None, text, now_ms)]
         for line in self.lines.values():
             requests, unanswered = line.wake(now_ms)
-            self._requests += requests
+            events += self._close_or_open(requests, now_ms)
             if unanswered is not None:
                 events += self._give_up_link(unanswered, "the subscription was not answered", now_ms)
+        for name in sorted(self.calls.overdue_links(now_ms)):
+            events += self._give_up_link(name, "an order was not answered", now_ms)
         self._open_wanted()
         for kind, watchdog in self._watchdogs.items():
             if watchdog.look_at_ms is not None and now_ms >= watchdog.look_at_ms:
@@ -523,10 +550,11 @@ class Session:
     def _replace_link(self, name: str, now_ms: int) -> list[Event]:
         """The venue will end this connection soon."""
         line = self.lines[kind_of(name)]
-        if line.name == name:
-            self._requests += line.replace(now_ms)
-            self._open_wanted()
-        return []
+        if line.name != name:
+            return []
+        events = self._close_or_open(line.replace(now_ms), now_ms)
+        self._open_wanted()
+        return events
 
     def _link_ready(self, name: str, now_ms: int) -> list[Event]:
         """What was asked of a connection is granted, or there is nothing to ask."""
@@ -536,6 +564,8 @@ class Session:
         if line.kind == ACCOUNT:
             line.announced = True
             return [LinkRestored(now_ms, ACCOUNT)]
+        if line.kind == ORDERS:
+            return []
         self._watchdogs[line.kind].want(self._streams(line.kind), now_ms)
         if line.kind != MARKET:
             return self._market_whole(now_ms)
@@ -682,8 +712,8 @@ class Session:
             # An account event that we cannot read may be a fill: what happened has to be read anew.
             return self._give_up_link(frame.link, f"unreadable account event: {problem}", now_ms)
         match message:
-            case Reply():
-                return self._on_account_reply(frame.link, message, now_ms)
+            case codec.WsReply():
+                return self._on_reply(frame.link, message, now_ms)
             case Ending():
                 return self._replace_link(frame.link, now_ms)
             case Ended(text=text):
@@ -698,8 +728,24 @@ class Session:
                     self._read_income()
                 return list(message.events)
 
-    def _on_account_reply(self, name: str, reply: Reply, now_ms: int) -> list[Event]:
-        if reply.id != self.lines[ACCOUNT].reply_id_of(name):
+    def _on_order_frame(self, frame: Frame, now_ms: int) -> list[Event]:
+        try:
+            message = codec.read_account_frame(frame.data)
+        except codec.BadFrame as problem:
+            return self._give_up_link(frame.link, f"unreadable answer: {problem}", now_ms)
+        match message:
+            case codec.WsReply():
+                return self._on_reply(frame.link, message, now_ms)
+            case codec.Shutdown():
+                return self._replace_link(frame.link, now_ms)
+            case _:
+                return []
+
+    def _on_reply(self, name: str, reply: codec.WsReply, now_ms: int) -> list[Event]:
+        """An answer on a connection that takes requests: to an order, or to the subscription."""
+        if isinstance(reply.id, int) and self.calls.waits_for(reply.id):
+            return self._on_answer(HttpAnswer(reply.id, reply.status, reply.headers, reply.body), now_ms)
+        if kind_of(name) == ORDERS or reply.id != self.lines[ACCOUNT].reply_id_of(name):
             return []
         if reply.error is None:
             return self._link_ready(name, now_ms)

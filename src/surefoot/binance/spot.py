@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import Lane
 from surefoot.binance.codec import VenueError
-from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Ending, Heard, Question, Reply, Rules, Write
+from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Ending, Heard, Question, Rules, Write
 from surefoot.binance.dialogue import MARKET, Keys
 from surefoot.core.messages import (
     AccountSnapshot,
@@ -88,6 +88,7 @@ class Spot:
 
     market_links: Mapping[str, str] = {MARKET: "/stream"}
     book_link = MARKET
+    order_target: str | None = None
     fatal: Mapping[int, str] = COMMON_FATAL
 
     def __init__(self) -> None:
@@ -122,18 +123,18 @@ class Spot:
         match command:
             case SubmitOrder(order=order):
                 lane = Lane.ENTRY if order.purpose is Purpose.ENTRY else Lane.EXIT
-                return Ask("POST", ORDER_PATH, signing.order_params(order), 1, lane, orders=1)
+                return Ask("POST", ORDER_PATH, signing.order_params(order), 1, lane, orders=1, socket="order.place")
             case SubmitList():
                 path, params = signing.list_request(command)
                 lane = Lane.PROTECTION if command.orders[0].purpose is Purpose.TARGET else Lane.ENTRY
-                return Ask("POST", path, params, 1, lane, orders=len(command.orders))
+                method = f"orderList.place.{command.type.lower()}"
+                return Ask("POST", path, params, 1, lane, orders=len(command.orders), socket=method)
             case CancelOrder():
                 params = [("symbol", command.symbol), ("origClientOrderId", command.client_order_id)]
-                return Ask("DELETE", ORDER_PATH, params, 1, Lane.EXIT)
+                return Ask("DELETE", ORDER_PATH, params, 1, Lane.EXIT, socket="order.cancel")
             case ReplaceOrder():
-                return Ask(
-                    "POST", f"{ORDER_PATH}/cancelReplace", signing.replace_params(command), 1, Lane.EXIT, orders=1
-                )
+                path, params = f"{ORDER_PATH}/cancelReplace", signing.replace_params(command)
+                return Ask("POST", path, params, 1, Lane.EXIT, orders=1, socket="order.cancelReplace")
 
     def question(self, command: Question) -> Ask:
         match command:
@@ -188,11 +189,11 @@ class Spot:
         params["signature"] = signing.sign_ws(keys.secret, params)
         return codec.ws_request_text(request_id, "userDataStream.subscribe.signature", params)
 
-    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ending | Ended:
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | codec.WsReply | Ending | Ended:
         message = codec.read_account_frame(frame)
         match message:
             case codec.WsReply():
-                return Reply(message.id, message.error)
+                return message
             case codec.ExecutionReport():
                 first_fill = message.execution == "TRADE" and message.executed == message.last_quantity
                 return Heard(codec.order_events(message, now_ms), message.event_ms, uncounted=first_fill)

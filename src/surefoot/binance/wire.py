@@ -6,6 +6,7 @@ messages of the first two sections leave the codec.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -81,17 +82,14 @@ class RateLimit(Struct, frozen=True, gc=False):
 
 
 class WsReply(Struct, frozen=True, gc=False):
-    """The answer to a WebSocket API request; `error` is None when it was done, and then `result` is its JSON.
-
-    `used_weight` is the minute's request weight as the venue counts it; `retry_at_ms` is when it wants to hear again.
-    """
+    """The answer to a WebSocket API request; `error` is None when it was done. `body` is the JSON of the result, or of
+    the error, as it would be over HTTP, and `headers` tell there what the venue has counted and how long to wait."""
 
     id: int | str | None
     status: int
     error: VenueError | None
-    result: Raw
-    used_weight: int | None
-    retry_at_ms: int | None
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class ExecutionReport(Struct, frozen=True, gc=False):
@@ -200,20 +198,23 @@ class KlineEvent(Struct, frozen=True, gc=False):
 
 class RateCount(Struct, frozen=True, gc=False, rename="camel"):
     rate_limit_type: str
+    interval: str
+    interval_num: int
     count: int
 
 
 class AccountEnvelope(Struct, frozen=True, gc=False, rename="camel"):
     id: int | str | None = None
     status: int | None = None
-    error: Refusal | None = None
+    error: Raw = Raw()
     result: Raw = Raw()
     rate_limits: tuple[RateCount, ...] = ()
     event: Raw = Raw()
 
 
 class Retry(Struct, frozen=True, gc=False, rename="camel"):
-    retry_after: int | None = None
+    retry_after: int
+    server_time: int
 
 
 class Kind(Struct, frozen=True, gc=False):

@@ -36,6 +36,7 @@ from surefoot.binance.dialogue import (
     OpenLink,
     Request,
     SendText,
+    SocketRequest,
     Wake,
 )
 from surefoot.binance.session import Session
@@ -56,17 +57,18 @@ Sink = Callable[[Event | Command], None]
 class Fates(Protocol):
     """What may befall a message on its way. The default lets everything through; tests bring their own."""
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate: ...
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate: ...
 
     def frame(self, link: str, text: str, at_ms: int) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Travelling:
-    """A request on its way, and what will become of it."""
+    """A request on its way, and what will become of it; by a socket, `number` is the exchange's of its connection."""
 
-    request: HttpRequest
+    request: HttpRequest | SocketRequest
     fate: Fate
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Fate:
 class Faultless:
     """Nothing ever goes wrong on the way."""
 
-    def request(self, request: HttpRequest, at_ms: int) -> Fate:
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
         return FINE
 
     def frame(self, link: str, text: str, at_ms: int) -> Sequence[int]:
@@ -162,7 +164,7 @@ class VirtualTime:
         """What has left arrives at the exchange although nobody is there to hear the answer."""
         for _, _, item in sorted(self._heap, key=lambda entry: entry[:2]):
             if isinstance(item, _Travelling):
-                self._execute(item.request, item.fate)
+                self._deliver(item)
         self._heap.clear()
 
     def _market_ms(self) -> int:
@@ -196,6 +198,8 @@ class VirtualTime:
             if isinstance(request, HttpRequest):
                 fate = self.fates.request(request, self.now_ms)
                 self._push(self.latency_ms + fate.extra_ms, _Travelling(request, fate))
+            elif isinstance(request, SocketRequest):
+                self._send_by_socket(request)
             else:
                 self._push(self.latency_ms, request)
         engine_ms, session_ms = self.engine.deadline_ms(), self.session.deadline_ms()
@@ -203,14 +207,25 @@ class VirtualTime:
         if session_ms is not None and session_ms < self._wake_ms:
             self._wake_ms = session_ms
 
+    def _send_by_socket(self, request: SocketRequest) -> None:
+        number = self._links.get(request.link)
+        if number is None:
+            self._push(0, HttpFailed(request.request_id, False, f"the {request.link} link is down"))
+            return
+        fate = self.fates.request(request, self.now_ms)
+        self._push(self.latency_ms + fate.extra_ms, _Travelling(request, fate, number))
+
     def _push(self, delay_ms: int, item: _Travelling | _Told | Request | Arrival) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (self.now_ms + delay_ms, self._sequence, item))
 
     def _deliver(self, item: _Travelling | _Told | Request | Arrival) -> None:
         match item:
+            case _Travelling(request=HttpRequest() as request):
+                self._execute(request, item.fate)
             case _Travelling():
-                self._execute(item.request, item.fate)
+                assert isinstance(item.request, SocketRequest)
+                self._execute_by_socket(item.request, item.fate, item.number)
             case _Told():
                 self._react(item.event)
                 self._send_requests()
@@ -222,7 +237,7 @@ class VirtualTime:
                 if item.link in self._links:
                     self.exchange.ws_text(self._links[item.link], item.text, self.now_ms)
                     self.take_frames()
-            case HttpRequest():
+            case HttpRequest() | SocketRequest():
                 raise AssertionError("a request travels with its fate")
             case _:
                 self._receive(item)
@@ -241,6 +256,27 @@ class VirtualTime:
         else:
             self._push(delay_ms, HttpAnswer(request.request_id, response.status, _lower(response), response.body))
         self.take_frames()
+
+    def _execute_by_socket(self, request: SocketRequest, fate: Fate, number: int) -> str | None:
+        """The answer, if one goes back. What reaches no connection is lost with it."""
+        if number not in self._names:
+            return None
+        if fate.arrives:
+            self.exchange.ws_text(number, request.text, self.now_ms)
+        frames = self.exchange.take_frames()
+        mark = f'{{"id":{request.request_id},'
+        answer = next((text for link, text in frames if link == number and text.startswith(mark)), None)
+        if fate.instead is not None:
+            answer_told = self._told_instead(request, fate)
+        else:
+            answer_told = answer
+        self._send_on([frame for frame in frames if frame != (number, answer)])
+        if answer_told is not None:
+            self._send_on([(number, answer_told)], fate.answer_extra_ms)
+        return answer_told
+
+    def _told_instead(self, request: SocketRequest, fate: Fate) -> str | None:
+        return f'{{"id":{request.request_id},"status":{fate.instead}}}' if fate.instead else None
 
     def _open(self, request: OpenLink) -> None:
         self._last_link += 1
@@ -264,12 +300,15 @@ class VirtualTime:
 
     def take_frames(self) -> None:
         """Send on what the exchange has queued."""
-        for number, text in self.exchange.take_frames():
+        self._send_on(self.exchange.take_frames())
+
+    def _send_on(self, frames: Iterable[tuple[int, str]], extra_ms: int = 0) -> None:
+        for number, text in frames:
             link = self._names.get(number)
             if link is None:
                 continue
             for delay_ms in self.fates.frame(link, text, self.now_ms):
-                self._push(self.latency_ms + delay_ms, Frame(link, text))
+                self._push(self.latency_ms + delay_ms + extra_ms, Frame(link, text))
 
     def _receive(self, arrival: Arrival) -> None:
         if isinstance(arrival, Frame) and arrival.link not in self._links:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
 from surefoot.binance.codec import Outcome, VenueError
-from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Reply, Write
+from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Write
 from surefoot.binance.dialogue import BOOK, MARKET, Keys
 from surefoot.binance.futures import codec
 from surefoot.binance.futures.preparation import FuturesPreparation, MarginWishes
@@ -126,6 +126,7 @@ class Futures:
 
     market_links: Mapping[str, str] = {MARKET: "/market/stream", BOOK: "/public/stream"}
     book_link = BOOK
+    order_target: str | None = "/ws-fapi/v1"
     fatal: Mapping[int, str] = COMMON_FATAL
 
     def __init__(self, wishes: MarginWishes) -> None:
@@ -168,14 +169,18 @@ class Futures:
     def write(self, command: Write) -> Ask:
         match command:
             case SubmitOrder(order=order) if order.type in CONDITIONAL:
-                return Ask("POST", ALGO_PATH, algo_params(order), 0, Lane.PROTECTION, orders=1)
+                return Ask(
+                    "POST", ALGO_PATH, algo_params(order), 0, Lane.PROTECTION, orders=1, socket="algoOrder.place"
+                )
             case SubmitOrder(order=order):
                 lane = Lane.ENTRY if order.purpose is Purpose.ENTRY else Lane.EXIT
-                return Ask("POST", ORDER_PATH, order_params(order), 0, lane, orders=1)
+                return Ask("POST", ORDER_PATH, order_params(order), 0, lane, orders=1, socket="order.place")
             case CancelOrder(conditional=True):
-                return Ask("DELETE", ALGO_PATH, [("clientAlgoId", command.client_order_id)], 1, Lane.EXIT)
+                params = [("clientAlgoId", command.client_order_id)]
+                return Ask("DELETE", ALGO_PATH, params, 1, Lane.EXIT, socket="algoOrder.cancel")
             case CancelOrder():
-                return Ask("DELETE", ORDER_PATH, _named(command.symbol, command.client_order_id), 1, Lane.EXIT)
+                params = _named(command.symbol, command.client_order_id)
+                return Ask("DELETE", ORDER_PATH, params, 1, Lane.EXIT, socket="order.cancel")
             case _:
                 raise AssertionError(f"futures have no {type(command).__name__}")
 
@@ -228,7 +233,7 @@ class Futures:
     def account_hello(self, request_id: int, keys: Keys, recv_window_ms: int, at_ms: int) -> str | None:
         return None
 
-    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Reply | Ended:
+    def read_account_frame(self, frame: bytes | str, now_ms: int) -> Heard | Ended:
         message = codec.read_account_frame(frame)
         match message:
             case codec.OrderTradeUpdate(order=order, event_ms=event_ms):
