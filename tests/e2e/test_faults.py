@@ -25,16 +25,18 @@ SEED = 41
 DROPPED, FAILED = "reset-after=2", "error-after=2"
 
 
-@pytest.mark.spec("SAFE-1", "ORD-5", "NET-3")
+@pytest.mark.spec("SAFE-1", "ORD-5", "NET-3", "NET-6")
 @pytest.mark.timeout(240 if FULL else 90)
+@pytest.mark.parametrize("way", ["rest", "socket"])
 @pytest.mark.parametrize("faults", [(DROPPED,), (FAILED, "reset-after=3")], ids=" and ".join)
-def test_lost_answers_leave_no_order_doubled_or_forgotten(tmp_path: Path, faults: tuple[str, ...]) -> None:
+def test_lost_answers_leave_no_order_doubled_or_forgotten(tmp_path: Path, faults: tuple[str, ...], way: str) -> None:
+    settings = BUSY | {"orders.transport": way}
     minutes = SECONDS * SPEED // 60
     files = candle_files(tmp_path, SEED, SYMBOLS, minutes // 1_440 + 2)
     options = ["--speed", str(SPEED), "--wait-for-account", "--forming-klines", "no"]
     options += ["--start-ms", str(minutes_before_end(minutes))]
     options += [word for fault in faults for word in ("--fault", fault)]
-    with exchange("--replay", *files, *options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+    with exchange("--replay", *files, *options) as venue, trader(venue, tmp_path / "journal.sqlite", settings) as bot:
         bot.start()
         venue.wait_for_end(3 * SECONDS + 60)
         check_end(bot)

@@ -38,6 +38,7 @@ from surefoot.binance.dialogue import (
 HTTP_TIMEOUT_S = 12.0  # the venue gives up after 10
 CONNECT_TIMEOUT_S = 5.0
 CLIENT_PING_S = 15.0
+TCP_ESTABLISHED = 1
 READ_AT_ONCE = 500
 RECEIVE_BUFFER_BYTES = 256 * 1024
 PACE_MARK = b"digest "
@@ -139,9 +140,10 @@ class Gateway:
     def _say(self, link: str, text: str) -> bool:
         """Whether there was a connection to say it on."""
         transport = self._transports.get(link)
-        if transport is not None:
-            transport.send(WSMsgType.TEXT, text.encode())
-        return transport is not None
+        if transport is None or not _is_open(transport):
+            return False
+        transport.send(WSMsgType.TEXT, text.encode())
+        return True
 
     def pong(self, link: str, payload: bytes) -> None:
         """Answer a `Pinged`: everything up to it is digested."""
@@ -230,6 +232,12 @@ class Gateway:
             if transport is not None:
                 transport.underlying_transport.resume_reading()
         self._paused.clear()
+
+
+def _is_open(transport: WSTransport) -> bool:
+    """Whether the venue has not closed it yet. Writing to one that it closed can hide from uvloop that it is closed."""
+    handle = transport.underlying_transport.get_extra_info("socket")
+    return bool(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_ESTABLISHED)
 
 
 class _Listener(WSListener):
