@@ -20,7 +20,7 @@ REFEREE_READY := .referee/.ready
 CLIENTS_READY := .clients/.ready
 ARGS ?=
 
-.PHONY: help run test check format bench soak swarm equality trace referees clients referee-metrics lock clean
+.PHONY: help run test check format bench soak swarm equality proofs trace referees clients referee-metrics lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -54,6 +54,10 @@ swarm: $(DEV_READY) ## Hunt with random faults: SEED=7 repeats one, SEEDS=200 tr
 equality: $(DEV_READY) ## Compare the two backtest engines on 500 random configurations: SEED=7 repeats one
 	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) SUREFOOT_FULL=1 $(BIN)/python -m pytest \
 	  tests/research/test_fast_equals_exact.py -k random -n 0 $(ARGS)
+
+proofs: $(DEV_READY) ## Long forms of tests: a day of broken streams, ten minutes of flood, fifty kills, twenty cuts
+	@SUREFOOT_FULL=1 $(BIN)/python -m pytest -n 0 -s tests/binance/test_day_of_streams.py tests/binance/test_flood.py \
+	  tests/e2e/test_kill.py tests/e2e/test_cuts.py $(ARGS)
 
 trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
 	@$(BIN)/python -m tests.trace
