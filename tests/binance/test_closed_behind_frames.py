@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import socket
 import time
 from multiprocessing.connection import Connection
 
@@ -70,6 +71,26 @@ async def _write_to_what_is_closed(venue: Connection) -> list[object]:
     return heard
 
 
+async def _write_to_what_is_open(venue: Connection) -> list[object]:
+    heard: list[object] = []
+    up = asyncio.Event()
+
+    def deliver(arrival: object) -> None:
+        heard.append(arrival)
+        up.set()
+
+    gateway = Gateway(Addresses("", f"ws://127.0.0.1:{venue.recv()}/", ""), deliver)
+    await gateway.start()
+    try:
+        gateway.send(OpenLink("account", "/ws-api/v3"))
+        async with asyncio.timeout(PATIENCE_S):
+            await up.wait()
+        gateway.send(SocketRequest(1, "account", "{}"))
+    finally:
+        await gateway.close()
+    return heard
+
+
 @pytest.mark.spec("NET-4", "NET-6")
 def test_request_on_a_connection_that_was_closed_has_not_left_and_the_link_is_down() -> None:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
@@ -82,3 +103,18 @@ def test_request_on_a_connection_that_was_closed_has_not_left_and_the_link_is_do
         venue.join()
     assert HttpFailed(2, False, "the account link is down") in heard
     assert any(isinstance(each, LinkDown) for each in heard)
+
+
+def test_where_the_system_does_not_tell_the_state_of_a_connection_it_is_taken_to_be_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(socket, "TCP_INFO")
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    venue = multiprocessing.get_context("spawn").Process(target=_venue, args=(theirs,), daemon=True)
+    venue.start()
+    try:
+        heard = uvloop.run(_write_to_what_is_open(ours))
+    finally:
+        venue.kill()
+        venue.join()
+    assert [type(each) for each in heard] == [LinkUp]

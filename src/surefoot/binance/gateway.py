@@ -235,7 +235,12 @@ class Gateway:
 
 
 def _is_open(transport: WSTransport) -> bool:
-    """Whether the venue has not closed it yet. Writing to one that it closed can hide from uvloop that it is closed."""
+    """Whether the venue has not closed it yet. Writing to one that it closed can hide from uvloop that it is closed.
+
+    Only Linux tells; elsewhere it counts as open until its end is heard.
+    """
+    if not hasattr(socket, "TCP_INFO"):
+        return True
     handle = transport.underlying_transport.get_extra_info("socket")
     return bool(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_ESTABLISHED)
 
