@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -55,6 +55,11 @@ class Referee:
             self._tell(capability, "passed", "")
             return found
         return None
+
+    async def sees_all(self, asks: Mapping[str, Callable[[], Awaitable[Any]]]) -> None:
+        """One after the other, by the names of the capabilities."""
+        for capability, ask in asks.items():
+            await self.sees(capability, ask)
 
     def cannot(self, capability: str, reason: str) -> None:
         self._tell(capability, "cannot", reason)

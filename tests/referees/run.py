@@ -40,7 +40,7 @@ def rows_of(client: str) -> list[Row]:
         done = subprocess.run(
             [str(PYTHON), "-W", "ignore", "-m", f"tests.referees.{CLIENTS[client]}", json.dumps(where)],
             cwd=ROOT,
-            env={key: value for key, value in environment().items() if key != "PYTHONPATH"} | {"PYTHONPATH": ""},
+            env=environment(PYTHONPATH=""),  # nothing of the project but what lies here
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from binance_common.configuration import (
@@ -51,11 +52,6 @@ async def asked(call: Callable[..., Any], **params: Any) -> Any:
     return await asyncio.to_thread(lambda: call(**params).data())
 
 
-async def all_of(referee: Referee, asks: dict[str, Callable[[], Awaitable[Any]]]) -> None:
-    for name, ask in asks.items():
-        await referee.sees(name, ask)
-
-
 async def heard(stream: Any, act: Callable[[], Awaitable[Any]] | None = None) -> Any:
     """The first message of a stream."""
     loop = asyncio.get_running_loop()
@@ -74,12 +70,18 @@ async def heard(stream: Any, act: Callable[[], Awaitable[Any]] | None = None) ->
     return await first
 
 
-async def with_stream(api: Any, subscribe: Callable[[Any], Awaitable[Any]]) -> None:
+@contextlib.asynccontextmanager
+async def connected(api: Any) -> AsyncIterator[Any]:
     connection = await api.create_connection()
     try:
-        expect(await heard(await subscribe(connection)), "a message")
+        yield connection
     finally:
         await connection.close_connection(close_session=True)
+
+
+async def with_stream(api: Any, subscribe: Callable[[Any], Awaitable[Any]]) -> None:
+    async with connected(api) as connection:
+        expect(await heard(await subscribe(connection)), "a message")
 
 
 async def on_spot(referee: Referee, it: Spot) -> None:
@@ -95,8 +97,7 @@ async def on_spot(referee: Referee, it: Spot) -> None:
         expect(held["USDT"] > 0, "some USDT")
 
     price = await referee.sees("candles", candles)
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "ping": lambda: asked(rest.ping),
             "clock": lambda: asked(rest.time),
@@ -113,7 +114,7 @@ async def on_spot(referee: Referee, it: Spot) -> None:
             "account": account,
             "commission": lambda: asked(rest.account_commission, symbol=SYMBOL),
             "order limits": lambda: asked(rest.rate_limit_order),
-        },
+        }
     )
     if price is None:
         return
@@ -200,29 +201,22 @@ async def on_spot(referee: Referee, it: Spot) -> None:
         raise AssertionError("a refusal for want of funds")
 
     async def by_socket() -> None:
-        connection = await it.websocket_api.create_connection()
-        try:
+        async with connected(it.websocket_api) as connection:
             made = (await connection.order_place(**resting["limit"])).data().result
             await connection.order_cancel(symbol=SYMBOL, order_id=made.order_id)
             expect((await connection.account_status()).data().result.balances, "balances")
-        finally:
-            await connection.close_connection(close_session=True)
 
     async def own_fill() -> None:
-        connection = await it.websocket_api.create_connection()
-        try:
+        async with connected(it.websocket_api) as connection:
             subscribed = await connection.user_data_stream_subscribe_signature()
             told = await heard(
                 subscribed.stream,
                 lambda: asked(rest.new_order, symbol=SYMBOL, side="BUY", type="MARKET", quantity=0.01),
             )
             expect(told, "an event")
-        finally:
-            await connection.close_connection(close_session=True)
 
     streams = it.websocket_streams
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "order list (OCO)": lambda: list_of(
                 rest.order_list_oco, 2, side="SELL", quantity=0.01, above_type="LIMIT_MAKER", above_price=higher,
@@ -251,7 +245,7 @@ async def on_spot(referee: Referee, it: Spot) -> None:
             ),
             "stream: best": lambda: with_stream(streams, lambda c: c.book_ticker(symbol="btcusdt")),
             "stream: own fills": own_fill,
-        },
+        }
     )  # fmt: skip
 
 
@@ -272,8 +266,7 @@ async def on_futures(referee: Referee, it: DerivativesTradingUsdsFutures) -> Non
         await asked(rest.change_margin_type, symbol=SYMBOL, margin_type="CROSSED")
 
     price = await referee.sees("candles", candles)
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "clock": lambda: asked(rest.check_server_time),
             "symbol rules": lambda: asked(rest.exchange_information),
@@ -295,7 +288,7 @@ async def on_futures(referee: Referee, it: DerivativesTradingUsdsFutures) -> Non
             "position mode": lambda: asked(rest.get_current_position_mode),
             "multi-assets mode": lambda: asked(rest.get_current_multi_assets_mode),
             "commission rate": lambda: asked(rest.user_commission_rate, symbol=SYMBOL),
-        },
+        }
     )
     if price is None:
         return
@@ -350,29 +343,22 @@ async def on_futures(referee: Referee, it: DerivativesTradingUsdsFutures) -> Non
         raise AssertionError("a refusal for want of margin")
 
     async def by_socket() -> None:
-        connection = await it.websocket_api.create_connection()
-        try:
+        async with connected(it.websocket_api) as connection:
             made = (
                 await connection.new_order(
                     symbol=SYMBOL, side="BUY", type="LIMIT", time_in_force="GTC", quantity=0.01, price=below
                 )
             ).data()
             await connection.cancel_order(symbol=SYMBOL, order_id=made.result.order_id)
-        finally:
-            await connection.close_connection(close_session=True)
 
     async def own_fill() -> None:
         key = (await asked(rest.start_user_data_stream)).listen_key
-        connection = await it.websocket_streams.create_connection()
-        try:
+        async with connected(it.websocket_streams) as connection:
             stream = await connection.user_data(key)
             await heard(stream, lambda: asked(rest.new_order, symbol=SYMBOL, side="BUY", type="MARKET", quantity=0.01))
-        finally:
-            await connection.close_connection(close_session=True)
 
     streams = it.websocket_streams
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "close it, reduce only": closes,
             "refusal understood": refused,
@@ -395,7 +381,7 @@ async def on_futures(referee: Referee, it: DerivativesTradingUsdsFutures) -> Non
                 streams, lambda c: c.individual_symbol_book_ticker_streams(symbol="btcusdt")
             ),
             "stream: own fills": own_fill,
-        },
+        }
     )
 
 

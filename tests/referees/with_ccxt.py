@@ -97,11 +97,15 @@ async def read_market(referee: Referee, it: Any, symbol: str) -> float | None:
     async def best() -> None:
         expect(symbol in await it.fetch_bids_asks([symbol]), "best bid and ask")
 
-    for what, ask in (
-        ("book", book), ("public trades", trades), ("ticker", ticker), ("all tickers", all_tickers),
-        ("best bid and ask", best),
-    ):  # fmt: skip
-        await referee.sees(what, ask)
+    await referee.sees_all(
+        {
+            "book": book,
+            "public trades": trades,
+            "ticker": ticker,
+            "all tickers": all_tickers,
+            "best bid and ask": best,
+        }
+    )
     return await referee.sees("candles", candles)
 
 
@@ -125,8 +129,8 @@ async def watch_market(referee: Referee, it: Any, symbol: str) -> None:
     async def best() -> None:
         expect(await it.watch_bids_asks([symbol]), "best bid and ask")
 
-    for what, ask in (("candles", klines), ("trades", trades), ("ticker", ticker), ("book", book), ("best", best)):
-        await referee.sees(f"stream: {what}", ask)
+    asks = {"candles": klines, "trades": trades, "ticker": ticker, "book": book, "best": best}
+    await referee.sees_all({f"stream: {what}": ask for what, ask in asks.items()})
 
 
 def far(price: float, share: float) -> float:
@@ -316,11 +320,17 @@ async def on_futures(referee: Referee, it: Any) -> None:
             return
         raise AssertionError("a refusal for want of margin")
 
-    for name, ask in (
-        ("balance", balance), ("leverage", leverage), ("margin mode", margin_mode), ("position mode", position_mode),
-        ("funding rates", funding), ("leverage tiers", tiers), ("open a short position", opens),
-    ):  # fmt: skip
-        await referee.sees(name, ask)
+    await referee.sees_all(
+        {
+            "balance": balance,
+            "leverage": leverage,
+            "margin mode": margin_mode,
+            "position mode": position_mode,
+            "funding rates": funding,
+            "leverage tiers": tiers,
+            "open a short position": opens,
+        }
+    )
     below, above = far(price, -0.1), far(price, 0.1)
     await placed_and_cancelled(referee, it, SWAP, "limit", lambda: it.create_limit_order(SWAP, "buy", 0.01, below))
     conditional: dict[str, dict[str, Any]] = {
@@ -338,11 +348,16 @@ async def on_futures(referee: Referee, it: Any) -> None:
             return made
 
         await placed_and_cancelled(referee, it, SWAP, name, place, trigger=True)
-    for name, ask in (
-        ("close it, reduce only", closes), ("modify", edits), ("batch", batch), ("own trades", my_trades),
-        ("income", income), ("refusal understood", refused),
-    ):  # fmt: skip
-        await referee.sees(name, ask)
+    await referee.sees_all(
+        {
+            "close it, reduce only": closes,
+            "modify": edits,
+            "batch": batch,
+            "own trades": my_trades,
+            "income": income,
+            "refusal understood": refused,
+        }
+    )
     await watch_market(referee, it, SWAP)
     await watch_account(referee, it, SWAP)
     await order_by_socket(referee, it, SWAP, below)

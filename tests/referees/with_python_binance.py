@@ -55,11 +55,6 @@ async def first(socket: Any, wanted: Callable[[Any], bool], act: Callable[[], Aw
                 return message
 
 
-async def all_of(referee: Referee, asks: dict[str, Callable[[], Awaitable[Any]]]) -> None:
-    for name, ask in asks.items():
-        await referee.sees(name, ask)
-
-
 def is_kind(kind: str) -> Callable[[Any], bool]:
     return lambda message: message.get("e", message.get("data", {}).get("e")) == kind
 
@@ -80,8 +75,7 @@ async def on_spot(referee: Referee, it: AsyncClient, at: Venue) -> None:
         expect(held["USDT"] > 0, "some USDT")
 
     price = await referee.sees("candles", candles)
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "ping": it.ping,
             "clock": it.get_server_time,
@@ -96,7 +90,7 @@ async def on_spot(referee: Referee, it: AsyncClient, at: Venue) -> None:
             "account": account,
             "key permissions": it.get_account_api_permissions,
             "trading fees": lambda: it.get_trade_fee(symbol=SYMBOL),
-        },
+        }
     )
     if price is None:
         return
@@ -109,14 +103,13 @@ async def on_spot(referee: Referee, it: AsyncClient, at: Venue) -> None:
     async def sells() -> None:
         expect((await it.order_market_sell(symbol=SYMBOL, quantity="0.01"))["status"] == "FILLED", "a filled order")
 
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "test order": lambda: it.create_test_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.01"),
             "market order, by quantity": buys,
             "market order, by cost": lambda: it.order_market_buy(symbol=SYMBOL, quoteOrderQty="500"),
             "market order, sale": sells,
-        },
+        }
     )
     sale = {"symbol": SYMBOL, "side": "SELL", "quantity": "0.01"}
     resting: dict[str, dict[str, str]] = {
@@ -188,8 +181,7 @@ async def on_spot(referee: Referee, it: AsyncClient, at: Venue) -> None:
                 found = await cache.recv()
                 expect(found.get_bids()[0][0] < found.get_asks()[0][0], "a book that is not crossed")
 
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "order list (OCO)": oco,
             "cancel and replace": replaces,
@@ -209,7 +201,7 @@ async def on_spot(referee: Referee, it: AsyncClient, at: Venue) -> None:
                 streams.multiplex_socket([f"{SYMBOL.lower()}@trade", "ethusdt@kline_1m"]), lambda m: "stream" in m
             ),
             "stream: own fills": own_fill,
-        },
+        }
     )
 
 
@@ -230,8 +222,7 @@ async def on_futures(referee: Referee, it: AsyncClient, at: Venue) -> None:
         await it.futures_change_margin_type(symbol=SYMBOL, marginType="CROSSED")
 
     price = await referee.sees("candles", candles)
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "symbol rules": it.futures_exchange_info,
             "clock": it.futures_time,
@@ -251,7 +242,7 @@ async def on_futures(referee: Referee, it: AsyncClient, at: Venue) -> None:
             "margin type": margin_type,
             "position mode": it.futures_get_position_mode,
             "commission rate": lambda: it.futures_commission_rate(symbol=SYMBOL),
-        },
+        }
     )
     if price is None:
         return
@@ -321,8 +312,7 @@ async def on_futures(referee: Referee, it: AsyncClient, at: Venue) -> None:
             lambda: it.futures_create_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.01"),
         )
 
-    await all_of(
-        referee,
+    await referee.sees_all(
         {
             "close it, reduce only": closes,
             "refusal understood": refused,
@@ -337,7 +327,7 @@ async def on_futures(referee: Referee, it: AsyncClient, at: Venue) -> None:
             "stream: ticker": lambda: first(streams.symbol_ticker_futures_socket(SYMBOL), lambda m: bool(m)),
             "stream: book": lambda: first(streams.futures_depth_socket(SYMBOL), is_kind("depthUpdate")),
             "stream: own fills": own_fill,
-        },
+        }
     )
 
 
