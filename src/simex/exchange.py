@@ -89,6 +89,8 @@ class Exchange:
                 contracts, accounts, self.model, self._outbox, kept_ms, rules,
                 forming_klines=forming_klines, kept_trades=kept_trades, is_alone=not instruments,
             )  # fmt: skip
+        others = () if self.futures is None else (self.futures.books,)
+        self._markets: tuple[Mapping[str, Book] | Mapping[str, ContractBook], ...] = (self._books, *others)
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
@@ -320,10 +322,6 @@ class Exchange:
     def totals(self) -> dict[str, Decimal]:
         """Each asset over all accounts, the market's and the fee account's: changed by deposits only."""
         return self._engine.ledger.totals()
-
-    @property
-    def _markets(self) -> list[Mapping[str, Book] | Mapping[str, ContractBook]]:
-        return [self._books] if self.futures is None else [self._books, self.futures.books]
 
     def _close_klines(self, symbol: str, now_ms: int) -> None:
         for interval, bar in self._books[symbol].series.close_until(now_ms):

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from simex.venue import Candle, InstrumentSpec, instrument_for
+from simex.venue import Candle, InstrumentSpec, decimals_of, instrument_for
 
 Gaps = Literal["refuse", "keep"]
 Row = tuple[int, str, str, str, str, str, str]  # row number, open time, open, high, low, close, volume
@@ -211,7 +211,7 @@ def _candle(path: Path, row: Row, open_ms: int, interval_ms: int) -> Candle:
     for name, price in (("open", first), ("high", high), ("low", low), ("close", close)):
         if not price.is_finite() or price <= 0:
             raise TapeError(f"{path} row {number}: {name} {price} is not a positive price")
-        if _decimals(price) > MAX_PRICE_DECIMALS:
+        if decimals_of(price) > MAX_PRICE_DECIMALS:
             raise TapeError(f"{path} row {number}: {name} {price} has more than {MAX_PRICE_DECIMALS} decimals")
     if not volume.is_finite() or volume < 0:
         raise TapeError(f"{path} row {number}: volume {volume} is not a quantity")
@@ -222,14 +222,9 @@ def _candle(path: Path, row: Row, open_ms: int, interval_ms: int) -> Candle:
     return Candle(open_ms, interval_ms, first, high, low, close, _rounded(volume))
 
 
-def _decimals(price: Decimal) -> int:
-    exponent = price.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
-
-
 def _rounded(volume: Decimal) -> Decimal:
     """Float files carry noise beyond the exchange's eight decimals in sums of volume; it is cut off."""
-    return volume if _decimals(volume) <= 8 else volume.quantize(Decimal("0.00000001"))
+    return volume if decimals_of(volume) <= 8 else volume.quantize(Decimal("0.00000001"))
 
 
 def _check_gap(path: Path, number: int, before: Candle, candle: Candle, gaps: Gaps) -> None:

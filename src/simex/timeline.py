@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Final, Protocol
 
 from simex.links import Links
-from simex.market import Market
+from simex.market import Market, PrintTaker
 from simex.pause import MAX_SPEED, Pause
-from simex.strip import Strip
 from simex.venue import HttpRequest, HttpResponse, SymbolStatus
 
 REAL_TIME: Final = 1.0
@@ -23,7 +21,7 @@ REAL_TIME: Final = 1.0
 EVENTS_PER_TURN: Final = 64
 
 
-class Venue(Protocol):
+class Venue(PrintTaker, Protocol):
     """The exchange as the sockets see it; `simex.exchange.Exchange` is one."""
 
     def rest(self, request: HttpRequest, now_ms: int) -> HttpResponse: ...
@@ -49,20 +47,6 @@ class Venue(Protocol):
     def delist(self, symbol: str, now_ms: int) -> None: ...
 
     def take_frames(self) -> list[tuple[int, str]]: ...
-
-    def tick(
-        self, symbol: str, price: Decimal, volume: Decimal, liquidity: Decimal, now_ms: int, told: bool = True
-    ) -> None: ...
-
-    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None: ...
-
-    def next_close_ms(self, symbol: str) -> int: ...
-
-    def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None: ...
-
-    def is_idle(self, symbol: str) -> bool: ...
-
-    def stop_side(self, symbol: str) -> int: ...
 
     def roll(self, now_ms: int) -> None: ...
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from simex.tapefile import MAX_PRICE_DECIMALS, MICROSECONDS_FROM, TapeError, symbol_and_path
-from simex.venue import InstrumentSpec, instrument_for
+from simex.venue import InstrumentSpec, decimals_of, instrument_for
 
 TRADES: Final = re.compile(r"trades", re.IGNORECASE)
 _TIME_FROM: Final = 10**11  # more than any trade's id, less than any time
@@ -112,7 +112,7 @@ def _look(path: Path) -> _Look:
     for trade in read_trades(path):
         first = first or trade
         last_ms = trade.at_ms
-        decimals = _decimals(trade.price.normalize())
+        decimals = decimals_of(trade.price.normalize())
         if not prices or decimals > finest:
             finest = decimals
             prices.append(trade.price)
@@ -139,16 +139,11 @@ def _print(path: Path, number: int, time: str, price_text: str, quantity_text: s
     except (ValueError, InvalidOperation):
         told = f"{time}, {price_text}, {quantity_text}"
         raise TapeError(f"{path} line {number}: {told} are not a time, a price and a quantity") from None
-    if not price.is_finite() or price <= 0 or _decimals(price.normalize()) > MAX_PRICE_DECIMALS:
+    if not price.is_finite() or price <= 0 or decimals_of(price.normalize()) > MAX_PRICE_DECIMALS:
         raise TapeError(f"{path} line {number}: {price} is not a price of at most {MAX_PRICE_DECIMALS} decimals")
     if not quantity.is_finite() or quantity <= 0:
         raise TapeError(f"{path} line {number}: {quantity} is not a quantity")
     return Print(at // 1_000 if at >= MICROSECONDS_FROM else at, price, quantity)
-
-
-def _decimals(price: Decimal) -> int:
-    exponent = price.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 Row = tuple[int, str, str, str]  # line, time, price, quantity

@@ -266,14 +266,11 @@ class VirtualTime:
         frames = self.exchange.take_frames()
         mark = f'{{"id":{request.request_id},'
         answer = next((text for link, text in frames if link == number and text.startswith(mark)), None)
-        if fate.instead is not None:
-            answer_told = self._told_instead(request, fate)
-        else:
-            answer_told = answer
         self._send_on([frame for frame in frames if frame != (number, answer)])
-        if answer_told is not None:
-            self._send_on([(number, answer_told)], fate.answer_extra_ms)
-        return answer_told
+        told = answer if fate.instead is None else self._told_instead(request, fate)
+        if told is not None:
+            self._send_on([(number, told)], fate.answer_extra_ms)
+        return told
 
     def _told_instead(self, request: SocketRequest, fate: Fate) -> str | None:
         return f'{{"id":{request.request_id},"status":{fate.instead}}}' if fate.instead else None
