@@ -18,6 +18,7 @@ RUN_READY := .venv/.ready-run
 DEV_READY := .venv/.ready-dev
 REFEREE_READY := .referee/.ready
 CLIENTS_READY := .clients/.ready
+PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f -print)
 ARGS ?=
 
 .PHONY: help run test check format bench soak swarm equality proofs trace referees clients referee-metrics lock clean
@@ -83,20 +84,20 @@ lock: ## Resolve the lock files anew from pyproject.toml (needs uv)
 	  --no-header --no-annotate --python-version 3.11 - -o requirements-clients.lock
 
 clean: ## Remove the environment and everything that tools left behind
-	rm -rf .venv .bench .referee .clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist
+	rm -rf .venv .bench .referee .clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* coverage.json build dist dashboard/node_modules src/surefoot/dashboard
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is asked for the locked set with hashes first, and only then for the project itself, both without dependencies: the
 # lock names all of them, so nothing else can come in, and a release newer than the lock cannot upset the resolver (an
 # extra such as coverage[toml] makes pip look at it). An order-only .venv keeps its time of change out of the comparison.
-$(RUN_READY): requirements.lock pyproject.toml | .venv
+$(RUN_READY): requirements.lock pyproject.toml hatch_build.py $(PAGE_SOURCES) | .venv
 	@echo "Installing the runtime dependencies (requirements.lock) ..."
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
 	@$(PIP) install --quiet --no-deps -e .
 	@touch $@
 
 # The development lock holds everything of the runtime lock, hence both stamps.
-$(DEV_READY): requirements-dev.lock requirements.lock pyproject.toml | .venv
+$(DEV_READY): requirements-dev.lock requirements.lock pyproject.toml hatch_build.py $(PAGE_SOURCES) | .venv
 	@echo "Installing the runtime and development dependencies (requirements-dev.lock) ..."
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --quiet --no-deps -e .

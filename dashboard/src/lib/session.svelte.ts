@@ -1,0 +1,77 @@
+// Who is signed in. One object for the whole page.
+import { forget, get, post, refresh, take, whenSignedOut } from './api';
+import { stream } from './stream.svelte';
+
+export interface Me {
+  name: string;
+  role: 'viewer' | 'trader' | 'admin';
+  totp?: boolean;
+  [more: string]: unknown;
+}
+
+const ORDER = ['viewer', 'trader', 'admin'];
+
+class Session {
+  state = $state<'starting' | 'out' | 'in'>('starting');
+  me = $state<Me | null>(null);
+  told = $state('');
+
+  async begin(): Promise<void> {
+    whenSignedOut(() => this.#left('Your session has ended. Sign in again.'));
+    const link = /^#link=([\w.~-]+)/.exec(location.hash)?.[1];
+    if (link) {
+      history.replaceState(null, '', location.pathname);
+      try {
+        take(await post('/auth/link', { token: link }));
+        return await this.#entered();
+      } catch (problem) {
+        this.told = `The sign-in link did not work: ${(problem as Error).message}`;
+      }
+    }
+    try {
+      if (await refresh()) return await this.#entered();
+    } catch (problem) {
+      this.told = (problem as Error).message;
+    }
+    this.state = 'out';
+  }
+
+  /** Raises Problem. */
+  async signIn(name: string, password: string, code: string): Promise<void> {
+    take(await post('/auth/login', code ? { name, password, code } : { name, password }));
+    await this.#entered();
+  }
+
+  async signOut(): Promise<void> {
+    try {
+      await post('/auth/logout');
+    } finally {
+      this.#left('');
+    }
+  }
+
+  may(role: Me['role']): boolean {
+    return this.me !== null && ORDER.indexOf(this.me.role) >= ORDER.indexOf(role);
+  }
+
+  async look(): Promise<void> {
+    this.me = await get<Me>('/me');
+  }
+
+  async #entered(): Promise<void> {
+    await this.look();
+    this.told = '';
+    this.state = 'in';
+    stream.start();
+  }
+
+  #left(why: string): void {
+    forget();
+    stream.stop();
+    this.me = null;
+    this.told = why;
+    this.state = 'out';
+  }
+}
+
+export const session = new Session();
