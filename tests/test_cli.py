@@ -38,7 +38,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "export"),
     *("data download", "data import", "data check"),
-    *("breaker status", "breaker reset", "breaker drill", "pause", "resume", "flatten", "promote"),
+    *("breaker status", "breaker reset", "breaker drill", "promote"),
+    *("pause", "resume", "flatten", "close", "cancel-all", "kill"),
 )
 PATIENCE_S = 30
 
@@ -393,26 +394,30 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
     import asyncio
 
     heard: list[tuple[str, str, str]] = []
+    asked = (["pause"], ["resume"], ["flatten", "--yes"], ["close", "btcusdt"], ["cancel-all"], ["kill", "--yes"])
 
     async def engine(wish: Wish, who: str) -> Answer:
-        heard.append((wish.kind, wish.reason, who))
+        heard.append((f"{wish.kind} {wish.symbol}".strip(), wish.reason, who))
         return Answer(True, f"{wish.kind} taken from {who}")
 
     server, me = ControlServer(socket_path(journal), rich_view, engine), getpass.getuser()
     await server.start()
     try:
-        for words in (["pause"], ["resume"], ["flatten", "--yes"], ["breaker", "reset"]):
+        for words in (*asked, ["breaker", "reset"]):
             done = await asyncio.to_thread(surefoot, *words, "--reason", "a drill", cwd=tmp_path)
             assert done.returncode == 0, done.stderr
-            assert done.stdout == f"{heard[-1][0]} taken from {me}\n"
+            assert done.stdout == f"{heard[-1][0].partition(' ')[0]} taken from {me}\n"
         for words in (["pause"], ["breaker", "reset"]):
             assert "a reason is needed" in await asyncio.to_thread(refused, 2, *words, "--reason", " ", cwd=tmp_path)
             assert "--reason" in await asyncio.to_thread(refused, 2, *words, cwd=tmp_path)
         text = await asyncio.to_thread(refused, 2, "flatten", "--reason", "a drill", cwd=tmp_path)
         assert text == "flatten sells everything that the bot holds, at the market: add --yes to do it"
+        text = await asyncio.to_thread(refused, 2, "kill", "--reason", "a drill", cwd=tmp_path)
+        assert text.endswith("and stops entries: add --yes")
     finally:
         await server.stop()
-    assert heard == [(kind, "a drill", me) for kind in ("pause", "resume", "flatten", "breaker-reset")]
+    kinds = ("pause", "resume", "flatten", "close BTCUSDT", "cancel-all", "kill", "breaker-reset")
+    assert heard == [(kind, "a drill", me) for kind in kinds]
 
 
 @pytest.mark.spec("BRK-5")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
+import hmac
 import json
 import socket
 import stat
@@ -23,8 +25,14 @@ from surefoot.control import (
     Ask,
     ControlError,
     ControlServer,
+    Seals,
+    Signer,
     Wish,
     ask_trader,
+    ask_trader_async,
+    control_key,
+    event_of,
+    new_control_key,
     read_view,
     socket_path,
     watch_views,
@@ -35,9 +43,9 @@ from tests.views import no_engine, rich_view
 
 @asynccontextmanager
 async def serving(
-    path: Path, view: Callable[[], View] = rich_view, ask: Ask = no_engine
+    path: Path, view: Callable[[], View] = rich_view, ask: Ask = no_engine, key: bytes | None = None
 ) -> AsyncIterator[ControlServer]:
-    server = ControlServer(path, view, ask)
+    server = ControlServer(path, view, ask, key)
     await server.start()
     try:
         yield server
@@ -188,6 +196,20 @@ async def test_more_clients_than_allowed_are_turned_away_and_the_rest_is_served(
         assert await anext(one) == rich_view()
 
 
+@pytest.mark.spec("OPS-1")
+async def test_an_operator_is_heard_though_as_many_look_as_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def engine(wish: Wish, who: str) -> Answer:
+        return Answer(True, f"{wish.kind} taken")
+
+    monkeypatch.setattr(control, "CLIENTS_MAX", 1)
+    path = tmp_path / "s"
+    async with serving(path, ask=engine):
+        watching = watch_views(path)
+        await anext(watching)
+        assert await look(path) is None
+        assert await ask_trader_async(path, Wish("kill", "something is wrong")) == Answer(True, "kill taken")
+
+
 @pytest.mark.parametrize("request_line", [b"sell everything\n", b"\n", b"x" * 100_000])
 async def test_what_is_no_request_gets_no_answer_and_harms_nobody(tmp_path: Path, request_line: bytes) -> None:
     path = tmp_path / "s"
@@ -212,7 +234,7 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         heard.append((wish, who))
         return Answer(True, "taken")
 
-    wish = Wish(kind, "so that nothing happens tonight")
+    wish = Wish(kind, "so that nothing happens tonight", "BTCUSDT" if kind == "close" else "")
     async with serving(tmp_path / "s", ask=engine):
         assert await asyncio.to_thread(ask_trader, tmp_path / "s", wish) == Answer(True, "taken")
     assert heard == [(wish, getpass.getuser())]
@@ -229,6 +251,7 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         (b'{"kind": "pause", "reason": "' + b"x" * 501 + b'"}', "at most 500"),
         (b'{"kind": "pause", "reason": "two\\nlines"}', "one line"),
         (b"pause", "cannot be read"),
+        (b'{"kind": "close", "reason": "enough"}', "close needs a symbol"),
     ],
 )
 async def test_a_wish_that_makes_no_sense_is_refused_before_the_engine_hears_of_it(
@@ -259,3 +282,121 @@ async def test_a_trader_that_leaves_does_not_keep_an_operator_waiting(tmp_path: 
         await server.stop()
         with pytest.raises(ControlError, match="no trader answers"):
             await asyncio.wait_for(asked, 3)
+
+
+@pytest.mark.spec("OPS-1")
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_wish_is_an_event_of_its_own_that_says_when_who_and_why(kind: str) -> None:
+    event = event_of(Wish(kind, "a drill", "BTCUSDT"), "ada", 17)
+    assert (event.at_ms, event.who, event.reason) == (17, "ada", "a drill")
+    assert type(event).__name__.removesuffix("Requested").lower() == kind.replace("-", "")
+    assert getattr(event, "symbol", "BTCUSDT") == "BTCUSDT"
+
+
+# -- what a signed-in user asks for -----------------------------------------------------------------------------------
+
+KEY = bytes(range(32))
+SIGNED_MS = 1_790_000_000_000
+KILL = Wish("kill", "something is wrong")
+
+
+@pytest.mark.spec("OPS-1")
+async def test_a_signed_wish_is_that_of_the_user_whom_it_names(tmp_path: Path) -> None:
+    heard: list[tuple[Wish, str]] = []
+
+    async def engine(wish: Wish, who: str) -> Answer:
+        heard.append((wish, who))
+        return Answer(True, "taken")
+
+    signer, wish = Signer(KEY, "ada"), Wish("close", "enough of it", "BTCUSDT")
+    async with serving(tmp_path / "s", ask=engine, key=KEY):
+        assert await ask_trader_async(tmp_path / "s", wish, signer=signer) == Answer(True, "taken")
+        assert await asyncio.to_thread(ask_trader, tmp_path / "s", wish, signer=signer) == Answer(True, "taken")
+        assert await ask_trader_async(tmp_path / "s", wish) == Answer(True, "taken")
+    assert heard == [(wish, "ada (web)"), (wish, "ada (web)"), (wish, getpass.getuser())]
+
+
+@pytest.mark.spec("OPS-1")
+async def test_a_signed_wish_with_another_key_or_without_one_is_refused_before_the_engine_hears_of_it(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path / "s", key=KEY):
+        answer = await ask_trader_async(tmp_path / "s", KILL, signer=Signer(bytes(32), "ada"))
+        assert answer == Answer(False, "the signature is wrong")
+        unknown = await ask_trader_async(tmp_path / "s", Wish("buy", "I like it"), signer=Signer(KEY, "ada"))
+        assert "nothing that can be asked for" in unknown.text
+    async with serving(tmp_path / "t"):
+        answer = await ask_trader_async(tmp_path / "t", KILL, signer=Signer(KEY, "ada"))
+        assert (answer.taken, "takes no signed requests" in answer.text) == (False, True)
+
+
+def sealed(at_ms: int = SIGNED_MS, by: str = "ada", nonce: str = "n1") -> bytes:
+    body = b'{"by":"%b","at_ms":%d,"nonce":"%b","wish":{"kind":"kill","reason":"something is wrong"}}'
+    return with_mac(body % (by.encode(), at_ms, nonce.encode()))
+
+
+def with_mac(body: bytes) -> bytes:
+    return hmac.new(KEY, body, hashlib.sha256).hexdigest().encode() + b" " + body
+
+
+@pytest.mark.spec("OPS-1")
+def test_a_mac_made_elsewhere_over_the_same_bytes_opens_and_one_byte_that_differs_does_not() -> None:
+    request = sealed()
+    assert Seals(KEY, SIGNED_MS).opened(request, SIGNED_MS).wish == KILL
+    for at in range(len(request)):
+        forged = request[:at] + bytes([request[at] ^ 1]) + request[at + 1 :]
+        with pytest.raises(ControlError):
+            Seals(KEY, SIGNED_MS).opened(forged, SIGNED_MS)
+
+
+@pytest.mark.spec("OPS-1")
+def test_a_wish_that_is_repeated_old_or_from_before_the_trader_is_refused() -> None:
+    begun_ms = SIGNED_MS - 100_000
+    seals = Seals(KEY, begun_ms)
+    seals.opened(sealed(), SIGNED_MS)
+    with pytest.raises(ControlError, match="heard before"):
+        seals.opened(sealed(), SIGNED_MS + 30_000)
+    for at_ms in (SIGNED_MS - 30_001, SIGNED_MS + 30_001):
+        with pytest.raises(ControlError, match="too long ago"):
+            seals.opened(sealed(at_ms, nonce="n2"), SIGNED_MS)
+    with pytest.raises(ControlError, match="too long ago"):
+        seals.opened(sealed(), SIGNED_MS + 60_000)
+    with pytest.raises(ControlError, match="before the trader began"):
+        Seals(KEY, SIGNED_MS + 1).opened(sealed(), SIGNED_MS + 2)
+    for at_ms in (SIGNED_MS - 30_000, SIGNED_MS + 30_000):
+        assert seals.opened(sealed(at_ms, nonce=f"n{at_ms}"), SIGNED_MS).by == "ada"
+
+
+@pytest.mark.spec("OPS-1")
+def test_what_is_signed_and_makes_no_sense_is_refused_and_what_is_remembered_has_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seals = Seals(KEY, SIGNED_MS)
+    for request in (
+        sealed(by=" "),
+        sealed(by="x" * 65),
+        sealed(nonce=""),
+        sealed(nonce="x" * 65),
+        with_mac(b"{}"),
+        b"",
+    ):
+        with pytest.raises(ControlError):
+            seals.opened(request, SIGNED_MS)
+    monkeypatch.setattr(control, "NONCES_MAX", 2)
+    for nonce in ("a", "b"):
+        seals.opened(sealed(nonce=nonce), SIGNED_MS)
+    with pytest.raises(ControlError, match="too many"):
+        seals.opened(sealed(nonce="c"), SIGNED_MS)
+    seals.opened(sealed(SIGNED_MS + 40_000, nonce="c"), SIGNED_MS + 40_000)
+
+
+def test_the_key_comes_from_the_environment_and_from_nowhere_else() -> None:
+    key = new_control_key()
+    assert control_key({"SUREFOOT_CONTROL_KEY": key}) == bytes.fromhex(key)
+    assert len(bytes.fromhex(key)) == 32
+    assert key != new_control_key()
+    assert control_key({}) is None
+    for text in ("secret", "00ff", "zz" * 32):
+        with pytest.raises(ControlError, match="SUREFOOT_CONTROL_KEY") as refused:
+            control_key({"SUREFOOT_CONTROL_KEY": text})
+        assert text not in str(refused.value)

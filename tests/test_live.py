@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,8 +21,8 @@ from surefoot.binance.dialogue import (
 )
 from surefoot.binance.gateway import Pinged
 from surefoot.config import load
-from surefoot.control import Wish
-from surefoot.core.messages import RunStarted
+from surefoot.control import Answer, Wish
+from surefoot.core.messages import OperatorEvent, RunStarted
 from surefoot.live import (
     FLUSH_AFTER_S,
     INBOX_MAX,
@@ -207,3 +208,29 @@ async def test_an_operator_comes_before_everything_that_waits() -> None:
     inbox.put(asked)
     assert inbox.take() is asked
     assert inbox.take() == candle_frame(0)
+
+
+@pytest.mark.spec("OPS-1")
+async def test_each_wish_is_on_disk_with_who_when_and_why_when_it_is_answered_and_what_cannot_be_is_not(
+    tmp_path: Path,
+) -> None:
+    settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
+    session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        trader = Trader(build_engine(settings), session, journal, WallClock())
+        trader._react(RunStarted(1, "run", settings.mode, settings.market.symbols, "digest", "0"))
+
+        def answer_to(kind: str, symbol: str = "") -> Answer:
+            asked = Asked(Wish(kind, "a drill", symbol), "ada", asyncio.get_running_loop().create_future())
+            trader._take(asked)
+            return asked.answered.result()
+
+        assert answer_to("close", "BTCUSDT") == Answer(False, "nothing of BTCUSDT is held or on its way")
+        for kind in ("pause", "resume", "flatten", "cancel-all", "kill"):
+            assert answer_to(kind) == Answer(True, f"{kind} taken from ada")
+        told = [entry.message for entry in journal.read(kinds=get_args(OperatorEvent))]
+        assert [type(event).__name__ for event in told] == [
+            *("PauseRequested", "ResumeRequested", "FlattenRequested", "CancelAllRequested", "KillRequested")
+        ]
+        assert {(event.who, event.reason) for event in told if isinstance(event, OperatorEvent)} == {("ada", "a drill")}
+        assert trader.view().breaker.off == "kill switch of ada: a drill"

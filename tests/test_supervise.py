@@ -14,6 +14,7 @@ import pytest
 
 from surefoot import supervise
 from surefoot.config import ConfigError, Settings, load
+from surefoot.control import CONTROL_KEY, control_key
 from surefoot.supervise import LASTING, Child, Job, Kept, Run, StartError, ended, milestones
 from tests.views import empty_view, order, rich_view
 
@@ -185,6 +186,34 @@ async def test_real_keys_are_given_to_no_process_of_paper_mode(monkeypatch: pyte
     given = (tmp_path / "env").read_text()
     assert "SUREFOOT_RISK__RISK_PCT_OF_EQUITY=1" in given
     assert "SUREFOOT_API" not in given
+
+
+@pytest.mark.spec("OPS-1")
+async def test_each_run_has_a_key_for_signed_wishes_and_the_exchange_never_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spy = tmp_path / "python"
+    spy.write_text(f'#!/bin/sh\nenv > "{tmp_path}/$2"\necho "$@" >> {tmp_path}/arguments\necho no >&2\nexit 2\n')
+    spy.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(spy))
+    job = Job(settings(), (), True, {**os.environ, CONTROL_KEY: "of another run"})
+    given = []
+    for _ in range(2):
+        run = Run(job, Silent())
+        with pytest.raises(StartError, match="no"):
+            await run.go()
+        assert CONTROL_KEY not in (tmp_path / "simex").read_text()
+        market = {"rest": "http://127.0.0.1:1", "symbols": [], "api_key": "k", "secret": "s"}
+        run._listening = asyncio.get_running_loop().create_future()
+        run._listening.set_result(market)
+        trader = run._make_trader()
+        await trader.start()
+        assert await trader.wait() == 2
+        lines = (tmp_path / "surefoot").read_text().splitlines()
+        given.append(control_key(dict(line.split("=", 1) for line in lines if line.startswith(CONTROL_KEY))))
+    assert None not in given
+    assert given[0] != given[1]
+    assert all(key is not None and key.hex() not in (tmp_path / "arguments").read_text() for key in given)
 
 
 async def exchange_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch, **flags: str) -> str:

@@ -25,7 +25,7 @@ from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
 from surefoot.commands.export import export
 from surefoot.commands.keys import keys_app
-from surefoot.commands.operator import flatten, pause, resume
+from surefoot.commands.operator import cancel_all, close, flatten, kill, pause, resume
 from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
     EXIT_DATA,
@@ -66,7 +66,7 @@ SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--
 
 COMMANDS_WITH_HELP = frozenset(
     {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
-    | {"breaker", "reset", "drill", "pause", "resume", "flatten", "promote"}
+    | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
 )
 
 EPILOG = """\b
@@ -111,7 +111,7 @@ app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(keys_app, name="keys")
-for asking in (pause, resume, flatten, promote, book):
+for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book):
     app.command()(asking)
 
 
@@ -210,6 +210,7 @@ def trade(
     from dataclasses import replace
 
     from surefoot.config import Mode, venue_for
+    from surefoot.control import CONTROL_KEY, control_key
     from surefoot.live import run_trader
 
     settings = loaded(config, overrides_of(sets)).settings
@@ -223,10 +224,11 @@ def trade(
     venue = replace(
         venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
     )
-    keys = keys_of(settings, os.environ)
+    keys, signed_with = keys_of(settings, os.environ), control_key(os.environ)
+    os.environ.pop(CONTROL_KEY, None)
     if parent_pid is not None:
         _end_with(parent_pid)
-    return run_trader(settings, venue, keys, paced=paced, say=_say)
+    return run_trader(settings, venue, keys, paced=paced, say=_say, control_key=signed_with)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -8,13 +8,19 @@ a client, and one that does not read is dropped.
 `request {"kind": "pause", "reason": "..."}` asks for something; `kind` is one of `KINDS`. It is answered with one line
 of JSON when the engine has taken it and the journal has it on disk. Who may ask: the file's mode (0600) lets in its
 owner, and root; that is the authentication. Who asked: the user of the process at the other end, as the system says.
+
+`signed MAC {"by": "ada", "at_ms": ..., "nonce": "...", "wish": {...}}` asks on behalf of somebody whom the web process
+knows. MAC is the HMAC-SHA256 of all that follows it, byte for byte, in hexadecimal, with a key that `surefoot run`
+makes at each start for these two processes. One that is wrong, old, or was heard before is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import pwd
+import secrets
 import socket
 import stat
 import struct
@@ -28,7 +34,10 @@ import msgspec
 
 from surefoot.core.messages import (
     BreakerResetRequested,
+    CancelAllRequested,
+    CloseRequested,
     FlattenRequested,
+    KillRequested,
     OperatorEvent,
     PauseRequested,
     ResumeRequested,
@@ -39,18 +48,30 @@ WATCH_EVERY_S = 0.25
 REQUEST_WAIT_S = 5.0
 SEND_WAIT_S = 2.0
 UNREAD_BYTES_MAX = 1 << 20
-CLIENTS_MAX = 16
+CLIENTS_MAX = 16  # that look, at a time
+ASKERS_MAX = 16  # that ask for something, besides: lookers never keep an operator out
 VIEW_BYTES_MAX = 1 << 24
 REASON_LENGTH_MAX = 500
 ANSWER_WAIT_S = 10.0
 
-KINDS: Mapping[str, type[OperatorEvent]] = {
+CONTROL_KEY = "SUREFOOT_CONTROL_KEY"  # the variable that holds the key of signed wishes, in hexadecimal
+KEY_BYTES_MIN = 16
+SIGNED_AGE_MAX_MS = 30_000
+NONCES_MAX = 10_000
+NONCE_LENGTH_MAX = 64
+NAME_LENGTH_MAX = 64
+
+_OF_ALL: Mapping[str, Callable[[int, str, str], OperatorEvent]] = {
     "pause": PauseRequested,
     "resume": ResumeRequested,
     "flatten": FlattenRequested,
+    "cancel-all": CancelAllRequested,
+    "kill": KillRequested,
     "breaker-reset": BreakerResetRequested,
 }
+KINDS = (*_OF_ALL, "close")
 _REQUEST = b"request "
+_SIGNED = b"signed "
 _PEER = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 
 # What the address of a socket may hold on every system; Linux allows a few more.
@@ -59,10 +80,21 @@ ADDRESS_BYTES_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an operator asks for; see `KINDS`."""
+    """What an operator asks for; see `KINDS`. `symbol` is for `close`."""
 
     kind: str
     reason: str
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedWish:
+    """A wish of `by`, whom the web process knows. `nonce` is never used twice, `at_ms` is UTC."""
+
+    by: str
+    at_ms: int
+    nonce: str
+    wish: Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +110,7 @@ Ask = Callable[[Wish, str], Awaitable[Answer]]
 
 _ENCODER = msgspec.json.Encoder()
 _WISH_DECODER = msgspec.json.Decoder(Wish)
+_SIGNED_DECODER = msgspec.json.Decoder(SignedWish)
 _ANSWER_DECODER = msgspec.json.Decoder(Answer)
 _DECODER = msgspec.json.Decoder(View)
 
@@ -112,15 +145,106 @@ def refusal_of(wish: Wish) -> str | None:
         return "a reason is needed: it is kept in the journal, for whoever looks at it later"
     if len(wish.reason) > REASON_LENGTH_MAX or not wish.reason.isprintable():
         return f"the reason must be one line of at most {REASON_LENGTH_MAX} characters"
+    if wish.kind == "close" and not wish.symbol:
+        return "close needs a symbol"
     return None
+
+
+def event_of(wish: Wish, who: str, at_ms: int) -> OperatorEvent:
+    """What the engine hears of a wish that was not refused."""
+    if wish.kind == "close":
+        return CloseRequested(at_ms, who, wish.reason, wish.symbol)
+    return _OF_ALL[wish.kind](at_ms, who, wish.reason)
+
+
+# -- signed wishes ----------------------------------------------------------------------------------------------------
+
+
+def new_control_key() -> str:
+    """A key for one run, as it goes into the variable `CONTROL_KEY` of trader and web process."""
+    return secrets.token_hex(32)
+
+
+def control_key(env: Mapping[str, str]) -> bytes | None:
+    """The key in `CONTROL_KEY`; None where there is none. Raises ControlError for what cannot be one."""
+    text = env.get(CONTROL_KEY, "")
+    if not text:
+        return None
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES_MIN:
+        raise ControlError(f"{CONTROL_KEY} is no key: at least {KEY_BYTES_MIN} bytes in hexadecimal are")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs what a signed-in user asks for: `by` is their name, `key` that of `control_key`."""
+
+    key: bytes
+    by: str
+
+    def line(self, wish: Wish) -> bytes:
+        """The request, its end included."""
+        signed = SignedWish(self.by, _now_ms(), secrets.token_hex(16), wish)
+        body = _ENCODER.encode(signed)
+        return _SIGNED + _mac(self.key, body) + b" " + body + b"\n"
+
+
+class Seals:
+    """Tells a signed wish from one that is forged, old or repeated. What was signed before it began is old."""
+
+    def __init__(self, key: bytes, now_ms: int) -> None:
+        self._key = key
+        self._begun_ms = now_ms
+        self._heard: dict[str, int] = {}  # nonces, and when they were signed
+
+    def opened(self, request: bytes, now_ms: int) -> SignedWish:
+        """What `MAC BODY` asks for. Raises ControlError where nobody should be asked."""
+        mac, _, body = request.partition(b" ")
+        if not hmac.compare_digest(mac, _mac(self._key, body)):
+            raise ControlError("the signature is wrong")
+        try:
+            signed = _SIGNED_DECODER.decode(body)
+        except msgspec.DecodeError as problem:
+            raise ControlError(f"this request cannot be read: {problem}") from None
+        self._heard = {nonce: at_ms for nonce, at_ms in self._heard.items() if now_ms - at_ms <= SIGNED_AGE_MAX_MS}
+        if abs(now_ms - signed.at_ms) > SIGNED_AGE_MAX_MS or signed.at_ms < self._begun_ms:
+            raise ControlError("this was signed too long ago, or before the trader began: ask again")
+        if signed.nonce in self._heard:
+            raise ControlError("this was heard before")
+        if not 0 < len(signed.nonce) <= NONCE_LENGTH_MAX or len(self._heard) >= NONCES_MAX:
+            raise ControlError("no nonce of one use, or too many requests at a time")
+        if not 0 < len(signed.by.strip()) <= len(signed.by) <= NAME_LENGTH_MAX or not signed.by.isprintable():
+            raise ControlError(f"the name of who asks must be one line of at most {NAME_LENGTH_MAX} characters")
+        self._heard[signed.nonce] = signed.at_ms
+        return signed
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256").hex().encode()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+# -- the trader's end -------------------------------------------------------------------------------------------------
 
 
 class ControlServer:
     """Hands out pictures and takes wishes from inside the trader's own loop."""
 
-    def __init__(self, path: Path, view: Callable[[], View], ask: Ask) -> None:
-        """`path` is that of the socket, see `socket_path`; `view` makes a picture of now; `ask` asks the engine."""
+    def __init__(self, path: Path, view: Callable[[], View], ask: Ask, key: bytes | None = None) -> None:
+        """`path` is that of the socket, see `socket_path`; `view` makes a picture of now; `ask` asks the engine.
+
+        `key` is that of signed wishes; without one they are refused.
+        """
         self._path = path
+        self._seals = None if key is None else Seals(key, _now_ms())
+        self._lookers = 0
         self._view = view
         self._ask = ask
         self._server: asyncio.Server | None = None
@@ -151,7 +275,7 @@ class ControlServer:
         assert task is not None
         self._clients.add(task)
         try:
-            if len(self._clients) <= CLIENTS_MAX:
+            if len(self._clients) <= CLIENTS_MAX + ASKERS_MAX:
                 await self._serve(reader, writer)
         except (OSError, TimeoutError, ValueError, asyncio.CancelledError):
             pass  # the client's end, not ours: gone, too slow, or it wrote no line
@@ -167,27 +291,48 @@ class ControlServer:
         # Not wait_for, which before Python 3.12 can swallow the cancellation that stop() relies on.
         async with asyncio.timeout(REQUEST_WAIT_S):
             request = (await reader.readline()).strip()
-        if request == b"view":
-            await self._send(writer)
-        elif request == b"watch":
-            while not reader.at_eof():
-                await self._send(writer)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(WATCH_EVERY_S):
-                        await reader.read(1)
-        elif request.startswith(_REQUEST):
-            answer = await self._answer(request.removeprefix(_REQUEST), _peer_name(writer))
+        if request in (b"view", b"watch"):
+            if self._lookers < CLIENTS_MAX:
+                await self._show(reader, writer, on_and_on=request == b"watch")
+        elif request.startswith((_REQUEST, _SIGNED)):
+            answer = await self._answer(request, _peer_name(writer))
             writer.write(_ENCODER.encode(answer) + b"\n")
             async with asyncio.timeout(SEND_WAIT_S):
                 await writer.drain()
 
-    async def _answer(self, body: bytes, who: str) -> Answer:
+    async def _show(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, on_and_on: bool) -> None:
+        self._lookers += 1
         try:
-            wish = _WISH_DECODER.decode(body)
-        except msgspec.DecodeError as problem:
-            return Answer(False, f"this request cannot be read: {problem}")
+            await self._send(writer)
+            while on_and_on:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WATCH_EVERY_S):
+                        await reader.read(1)
+                if reader.at_eof():
+                    break
+                await self._send(writer)
+        finally:
+            self._lookers -= 1
+
+    async def _answer(self, request: bytes, peer: str) -> Answer:
+        try:
+            wish, who = self._wish_of(request, peer)
+        except ControlError as problem:
+            return Answer(False, str(problem))
         refusal = refusal_of(wish)
         return Answer(False, refusal) if refusal else await self._ask(wish, who)
+
+    def _wish_of(self, request: bytes, peer: str) -> tuple[Wish, str]:
+        """What is asked for, and who asks. Raises ControlError."""
+        if request.startswith(_SIGNED):
+            if self._seals is None:
+                raise ControlError(f"this trader takes no signed requests: it was started without {CONTROL_KEY}")
+            signed = self._seals.opened(request.removeprefix(_SIGNED), _now_ms())
+            return signed.wish, f"{signed.by} (web)"
+        try:
+            return _WISH_DECODER.decode(request.removeprefix(_REQUEST)), peer
+        except msgspec.DecodeError as problem:
+            raise ControlError(f"this request cannot be read: {problem}") from None
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
@@ -195,6 +340,9 @@ class ControlServer:
         writer.write(encode_view(self._view()))
         async with asyncio.timeout(SEND_WAIT_S):
             await writer.drain()
+
+
+# -- the other end ----------------------------------------------------------------------------------------------------
 
 
 def read_view(path: Path, timeout_s: float = 2.0) -> View | None:
@@ -206,12 +354,36 @@ def read_view(path: Path, timeout_s: float = 2.0) -> View | None:
     return decode_view(line) if line.endswith(b"\n") else None
 
 
-def ask_trader(path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S) -> Answer:
-    """What the trader that listens at `path` says to a wish.
+def ask_trader(path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S, signer: Signer | None = None) -> Answer:
+    """What the trader that listens at `path` says to a wish: our own, or with `signer` that of a signed-in user.
 
     Raises ControlError when none answers: then it is not known to have heard of it.
     """
-    line = _asked(path, _REQUEST + _ENCODER.encode(wish) + b"\n", timeout_s)
+    return _answer_of(_asked(path, _request(wish, signer), timeout_s), path, wish)
+
+
+async def ask_trader_async(
+    path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S, signer: Signer | None = None
+) -> Answer:
+    """`ask_trader`, for a process that must not wait."""
+    line = b""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            with _address(path) as address:
+                reader, writer = await asyncio.open_unix_connection(address)
+            try:
+                writer.write(_request(wish, signer))
+                line = await reader.readline()
+            finally:
+                writer.close()
+    return _answer_of(line, path, wish)
+
+
+def _request(wish: Wish, signer: Signer | None) -> bytes:
+    return _REQUEST + _ENCODER.encode(wish) + b"\n" if signer is None else signer.line(wish)
+
+
+def _answer_of(line: bytes, path: Path, wish: Wish) -> Answer:
     if not line:
         raise ControlError(f"no trader answers at {path}: {wish.kind} needs one that is running")
     try:

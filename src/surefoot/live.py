@@ -36,7 +36,7 @@ from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, P
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.config import Mode, Settings, Venue, settings_digest
-from surefoot.control import KINDS, Answer, ControlError, ControlServer, Wish, socket_path
+from surefoot.control import Answer, ControlError, ControlServer, Wish, event_of, socket_path
 from surefoot.core.engine import Engine
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
 from surefoot.core.view import VenueLimitView, View, view_of
@@ -95,6 +95,11 @@ class Asked:
     wish: Wish
     who: str
     answered: asyncio.Future[Answer]
+
+    def answer(self, answer: Answer) -> None:
+        """Tell it to whoever asked, who may be gone."""
+        if not self.answered.done():
+            self.answered.set_result(answer)
 
 
 class Inbox:
@@ -244,10 +249,13 @@ class Trader:
             self._react(Woke(now_ms))
 
     def _take_wish(self, asked: Asked) -> None:
-        self._react(KINDS[asked.wish.kind](self.clock.now_ms(), asked.who, asked.wish.reason))
+        wish = asked.wish
+        if wish.kind == "close" and not self.engine.involves(wish.symbol):
+            asked.answer(Answer(False, f"nothing of {wish.symbol} is held or on its way"))
+            return
+        self._react(event_of(wish, asked.who, self.clock.now_ms()))
         kept = "" if self._flush() else "; the journal cannot be written now, so that a restart may not know of it"
-        if not asked.answered.done():  # whoever asked may be gone
-            asked.answered.set_result(Answer(True, f"{asked.wish.kind} taken from {asked.who}{kept}"))
+        asked.answer(Answer(True, f"{wish.kind} taken from {asked.who}{kept}"))
 
     def _follow(self, market_ms: int) -> None:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""
@@ -347,14 +355,21 @@ def _keep_garbage_out_of_the_way() -> None:
     gc.set_threshold(GARBAGE_MAX, 10, 10)
 
 
-def run_trader(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
-    """Trade until SIGINT or SIGTERM; the exit code. Whatever protects positions is left resting."""
+def run_trader(
+    settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say, control_key: bytes | None = None
+) -> int:
+    """Trade until SIGINT or SIGTERM; the exit code. Whatever protects positions is left resting.
+
+    `control_key` is that of signed wishes, see `surefoot.control`.
+    """
     import uvloop
 
-    return uvloop.run(_trade(settings, venue, keys, paced=paced, say=say))
+    return uvloop.run(_trade(settings, venue, keys, paced=paced, say=say, control_key=control_key))
 
 
-async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say) -> int:
+async def _trade(
+    settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say, control_key: bytes | None
+) -> int:
     if settings.mode is Mode.LIVE and not settings.live_confirmed:  # the settings check it too; money is asked twice
         say("live_confirmed = false: mode = live trades real money and needs the second confirmation")
         return EXIT_USE
@@ -372,7 +387,7 @@ async def _trade(settings: Settings, venue: Venue, keys: Keys, *, paced: bool, s
         say(str(problem))
         return EXIT_STORE
     try:
-        return await _trade_with(journal, path, settings, venue, keys, paced=paced, say=say)
+        return await _trade_with(journal, path, settings, venue, keys, paced=paced, say=say, control_key=control_key)
     finally:
         with contextlib.suppress(StoreError):
             journal.close()
@@ -394,7 +409,15 @@ async def _may_hold(settings: Settings, venue: Venue, keys: Keys, say: Say) -> b
 
 
 async def _trade_with(
-    journal: Journal, path: Path, settings: Settings, venue: Venue, keys: Keys, *, paced: bool, say: Say
+    journal: Journal,
+    path: Path,
+    settings: Settings,
+    venue: Venue,
+    keys: Keys,
+    *,
+    paced: bool,
+    say: Say,
+    control_key: bytes | None,
 ) -> int:
     engine = build_engine(settings)
     for entry in journal.read():
@@ -408,7 +431,7 @@ async def _trade_with(
     session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
     trader = Trader(engine, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
-    control = ControlServer(socket_path(path), trader.view, trader.ask)
+    control = ControlServer(socket_path(path), trader.view, trader.ask, control_key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)

@@ -4,6 +4,7 @@ Rules. The trader is started again after a crash, later each time; the simulated
 would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
 which leaves protection resting at the venue, and then the exchange. Children are in sessions of their own, so that a
 Ctrl-C reaches this process alone, and they end by themselves when it is gone. Real keys are given to nobody in paper.
+A run has a key of its own, with which the web process signs what its users ask of the trader; no other process has it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from surefoot.config import VENUES, Mode, Settings
-from surefoot.control import ControlError, read_view, socket_path, watch_views
+from surefoot.control import CONTROL_KEY, ControlError, new_control_key, read_view, socket_path, watch_views
 from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
 
@@ -239,6 +240,7 @@ class Run:
         self._job = job
         self._screen = screen
         self._socket = socket_path(job.settings.store.journal_path)
+        self._control_key = {CONTROL_KEY: new_control_key()}
         self._milestones_s: dict[str, float] = {}
         self._last_view: View | None = None
         self._listening: asyncio.Future[dict[str, Any]]
@@ -324,11 +326,12 @@ class Run:
         command = [sys.executable, "-m", "surefoot", "trade", "--parent-pid", str(os.getpid()), *self._job.options]
         command += ["--set", f"store.journal_path={self._job.settings.store.journal_path}"]
         if self._job.settings.mode is not Mode.PAPER:
-            return Child("the trader", command, self._job.env, self._screen.note)
+            return Child("the trader", command, {**self._job.env, **self._control_key}, self._screen.note)
         market = self._listening.result()
         command += ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
         command += ["--paced"] if self._job.is_paced else []
-        env = {**_without_keys(self._job.env), PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
+        paper_keys = {PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
+        env = {**_without_keys(self._job.env), **paper_keys, **self._control_key}
         return Child("the trader", command, env, self._screen.note)
 
     def _replayed_symbols(self, on_tape: list[str]) -> list[str]:
@@ -494,7 +497,7 @@ def _history_days(settings: Settings) -> int:
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in REAL_KEYS}
+    return {name: value for name, value in env.items() if name not in (*REAL_KEYS, CONTROL_KEY)}
 
 
 async def _each_line(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:

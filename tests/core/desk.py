@@ -420,7 +420,7 @@ def facts(engine: Engine) -> dict[str, Any]:
         "plans": dict(engine.plans),
         "stages": dict(engine.taken),
         "courses": dict(engine.courses),
-        "leaving": dict(engine._to_leave),
+        "leaving": (dict(engine._to_leave), set(engine._to_cancel)),
         "cool-down": (engine.cooldown_until_ms, engine._losses_in_row),
         "pause": (engine.paused, dict(engine.last_entry_ms)),
         "errors": (list(engine._errors_ms), dict(engine._same_refusals), engine.order_count),

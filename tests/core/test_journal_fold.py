@@ -30,10 +30,13 @@ from surefoot.core.exits import Take
 from surefoot.core.messages import (
     BalanceMoved,
     BreakerResetRequested,
+    CancelAllRequested,
     CancelRefused,
+    CloseRequested,
     Command,
     Event,
     FlattenRequested,
+    KillRequested,
     LinkLost,
     OrderAccepted,
     OrderCanceled,
@@ -60,6 +63,10 @@ SHARES = st.sampled_from([dec("0.3"), dec("0.5"), dec(1), dec("1.2")])
 PRICES = st.sampled_from(["22000", "29300", "30000", "30010.5", "31300"])
 INSTRUMENTS = st.sampled_from([(True, True), (True, False), (False, False)])
 ACCOUNT = "account"
+WISHES = (
+    *(PauseRequested, ResumeRequested, FlattenRequested, CancelAllRequested, KillRequested),
+    BreakerResetRequested,
+)
 
 
 # Every exit rule at work, and tiers that sell: what is folded has to know of all of it.
@@ -278,9 +285,13 @@ class Trading(RuleBasedStateMachine):
     def money_is_moved(self, delta: str) -> None:
         self.tell(BalanceMoved(self.desk.now_ms, "USDT", dec(delta)))
 
-    @rule(kind=st.sampled_from([PauseRequested, ResumeRequested, FlattenRequested, BreakerResetRequested]))
+    @rule(kind=st.sampled_from(WISHES))
     def operator_asks(self, kind: type[PauseRequested]) -> None:
         self.tell(kind(self.desk.now_ms, "ada", "a test"))
+
+    @rule()
+    def operator_closes(self) -> None:
+        self.tell(CloseRequested(self.desk.now_ms, "ada", "a test", BTC.symbol))
 
     @rule(link=st.sampled_from([ACCOUNT, "market"]))
     def link_is_lost(self, link: str) -> None:

@@ -18,13 +18,16 @@ from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.messages import (
     BalanceMoved,
     BreakerResetRequested,
+    CancelAllRequested,
     CancelOrder,
     CancelRefused,
     ClockRead,
+    CloseRequested,
     Command,
     FlattenRequested,
     HistoryLoaded,
     InstrumentsLoaded,
+    KillRequested,
     LinkLost,
     OrderExpired,
     OrderNotFound,
@@ -719,6 +722,87 @@ def test_flatten_takes_a_target_out_of_the_way_that_has_filled_in_part() -> None
     assert only(CancelOrder, tell_flatten(at)).client_order_id == target.id
     sale = only(SubmitOrder, at.cancel(target.id, executed="0.001")).order
     assert (sale.purpose, sale.quantity, sale.reason) == (Purpose.EXIT, BTC.lots_down(held(at)), "flatten")
+
+
+@pytest.mark.spec("OPS-1", "SAFE-3")
+def test_close_sells_one_symbol_with_one_request_and_keeps_entries_on() -> None:
+    at = holding()
+    leave = only(ReplaceOrder, at.tell(CloseRequested(at.now_ms, "ada", "enough of it", "BTCUSDT")))
+    cancelled(at, leave)
+    sold(at, leave.order, "30000")
+    assert reasons(at) == ["close"]
+    assert at.enter("30000")
+    fold_is_what_was_lived(at)
+
+
+@pytest.mark.spec("OPS-1")
+def test_close_of_what_is_neither_held_nor_on_its_way_sells_nothing_later() -> None:
+    at = desk()
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        assert quiet(at.tell(CloseRequested(at.now_ms, "ada", "to be sure", symbol)))
+    at.hold()
+    at.tell(CloseRequested(at.now_ms, "ada", "to be sure", "ETHUSDT"))
+    assert quiet(at.wait(5_000))
+    assert stop_of(at).stop_price == dec("29400")
+
+
+@pytest.mark.spec("OPS-1", "SAFE-2")
+def test_cancel_all_cancels_an_entry_and_leaves_what_protects_alone() -> None:
+    at = holding()
+    assert quiet(at.tell(CancelAllRequested(at.now_ms, "ada", "odd spreads")))
+    assert quiet(at.wait(5_000))
+    at = desk()
+    entry, *_ = at.enter()
+    at.accept(entry.client_order_id)
+    cancel = only(CancelOrder, at.tell(CancelAllRequested(at.now_ms, "ada", "odd spreads")))
+    assert cancel.client_order_id == entry.client_order_id
+    for order in list(at.engine.orders.open_orders()):
+        at.cancel(order.id)
+    fold_is_what_was_lived(at)
+    at.now_ms += INTERVAL_MS
+    at.hold()
+    assert quiet(at.wait(5_000)), "the wish was about the entries of its time"
+
+
+@pytest.mark.spec("OPS-1", "SAFE-2")
+def test_cancel_all_of_an_entry_that_has_bought_something_protects_what_it_bought() -> None:
+    at = desk()
+    entry, target, stop = at.enter()
+    at.accept(entry.client_order_id)
+    at.fill(entry.client_order_id, "0.003", "30000")
+    at.tell(CancelAllRequested(at.now_ms, "ada", "odd spreads"))
+    at.cancel(target.client_order_id)
+    at.cancel(stop.client_order_id)
+    protection = only(SubmitList, at.cancel(entry.client_order_id, executed="0.003"))
+    assert {order.purpose for order in protection.orders} == {Purpose.STOP, Purpose.TARGET}
+    assert not at.engine.portfolio.round_trips
+
+
+@pytest.mark.spec("OPS-1", "SAFE-1")
+def test_cancel_all_of_an_entry_that_is_not_answered_waits_for_the_answer_and_outlives_a_restart() -> None:
+    dead = desk()
+    entry, *_ = dead.enter()
+    assert quiet(dead.tell(CancelAllRequested(dead.now_ms, "ada", "odd spreads")))
+    at, commands = linked_again(dead)
+    assert quiet(commands)
+    assert only(CancelOrder, at.accept(entry.client_order_id)).client_order_id == entry.client_order_id
+
+
+@pytest.mark.spec("OPS-1", "SAFE-3")
+def test_kill_switch_sells_all_and_keeps_entries_off_over_a_restart_until_somebody_resumes() -> None:
+    at = holding()
+    leave = only(ReplaceOrder, at.tell(KillRequested(at.now_ms, "ada", "something is wrong")))
+    cancelled(at, leave)
+    sold(at, leave.order, "30000")
+    assert reasons(at) == ["kill"]
+    decision = only(RecordDecision, next_candle(at, "30000", 1.0))
+    assert (decision.outcome, decision.detail) == ("paused", "kill switch of ada: something is wrong")
+    fold_is_what_was_lived(at)
+    at, _ = linked_again(at)
+    at.true_snapshot()
+    assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "paused"
+    at.tell(ResumeRequested(at.now_ms, "ada", "nothing was"))
+    assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "approved"
 
 
 @pytest.mark.spec("BRK-3", "BRK-2", "SAFE-3")

@@ -225,6 +225,7 @@ class Trader:
     changes: Mapping[str, str]
     rest: str  # where it looks for the exchange, which may be behind something
     lives: int = 0
+    keys: dict[str, str] = field(default_factory=dict)  # variables that it is started with, besides
     process: subprocess.Popen[str] | None = field(default=None)
 
     @property
@@ -244,7 +245,9 @@ class Trader:
             [sys.executable, "-m", "tests.e2e.trader", "--rest", self.rest, *options, "--set", *pairs],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(TRADER_KEY=self.venue.hello["api_key"], TRADER_SECRET=self.venue.hello["secret"]),
+            env=environment(
+                TRADER_KEY=self.venue.hello["api_key"], TRADER_SECRET=self.venue.hello["secret"], **self.keys
+            ),
             cwd=ROOT,
         )
         self.lives += 1

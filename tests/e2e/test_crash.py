@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pytest
 
-from surefoot.control import Wish, ask_trader, socket_path
+from surefoot.control import CONTROL_KEY, Signer, Wish, ask_trader, socket_path
 from surefoot.core.messages import (
     BreakerResetRequested,
     CandleClosed,
@@ -30,13 +30,13 @@ from surefoot.core.messages import (
     ReplaceOrder,
     RunStarted,
 )
-from surefoot.core.model import Purpose
+from surefoot.core.model import Purpose, RoundTrip
 from surefoot.core.view import View
 from tests.e2e.processes import BUSY, T0_MS, Trader, environment, eventually, exchange, requests_of, trader
 
 MINUTE_MS, QUARTER_MS = 60_000, 900_000
 SPEED = 1_800  # two candles of a quarter of an hour a second
-HISTORY_CANDLES, CANDLES = 200, 200
+HISTORY_CANDLES, CANDLES = 200, 400
 RISE, CRASH, LATER_FALL = range(3, 6), 6, 12  # candles after the start
 CRASH_MS = T0_MS + CRASH * QUARTER_MS + 7 * MINUTE_MS
 CRASH_SHARE, LATER_SHARE = 0.97, 0.96
@@ -49,6 +49,8 @@ CHANGES = BUSY | {
     "exits.target_pct_of_price": "20",
     "breaker.day_loss_max_pct": "1",
 }
+
+CONTROL_KEY_OF_TEST = "5f" * 32
 
 Kind = TypeVar("Kind", bound=Event | Command)
 
@@ -83,6 +85,10 @@ def is_held(view: View) -> bool:
     return bool(view.positions)
 
 
+def trips_of(bot: Trader) -> Sequence[RoundTrip]:
+    return bot.folded().portfolio.round_trips
+
+
 def told(bot: Trader, kind: type[Kind]) -> list[Kind]:
     return [message for message in bot.record() if isinstance(message, kind)]
 
@@ -106,6 +112,7 @@ def test_a_flash_crash_trips_between_two_candles_and_only_a_reset_with_a_reason_
         exchange(*market, "--wait-for-account", "--forming-klines", "no") as venue,
         trader(venue, tmp_path / "journal.sqlite", CHANGES) as bot,
     ):
+        bot.keys[CONTROL_KEY] = CONTROL_KEY_OF_TEST
         bot.start()
         bot.wait_until("something is held", is_held)
         view = bot.wait_until("the breaker trips", lambda view: view.breaker.off is not None)
@@ -137,7 +144,7 @@ def test_a_flash_crash_trips_between_two_candles_and_only_a_reset_with_a_reason_
 def check_hand(bot: Trader) -> None:
     """What an operator asks for besides: each is heard within a second, and entries stay off for as long as asked."""
     seconds = {}
-    for kind in ("pause", "flatten"):
+    for kind in ("pause", "cancel-all", "flatten"):
         asked_s = time.monotonic()
         assert ask_trader(socket_path(bot.journal), Wish(kind, "the end of a test")).taken
         seconds[kind] = time.monotonic() - asked_s
@@ -145,12 +152,21 @@ def check_hand(bot: Trader) -> None:
     bot.wait_until("everything is sold", lambda view: not view.positions and not view.orders)
     sold_s = time.monotonic() - asked_s
     record = bot.record()
-    assert bot.folded().portfolio.round_trips[-1].reason == "flatten"
+    assert trips_of(bot)[-1].reason == "flatten"
     eventually("an entry is refused by the pause", lambda: outcomes(bot.record()[len(record) :], "paused"))
     assert entries_of(bot.record()[len(record) :]) == []
     done = surefoot(bot, "resume", "--reason", "the end of a test")
     assert done.returncode == 0, done.stderr
     bot.wait_until("something is held after the pause", is_held)
+    done = surefoot(bot, "close", "BTCUSDT", "--reason", "the end of a test")
+    assert (done.returncode, done.stdout) == (0, f"close taken from {getpass.getuser()}\n"), done.stderr
+    eventually("the one symbol is sold", lambda: "close" in {trip.reason for trip in trips_of(bot)})
+    bot.wait_until("something is held after the close", is_held)
+    signer = Signer(bytes.fromhex(CONTROL_KEY_OF_TEST), "ada")
+    assert ask_trader(socket_path(bot.journal), Wish("kill", "the end of a test"), signer=signer).taken
+    view = bot.wait_until("the kill switch sold all", lambda view: not view.positions and not view.orders)
+    assert view.breaker.off == "kill switch of ada (web): the end of a test"
+    assert trips_of(bot)[-1].reason == "kill"
     print(f"asked: {', '.join(f'{kind} {s * 1_000:.0f} ms' for kind, s in seconds.items())}; sold in {sold_s:.2f} s")
 
 

@@ -28,6 +28,7 @@ from surefoot.binance.dialogue import (
 )
 from surefoot.binance.gateway import Addresses, ClockTold, Deliver, Gateway, Pinged
 from surefoot.config import load, venue_for
+from surefoot.control import control_key
 
 MOMENTS = ("before", "sent", "answered")
 BYTES_LEAVE_S = 0.002
@@ -109,7 +110,14 @@ def main() -> int:
     BY_SOCKET = settings.orders.transport == "socket"
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
     venue, paced = venue_for(settings.mode, options.rest), not options.by_the_wall_clock
-    return surefoot.live.run_trader(settings, venue, keys, paced=paced, say=lambda text: print(text, flush=True))
+    return surefoot.live.run_trader(
+        settings,
+        venue,
+        keys,
+        paced=paced,
+        say=lambda text: print(text, flush=True),
+        control_key=control_key(os.environ),
+    )
 
 
 if __name__ == "__main__":

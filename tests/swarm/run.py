@@ -40,11 +40,14 @@ from surefoot.core.engine import Engine
 from surefoot.core.facts import Books
 from surefoot.core.messages import (
     BreakerResetRequested,
+    CancelAllRequested,
     CandleClosed,
+    CloseRequested,
     Command,
     Event,
     FlattenRequested,
     HistoryLoaded,
+    KillRequested,
     OrderFilled,
     PauseRequested,
     ReplaceOrder,
@@ -67,6 +70,7 @@ MINUTE_MS = 60_000
 NOBODY = -1  # a connection that nobody hears
 LINES_SHOWN = 40
 SETTLE_MS = 6 * MINUTE_MS  # clear weather, market open, no new signals: longest back-offs run out
+OPERATOR = ("flatten", "pause", "close", "cancel-all", "kill-switch")
 WAKES_MAX = 20  # at one millisecond
 QUIET_MS = 3 * MINUTE_MS  # no market either
 
@@ -460,6 +464,13 @@ class Swarm(Stage):
                 self.rough.tell(BreakerResetRequested(self.now_ms, "swarm", "goes on"))
             case "flatten":
                 self.rough.tell(FlattenRequested(self.now_ms, "swarm", "had enough"))
+            case "close":
+                self.rough.tell(CloseRequested(self.now_ms, "swarm", "enough of it", self.rng.choice(list(self.specs))))
+            case "cancel-all":
+                self.rough.tell(CancelAllRequested(self.now_ms, "swarm", "no more of these"))
+            case "kill-switch":
+                self.rough.tell(KillRequested(self.now_ms, "swarm", "something is wrong"))
+                self.rough.tell(ResumeRequested(self.now_ms + 120_000, "swarm", "nothing was"))
             case "pause":
                 self.rough.tell(PauseRequested(self.now_ms, "swarm", "looks at it"))
                 self.rough.tell(ResumeRequested(self.now_ms + 120_000, "swarm", "has seen it"))
@@ -889,7 +900,7 @@ def _mishaps(rng: random.Random, end_ms: int, severity: float, manual: bool) -> 
         else:
             found.append(Mishap(at_ms, "kill-before-send", lost_tail=lost_tail))
     found += [Mishap(at_ms, "reset") for at_ms in times(20)]
-    found += [Mishap(at_ms, rng.choice(("flatten", "pause"))) for at_ms in times(1)]
+    found += [Mishap(at_ms, rng.choice(OPERATOR)) for at_ms in times(1)]
     if rng.random() < 0.3:
         found += [Mishap(at_ms, "deposit") for at_ms in times(3)]
     if manual:

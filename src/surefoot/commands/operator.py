@@ -1,4 +1,4 @@
-"""`surefoot pause`, `resume` and `flatten`: what an operator asks of the running trader."""
+"""`surefoot pause`, `resume`, `flatten`, `close`, `cancel-all`, `kill`: what an operator asks of the running trader."""
 
 from __future__ import annotations
 
@@ -58,12 +58,65 @@ def flatten(
     return ask("flatten", reason, config, journal, as_json)
 
 
-def ask(kind: str, reason: str, config: Path | None, journal: Path | None, as_json: bool) -> int:
+def close(
+    symbol: Annotated[str, typer.Argument(help="The symbol to leave.")],
+    reason: Reason,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Sell what is held of one symbol, at the market.
+
+    An entry of it on its way is canceled. Other symbols go on, and later
+    entries of this one too.
+
+    \b
+    examples:
+      surefoot close BTCUSDT --reason "enough of it"
+    """
+    return ask("close", reason, config, journal, as_json, symbol.upper())
+
+
+def cancel_all(reason: Reason, config: ConfigFile = None, journal: JournalFile = None, as_json: AsJson = False) -> int:
+    """Cancel all entries that have not filled.
+
+    Stops and targets stay: what is held remains protected, what an entry has
+    bought so far is protected too. Later entries go on: to keep them off,
+    pause first.
+
+    \b
+    examples:
+      surefoot cancel-all --reason "spreads are odd"
+    """
+    return ask("cancel-all", reason, config, journal, as_json)
+
+
+def kill(
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, sell it all and stop.")] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Kill switch: sell everything, and no entries until surefoot resume.
+
+    Pause and flatten in one. A restart does not end it.
+
+    \b
+    examples:
+      surefoot kill --reason "something is wrong" --yes
+    """
+    if not yes:
+        raise CommandError("kill sells everything that the bot holds, at the market, and stops entries: add --yes")
+    return ask("kill", reason, config, journal, as_json)
+
+
+def ask(kind: str, reason: str, config: Path | None, journal: Path | None, as_json: bool, symbol: str = "") -> int:
     """Ask the running trader and say what it answers; the exit code. Raises ControlError when none is running."""
     from surefoot.chronicle import journal_path
     from surefoot.control import Wish, ask_trader, refusal_of, socket_path
 
-    wish = Wish(kind, reason.strip())
+    wish = Wish(kind, reason.strip(), symbol)
     refusal = refusal_of(wish)
     if refusal is not None:
         raise CommandError(f"--reason: {refusal}")

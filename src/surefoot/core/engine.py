@@ -36,16 +36,19 @@ from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
     BreakerResetRequested,
+    CancelAllRequested,
     CancelOrder,
     CancelRefused,
     CandleClosed,
     ClockRead,
+    CloseRequested,
     Command,
     Event,
     FlattenRequested,
     HistoryLoaded,
     IncomePaid,
     InstrumentsLoaded,
+    KillRequested,
     LinkLost,
     LinkRestored,
     OrderAccepted,
@@ -233,6 +236,9 @@ class Engine(Contracts):
                 | PauseRequested()
                 | ResumeRequested()
                 | FlattenRequested()
+                | CloseRequested()
+                | CancelAllRequested()
+                | KillRequested()
                 | Woke()
             ):
                 pass  # facts: what follows from them is a standing duty
@@ -717,7 +723,8 @@ class Engine(Contracts):
         elif order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:
-            due = 0 if order.symbol in self._to_leave else order.submitted_ms + self.settings.entry_timeout_ms
+            unwanted = order.symbol in self._to_leave or order.id in self._to_cancel
+            due = 0 if unwanted else order.submitted_ms + self.settings.entry_timeout_ms
             if order.first_fill_ms is not None:  # what was bought is not protected before the entry ends
                 due = min(due, order.first_fill_ms + self.settings.partial_fill_wait_ms)
         else:
@@ -801,7 +808,7 @@ class Engine(Contracts):
     def _tend_watches(self, now_ms: int) -> None:
         # What is held is watched also when its symbol is no longer among those that are traded.
         for symbol in dict.fromkeys((*self.settings.symbols, *self.portfolio.positions, *sorted(self._watched))):
-            wanted = symbol in self.portfolio.positions or self.orders.busy(symbol)
+            wanted = self.involves(symbol)
             if wanted != (symbol in self._watched):
                 self._do(WatchPrice(now_ms, symbol, wanted))
 

@@ -21,15 +21,18 @@ from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
     BreakerResetRequested,
+    CancelAllRequested,
     CancelOrder,
     CandleClosed,
     ClockRead,
+    CloseRequested,
     Command,
     Event,
     FlattenRequested,
     HistoryLoaded,
     IncomePaid,
     InstrumentsLoaded,
+    KillRequested,
     LinkLost,
     LinkRestored,
     OrderEvent,
@@ -148,6 +151,7 @@ class Facts:
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
         self._to_leave: dict[str, str] = {}  # to be sold whatever the rules say, and why
         self._to_shrink: set[str] = set()  # half of it is to be sold
+        self._to_cancel: set[str] = set()  # ids of entries that the operator wants cancelled
         # What the stop no longer covers is to be sold: why, and how many stages are behind the position then.
         self._parts_due: dict[str, tuple[str, int]] = {}
         self._losses_in_row = 0
@@ -218,6 +222,14 @@ class Facts:
                 self.paused = None
             case FlattenRequested():
                 self._leave_all("flatten")
+            case CloseRequested():
+                if self.involves(event.symbol):
+                    self._to_leave.setdefault(event.symbol, "close")
+            case CancelAllRequested():
+                self._to_cancel.update(order.id for order in self._entries() if not order.finished)
+            case KillRequested():
+                self.paused = f"kill switch of {event.who}: {event.reason}"
+                self._leave_all("kill")
             case BreakerResetRequested():
                 self.cooldown_until_ms = self._losses_in_row = 0
                 self._errors_ms.clear()
@@ -293,6 +305,9 @@ class Facts:
             course = self.courses.setdefault(candle.symbol, Course(direction=position.direction))
             course.take(candle.high, candle.low, candle.close)
 
+    def _entries(self) -> Iterable[Order]:
+        return (order for order in self.orders.open_orders() if order.request.purpose is Purpose.ENTRY)
+
     def _leave_all(self, reason: str) -> None:
         """Everything held, and every entry on its way, is to go."""
         busy = {order.symbol for order in self.orders.open_orders()}
@@ -325,6 +340,7 @@ class Facts:
         self._mark_for_asking(applied, event)
         if order.settled:
             self._to_ask.pop(order.id, None)
+            self._to_cancel.discard(order.id)
         self._close_if_flat(order.symbol, event.at_ms)
         if applied.note in (Note.ALARM, Note.ERROR):
             return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
@@ -480,6 +496,10 @@ class Facts:
             self._to_leave.setdefault(request.symbol, request.reason)
 
     # -- what follows ------------------------------------------------------------------------------------------
+
+    def involves(self, symbol: str) -> bool:
+        """Whether something of a symbol is held or on its way."""
+        return symbol in self.portfolio.positions or self.orders.busy(symbol)
 
     def entries_off(self) -> str | None:
         """Why no entry may be made, whatever the signal; None when entries are on."""

@@ -266,6 +266,34 @@ class FlattenRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseRequested:
+    """The operator wants one symbol left: what is held of it is sold, an entry on its way is cancelled."""
+
+    at_ms: int
+    who: str
+    reason: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAllRequested:
+    """The operator wants all entries cancelled that are on their way. What protects a position stays."""
+
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillRequested:
+    """The kill switch: a pause and a flatten in one. Entries stay off until `ResumeRequested`."""
+
+    at_ms: int
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerResetRequested:
     """The operator lets go of all trips and of a cool-down."""
 
@@ -308,11 +336,22 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | FlattenRequested
+    | CloseRequested
+    | CancelAllRequested
+    | KillRequested
     | BreakerResetRequested
     | Woke
 )
 
-OperatorEvent = PauseRequested | ResumeRequested | FlattenRequested | BreakerResetRequested
+OperatorEvent = (
+    PauseRequested
+    | ResumeRequested
+    | FlattenRequested
+    | CloseRequested
+    | CancelAllRequested
+    | KillRequested
+    | BreakerResetRequested
+)
 
 OrderEvent = (
     OrderAccepted
