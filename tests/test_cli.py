@@ -32,7 +32,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import Tier
 from surefoot.store.journal import Journal
-from tests.views import NOON_MS, no_engine, rich_view
+from tests.views import NOON_MS, no_charts, no_engine, rich_view
 
 SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
@@ -371,7 +371,7 @@ def test_status_without_a_trader_says_so_and_reads_the_journal(journal: Path, tm
 async def test_status_of_a_running_trader_is_what_the_trader_says(journal: Path, tmp_path: Path) -> None:
     import asyncio
 
-    server = ControlServer(socket_path(journal), rich_view, no_engine)
+    server = ControlServer(socket_path(journal), rich_view, no_engine, no_charts)
     await server.start()
     try:
         done = await asyncio.to_thread(surefoot, "status", cwd=tmp_path)
@@ -400,7 +400,7 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
         heard.append((f"{wish.kind} {wish.symbol}".strip(), wish.reason, who))
         return Answer(True, f"{wish.kind} taken from {who}")
 
-    server, me = ControlServer(socket_path(journal), rich_view, engine), getpass.getuser()
+    server, me = ControlServer(socket_path(journal), rich_view, engine, no_charts), getpass.getuser()
     await server.start()
     try:
         for words in (*asked, ["breaker", "reset"]):

@@ -23,6 +23,7 @@ from surefoot.control import (
     KINDS,
     Answer,
     Ask,
+    Charts,
     ControlError,
     ControlServer,
     Seals,
@@ -33,19 +34,25 @@ from surefoot.control import (
     control_key,
     event_of,
     new_control_key,
+    read_candles,
     read_view,
     socket_path,
     watch_views,
 )
+from surefoot.core.model import Candle
 from surefoot.core.view import View
-from tests.views import no_engine, rich_view
+from tests.views import no_charts, no_engine, rich_view
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, view: Callable[[], View] = rich_view, ask: Ask = no_engine, key: bytes | None = None
+    path: Path,
+    view: Callable[[], View] = rich_view,
+    ask: Ask = no_engine,
+    key: bytes | None = None,
+    charts: Charts = no_charts,
 ) -> AsyncIterator[ControlServer]:
-    server = ControlServer(path, view, ask, key)
+    server = ControlServer(path, view, ask, charts, key)
     await server.start()
     try:
         yield server
@@ -122,7 +129,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("mine")
     with pytest.raises(ControlError, match="no socket"):
-        await ControlServer(path, rich_view, no_engine).start()
+        await ControlServer(path, rich_view, no_engine, no_charts).start()
     assert path.read_text() == "mine"
 
 
@@ -220,6 +227,40 @@ async def test_what_is_no_request_gets_no_answer_and_harms_nobody(tmp_path: Path
             await asyncio.wait_for(reader.readexactly(1), 3)
         writer.close()
         assert await look(path) == rich_view()
+
+
+# -- candles ----------------------------------------------------------------------------------------------------------
+
+
+def candle(number: int) -> Candle:
+    open_ms = 1_790_000_100_000 + number * 900_000
+    prices = (Decimal("67511.01"), Decimal("67512.5"), Decimal("0.00000123"), Decimal(67511))
+    return Candle("BTCUSDT", "15m", open_ms, open_ms + 899_999, *prices, Decimal("12.34567"))
+
+
+async def test_candles_come_back_with_every_digit_and_never_more_than_the_bound(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, int]] = []
+
+    def charts(symbol: str, interval: str, limit: int) -> list[Candle] | None:
+        asked.append((symbol, interval, limit))
+        return [candle(number) for number in range(3)] if interval == "15m" else None
+
+    path = tmp_path / "s"
+    async with serving(path, charts=charts):
+        held = await read_candles(path, "BTCUSDT", "15m", 3)
+        assert held.candles == tuple(candle(number) for number in range(3))
+        assert (await read_candles(path, "BTCUSDT", "5m", 9_999)).problem == "no candles of BTCUSDT 5m are held"
+        await read_candles(path, "BTCUSDT", "15m")
+        assert asked == [("BTCUSDT", "15m", 3), ("BTCUSDT", "5m", 500), ("BTCUSDT", "15m", 500)]
+        for words in (b"BTCUSDT", b"BTCUSDT 15m x", b"BTCUSDT 15m -1", b"BTCUSDT 15m 0", b"BTCUSDT 15m 1 2"):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"candles " + words + b"\n")
+            answer = json.loads(await asyncio.wait_for(reader.readline(), 3))
+            writer.close()
+            assert answer["problem"].startswith("ask for candles SYMBOL INTERVAL")
+            assert answer["candles"] == []
+    with pytest.raises(ControlError, match="no trader answers"):
+        await read_candles(tmp_path / "nobody", "BTCUSDT", "15m", timeout_s=0.2)
 
 
 # -- what an operator asks for ----------------------------------------------------------------------------------------

@@ -123,6 +123,11 @@ def rich_view() -> View:
     )
 
 
+def no_charts(symbol: str, interval: str, limit: int) -> None:
+    """For a socket that nobody asks for candles."""
+    raise AssertionError(f"nobody should ask for candles of {symbol}")
+
+
 async def no_engine(wish: Wish, who: str) -> Answer:
     """For a socket that is only looked at."""
     raise AssertionError(f"nobody should be asked for {wish}")

@@ -31,13 +31,25 @@ SPREAD_MATTERS_MS = INTERVAL_MS["5m"]  # on longer intervals a wide spread is so
 EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTERVAL_MS["1d"], 1_800_000))
 
 
+class InForce:
+    """The settings in force, and the signals and the engine that follow from them."""
+
+    def __init__(self, settings: Settings) -> None:
+        from surefoot.core.engine import Engine
+
+        self.settings = settings
+        self.signals = build_signals(settings)
+        self.engine = Engine(engine_settings(settings), self.signals)
+
+
 def build_engine(settings: Settings, known: Mapping[str, Columns] | None = None) -> Engine:
     """An engine with empty books and cold signals. `known` are a backtest's primary candles, by symbol."""
+    if known is None:
+        return InForce(settings).engine
     # Imported here: the fast backtest takes only settings and signals from this module, and is soon over.
     from surefoot.core.engine import Engine
 
-    signals = build_signals(settings) if known is None else build_replay(settings, known)
-    return Engine(engine_settings(settings), signals)
+    return Engine(engine_settings(settings), build_replay(settings, known))
 
 
 def build_session(

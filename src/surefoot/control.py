@@ -2,8 +2,9 @@
 
 Rules. The socket is a file beside the journal, for its owner only, and no network port. A client writes one line:
 `view` is answered with one picture, `watch` with one every quarter of a second until the client leaves; each picture is
-a line of JSON, decimals as text. Looking costs the trader the making of a picture and nothing else: it never waits for
-a client, and one that does not read is dropped.
+a line of JSON, decimals as text. `candles SYMBOL INTERVAL [LIMIT]` is answered with the newest closed candles that the
+trader holds of a series, as a line of JSON: its signals are made from them. Looking costs the trader the making of an
+answer and nothing else: it never waits for a client, and one that does not read is dropped.
 
 `request {"kind": "pause", "reason": "..."}` asks for something; `kind` is one of `KINDS`. It is answered with one line
 of JSON when the engine has taken it and the journal has it on disk. Who may ask: the file's mode (0600) lets in its
@@ -25,7 +26,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ from surefoot.core.messages import (
     PauseRequested,
     ResumeRequested,
 )
+from surefoot.core.model import Candle
 from surefoot.core.view import View
 
 WATCH_EVERY_S = 0.25
@@ -53,6 +55,7 @@ ASKERS_MAX = 16  # that ask for something, besides: lookers never keep an operat
 VIEW_BYTES_MAX = 1 << 24
 REASON_LENGTH_MAX = 500
 ANSWER_WAIT_S = 10.0
+CANDLES_MAX = 500
 
 CONTROL_KEY = "SUREFOOT_CONTROL_KEY"  # the variable that holds the key of signed wishes, in hexadecimal
 KEY_BYTES_MIN = 16
@@ -72,6 +75,7 @@ _OF_ALL: Mapping[str, Callable[[int, str, str], OperatorEvent]] = {
 KINDS = (*_OF_ALL, "close")
 _REQUEST = b"request "
 _SIGNED = b"signed "
+_CANDLES = b"candles "
 _PEER = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 
 # What the address of a socket may hold on every system; Linux allows a few more.
@@ -105,6 +109,17 @@ class Answer:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCandles:
+    """Closed candles, oldest first. Where there are none, `problem` says why; else it is empty."""
+
+    candles: tuple[Candle, ...] = ()
+    problem: str = ""
+
+
+# What knows the newest candles of a symbol and interval, so many at most; None for a series that is not held.
+Charts = Callable[[str, str, int], Sequence[Candle] | None]
+
 # What takes a wish, and the name of who has it, to the engine.
 Ask = Callable[[Wish, str], Awaitable[Answer]]
 
@@ -112,6 +127,7 @@ _ENCODER = msgspec.json.Encoder()
 _WISH_DECODER = msgspec.json.Decoder(Wish)
 _SIGNED_DECODER = msgspec.json.Decoder(SignedWish)
 _ANSWER_DECODER = msgspec.json.Decoder(Answer)
+_CANDLES_DECODER = msgspec.json.Decoder(HeldCandles)
 _DECODER = msgspec.json.Decoder(View)
 
 
@@ -237,12 +253,15 @@ def _now_ms() -> int:
 class ControlServer:
     """Hands out pictures and takes wishes from inside the trader's own loop."""
 
-    def __init__(self, path: Path, view: Callable[[], View], ask: Ask, key: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, view: Callable[[], View], ask: Ask, charts: Charts, key: bytes | None = None
+    ) -> None:
         """`path` is that of the socket, see `socket_path`; `view` makes a picture of now; `ask` asks the engine.
 
         `key` is that of signed wishes; without one they are refused.
         """
         self._path = path
+        self._charts = charts
         self._seals = None if key is None else Seals(key, _now_ms())
         self._lookers = 0
         self._view = view
@@ -294,23 +313,33 @@ class ControlServer:
         if request in (b"view", b"watch"):
             if self._lookers < CLIENTS_MAX:
                 await self._show(reader, writer, on_and_on=request == b"watch")
+        elif request.startswith(_CANDLES):
+            if self._lookers < CLIENTS_MAX:
+                await self._send(writer, _ENCODER.encode(self._candles(request.decode().split()[1:])) + b"\n")
         elif request.startswith((_REQUEST, _SIGNED)):
             answer = await self._answer(request, _peer_name(writer))
-            writer.write(_ENCODER.encode(answer) + b"\n")
-            async with asyncio.timeout(SEND_WAIT_S):
-                await writer.drain()
+            await self._send(writer, _ENCODER.encode(answer) + b"\n")
+
+    def _candles(self, words: Sequence[str]) -> HeldCandles:
+        symbol, interval, limit = (*words, str(CANDLES_MAX))[:3] if len(words) in (2, 3) else ("", "", "")
+        if not limit.isdecimal() or not int(limit):
+            return HeldCandles(problem="ask for candles SYMBOL INTERVAL, or candles SYMBOL INTERVAL LIMIT")
+        held = self._charts(symbol, interval, min(int(limit), CANDLES_MAX))
+        if held is None:
+            return HeldCandles(problem=f"no candles of {symbol} {interval} are held")
+        return HeldCandles(tuple(held))
 
     async def _show(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, on_and_on: bool) -> None:
         self._lookers += 1
         try:
-            await self._send(writer)
+            await self._send(writer, encode_view(self._view()))
             while on_and_on:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(WATCH_EVERY_S):
                         await reader.read(1)
                 if reader.at_eof():
                     break
-                await self._send(writer)
+                await self._send(writer, encode_view(self._view()))
         finally:
             self._lookers -= 1
 
@@ -334,10 +363,10 @@ class ControlServer:
         except msgspec.DecodeError as problem:
             raise ControlError(f"this request cannot be read: {problem}") from None
 
-    async def _send(self, writer: asyncio.StreamWriter) -> None:
+    async def _send(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
             raise TimeoutError
-        writer.write(encode_view(self._view()))
+        writer.write(line)
         async with asyncio.timeout(SEND_WAIT_S):
             await writer.drain()
 
@@ -354,6 +383,22 @@ def read_view(path: Path, timeout_s: float = 2.0) -> View | None:
     return decode_view(line) if line.endswith(b"\n") else None
 
 
+async def read_candles(
+    path: Path, symbol: str, interval: str, limit: int = CANDLES_MAX, timeout_s: float = 2.0
+) -> HeldCandles:
+    """The newest closed candles that the trader at `path` holds of a series, `CANDLES_MAX` at most.
+
+    Raises ControlError when none answers within `timeout_s`, or one of another version.
+    """
+    line = await _asked_async(path, _CANDLES + f"{symbol} {interval} {limit}\n".encode(), timeout_s)
+    if not line.endswith(b"\n"):
+        raise ControlError(f"no trader answers at {path}: candles are held by one that is running")
+    try:
+        return _CANDLES_DECODER.decode(line)
+    except msgspec.DecodeError as problem:
+        raise ControlError(f"the trader's answer cannot be read, it may be of another version: {problem}") from problem
+
+
 def ask_trader(path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S, signer: Signer | None = None) -> Answer:
     """What the trader that listens at `path` says to a wish: our own, or with `signer` that of a signed-in user.
 
@@ -366,17 +411,7 @@ async def ask_trader_async(
     path: Path, wish: Wish, timeout_s: float = ANSWER_WAIT_S, signer: Signer | None = None
 ) -> Answer:
     """`ask_trader`, for a process that must not wait."""
-    line = b""
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            with _address(path) as address:
-                reader, writer = await asyncio.open_unix_connection(address)
-            try:
-                writer.write(_request(wish, signer))
-                line = await reader.readline()
-            finally:
-                writer.close()
-    return _answer_of(line, path, wish)
+    return _answer_of(await _asked_async(path, _request(wish, signer), timeout_s), path, wish)
 
 
 def _request(wish: Wish, signer: Signer | None) -> bytes:
@@ -424,6 +459,20 @@ def _asked(path: Path, request: bytes, timeout_s: float) -> bytes:
                 break
             answer += part
     return answer
+
+
+async def _asked_async(path: Path, request: bytes, timeout_s: float) -> bytes:
+    """`_asked`, for a process that must not wait."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            with _address(path) as address:
+                reader, writer = await asyncio.open_unix_connection(address, limit=VIEW_BYTES_MAX)
+            try:
+                writer.write(request)
+                return await reader.readline()
+            finally:
+                writer.close()
+    return b""
 
 
 def _peer_name(writer: asyncio.StreamWriter) -> str:

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from surefoot import __version__
-from surefoot.assembly import build_engine, build_session
+from surefoot.assembly import InForce, build_session
 from surefoot.binance.dialogue import (
     ACCOUNT,
     Arrival,
@@ -419,7 +419,8 @@ async def _trade_with(
     say: Say,
     control_key: bytes | None,
 ) -> int:
-    engine = build_engine(settings)
+    in_force = InForce(settings)
+    engine = in_force.engine
     for entry in journal.read():
         engine.fold(entry.message)
     others = {each.market for each in engine.instruments.values()} - {settings.market.venue}
@@ -431,7 +432,7 @@ async def _trade_with(
     session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
     trader = Trader(engine, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
-    control = ControlServer(socket_path(path), trader.view, trader.ask, control_key)
+    control = ControlServer(socket_path(path), trader.view, trader.ask, in_force.signals.held, control_key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)

@@ -6,18 +6,20 @@ death by signal 9 and a restart change nothing; only a reset with a reason lets 
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from surefoot.control import CONTROL_KEY, Signer, Wish, ask_trader, socket_path
+from surefoot.control import CONTROL_KEY, Signer, Wish, ask_trader, read_candles, socket_path
 from surefoot.core.messages import (
     BreakerResetRequested,
     CandleClosed,
@@ -162,12 +164,23 @@ def check_hand(bot: Trader) -> None:
     assert (done.returncode, done.stdout) == (0, f"close taken from {getpass.getuser()}\n"), done.stderr
     eventually("the one symbol is sold", lambda: "close" in {trip.reason for trip in trips_of(bot)})
     bot.wait_until("something is held after the close", is_held)
+    check_candles(bot)
     signer = Signer(bytes.fromhex(CONTROL_KEY_OF_TEST), "ada")
     assert ask_trader(socket_path(bot.journal), Wish("kill", "the end of a test"), signer=signer).taken
     view = bot.wait_until("the kill switch sold all", lambda view: not view.positions and not view.orders)
     assert view.breaker.off == "kill switch of ada (web): the end of a test"
     assert trips_of(bot)[-1].reason == "kill"
     print(f"asked: {', '.join(f'{kind} {s * 1_000:.0f} ms' for kind, s in seconds.items())}; sold in {sold_s:.2f} s")
+
+
+def check_candles(bot: Trader) -> None:
+    """What the trader holds for charts is what the venue told, digit for digit."""
+    held = asyncio.run(read_candles(socket_path(bot.journal), "BTCUSDT", "15m"))
+    told_of = {event.candle.open_ms: event.candle for event in told(bot, CandleClosed)}
+    assert len(held.candles) > len(told_of) > 10
+    assert [c for c in held.candles if c.open_ms in told_of][:10] == [told_of[ms] for ms in sorted(told_of)][:10]
+    hours = asyncio.run(read_candles(socket_path(bot.journal), "BTCUSDT", "1h", 5)).candles
+    assert [after.open_ms - before.open_ms for before, after in pairwise(hours)] == [4 * QUARTER_MS] * 4
 
 
 def check_trip(bot: Trader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import combinations
 
 import numpy as np
@@ -67,6 +68,22 @@ class SignalSource:
     def gap_before(self, candle: Candle) -> tuple[int, int] | None:
         """Open times from (inclusive) and to (exclusive) of what is missing before this candle; None if nothing."""
         return self._chart(candle).series.gap_before(candle)
+
+    def held(self, symbol: str, interval: str, limit: int) -> tuple[Candle, ...] | None:
+        """The newest closed candles of a series, oldest first; None for one that is not held.
+
+        Held are floats: their shortest decimal form is the venue's text, up to 15 digits.
+        """
+        chart = self._charts.get(symbol)
+        if chart is None or interval not in (self.interval, self.confirm_interval):
+            return None
+        series = chart.series if interval == self.interval else chart.confirm
+        rows = zip(*(column.tolist() for column in newest(series.columns(), limit)), strict=True)
+        length_ms = INTERVAL_MS[interval]
+        return tuple(
+            Candle(symbol, interval, open_ms, open_ms + length_ms - 1, *(Decimal(repr(value)) for value in values))
+            for open_ms, *values in rows
+        )
 
     def readiness(self, symbol: str) -> Readiness:
         """How far the symbol is warmed up, by the lesser of its two intervals."""
