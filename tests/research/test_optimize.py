@@ -33,6 +33,7 @@ from surefoot.store.journal import StoreError
 from tests.research.toys import (
     EXACT,
     FALLING,
+    FALTERING,
     FLAGGING,
     HOUR_MS,
     LYING,
@@ -40,6 +41,7 @@ from tests.research.toys import (
     START_MS,
     TIMELESS,
     TOY,
+    Faltering,
     quarters_csv,
     walk_csv,
 )
@@ -233,7 +235,7 @@ from surefoot.research.optimize import optimize
 if __name__ == "__main__":
     with local_pool(2) as pool:
         optimize(t.settings(), load_files([sys.argv[1]], "refuse"), t.space(), t.QUEST, pool, Path(sys.argv[2]),
-                 lambda done, total: print(done, flush=True), t.ENGINES)
+                 lambda done, total, part: print(done, flush=True), t.ENGINES)
 """
 
 
@@ -279,6 +281,32 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.spec("BT-4")
+def test_a_confirmation_that_broke_off_goes_on_where_it_was(
+    result: dict[str, Any], files: list[CandleFile], tmp_path: Path
+) -> None:
+    study = tmp_path / "s.sqlite"
+    with ThreadPoolExecutor(1) as one_by_one:
+        with pytest.raises(ArithmeticError, match="the third run fails"):
+            searched(files, one_by_one, study, exact=FALTERING)
+        before = Faltering.runs
+        resumed = searched(files, one_by_one, study, exact=FALTERING)
+        assert Faltering.runs == before + 3, "two of five were confirmed, and are not asked for again"
+        again = searched(files, one_by_one, study, exact=FALTERING)
+    assert Faltering.runs == before + 3
+    assert found(resumed) == found(again) == found(result)
+
+
+@pytest.mark.spec("BT-4")
+def test_every_part_of_a_search_says_what_it_is(files: list[CandleFile], threads: Executor, tmp_path: Path) -> None:
+    heard: list[tuple[int, int, str]] = []
+    optimize(settings(), files, space(), QUEST, threads, tmp_path / "s.sqlite", lambda *at: heard.append(at), ENGINES)
+    folds = [f"walk-forward, fold {number} of 3" for number in (1, 2, 3)]
+    after = ["search over the whole period", "neighbours of the best", "the best 5 by the exact engine"]
+    assert list(dict.fromkeys(part for _, _, part in heard)) == [*folds, *after]
+    assert all(done <= total for done, total, _ in heard)
+
+
+@pytest.mark.spec("BT-4")
 def test_a_study_of_something_else_is_refused_in_words(
     files: list[CandleFile], threads: Executor, tmp_path: Path
 ) -> None:
@@ -302,7 +330,7 @@ def test_a_study_of_something_else_is_refused_in_words(
 def test_a_study_that_is_open_is_not_opened_twice(files: list[CandleFile], threads: Executor, tmp_path: Path) -> None:
     study, quest = tmp_path / "s.sqlite", replace(QUEST, trials=4, walk=None)
 
-    def meanwhile(done: int, total: int) -> None:
+    def meanwhile(done: int, total: int, part: str) -> None:
         with pytest.raises(StoreError, match="another search has this study open"):
             searched(files, threads, study, quest)
         raise KeyboardInterrupt
@@ -396,7 +424,11 @@ def test_the_command_searches_with_the_real_engines_and_goes_on(
         "--json",
     ]
     assert main(words) == 0
-    first = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    first = json.loads(printed.out)
+    lines = [line for line in printed.err.splitlines() if line.startswith("surefoot: ")]
+    assert lines[0].startswith("surefoot: search over the whole period: 0 of 12 looks, 0:")
+    assert any(line.startswith("surefoot: the best 2 by the exact engine: ") for line in lines)
     assert first["trials_count"] == 2
     assert len(first["confirmed"]) == len(first["trials"]) > 0
     assert first["evaluations"] == 2

@@ -27,6 +27,7 @@ HOUR_MS = INTERVAL_MS["1h"]
 
 TOY = "tests.research.toys:Toy"
 EXACT = "tests.research.toys:Exact"
+FALTERING = "tests.research.toys:Faltering"
 PEEKING = "tests.research.toys:Peeking"
 LYING = "tests.research.toys:Lying"
 FLAGGING = "tests.research.toys:Flagging"
@@ -119,6 +120,18 @@ def ledger_of(symbol: str, held: npt.NDArray[np.bool_], open_ms: Times, closes: 
 
 class Exact(Toy):
     """Stands for the exact engine; it tells the same."""
+
+
+class Faltering(Exact):
+    """Stands for the exact engine and fails at its third run in this process; before and afterwards it works."""
+
+    runs = 0
+
+    def run(self, values: Mapping[str, str], period: Period) -> Outcome:
+        Faltering.runs += 1
+        if Faltering.runs == 3:
+            raise ArithmeticError("the third run fails")
+        return super().run(values, period)
 
 
 class Peeking(Toy):

@@ -19,7 +19,7 @@ from surefoot.research.study import Study, text_of
 from surefoot.research.walkforward import Plan
 from surefoot.research.workers import Executor, each
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]  # looks done, of so many, and what they are for
 
 SCORES: Mapping[str, str] = {"sharpe": "sharpe", "sortino": "sortino", "calmar": "calmar", "return": "return_pct"}
 
@@ -65,8 +65,14 @@ class Looks:
         self._progress = progress
         self._total = total
         self._done = 0
+        self._part = ""
         self.evaluations = 0
         self.reused = 0
+
+    def begin(self, part: str) -> None:
+        """What follows is for another part of the search: progress says so."""
+        self._part = part
+        self.advance(0)
 
     def at(self, points: Sequence[Point], period: Period, purpose: str) -> list[Measured | Refused]:
         """What each point comes to over a period; a point that comes twice is looked at once."""
@@ -89,7 +95,7 @@ class Looks:
                 self.evaluations += 1
             self.advance(1)
 
-        tasks = [(self._source, tuple(point.items()), period) for point in wanted]
+        tasks = [_task(self._source, point, period) for point in wanted]
         each(self._executor, look, tasks, self._quest.batch, take)
         return [found[text_of(point)] for point in points]
 
@@ -97,18 +103,44 @@ class Looks:
         """The same look by an evaluator that has no candle after the period."""
         answers: list[Measured | Refused] = []
         blindfolded = replace(self._source, until_ms=period.to_ms)
-        tasks = [(blindfolded, tuple(point.items()), period)]
-        each(self._executor, look, tasks, 1, lambda _, answer: answers.append(answer))
+        task = _task(blindfolded, point, period)
+        each(self._executor, look, [task], 1, lambda _, answer: answers.append(answer))
         self.advance(1)
         return answers[0]
 
     def outcomes(self, source: Source, points: Sequence[Point], period: Period) -> list[Outcome]:
         """Whole runs with their round trips."""
         found: dict[int, Outcome] = {}
-        tasks = [(source, tuple(point.items()), period) for point in points]
-        each(self._executor, live_through, tasks, self._quest.batch, found.__setitem__)
-        self.advance(len(points))
+        self._live_through(source, points, period, found.__setitem__)
         return [found[at] for at in range(len(points))]
+
+    def exact_runs(self, source: Source, points: Sequence[Point], period: Period) -> list[Outcome]:
+        """The same by the exact engine, which takes minutes a run on years of candles: the study keeps each."""
+        found: dict[str, Outcome] = {}
+        wanted = []
+        for point in points:
+            known = self._study.known_run(point, period)
+            if known is None:
+                wanted.append(point)
+            else:
+                found[text_of(point)] = known
+                self.advance(1)
+
+        def take(at: int, run: Outcome) -> None:
+            found[text_of(wanted[at])] = run
+            self._study.record_run(wanted[at], period, run)
+
+        self._live_through(source, wanted, period, take)
+        return [found[text_of(point)] for point in points]
+
+    def _live_through(
+        self, source: Source, points: Sequence[Point], period: Period, take: Callable[[int, Outcome], None]
+    ) -> None:
+        def taken(at: int, run: Outcome) -> None:
+            take(at, run)
+            self.advance(1)
+
+        each(self._executor, live_through, [_task(source, point, period) for point in points], self._quest.batch, taken)
 
     def score(self, found: Measured, trades_min: int | None = None) -> Score:
         """None for too few round trips, after a total loss, and where the figure is not defined."""
@@ -121,7 +153,7 @@ class Looks:
     def advance(self, count: int) -> None:
         self._done += count
         if self._progress is not None:
-            self._progress(self._done, max(self._total, self._done))
+            self._progress(self._done, max(self._total, self._done), self._part)
 
     def _refused(self, point: Point) -> Refused | None:
         """What can be said without a worker."""
@@ -132,3 +164,7 @@ class Looks:
         except ConfigError as problem:
             return Refused(str(problem))
         return None
+
+
+def _task(source: Source, point: Point, period: Period) -> tuple[Source, tuple[tuple[str, str], ...], Period]:
+    return source, tuple(point.items()), period

@@ -102,6 +102,7 @@ def optimize(
             total = _evaluations(quest, space, folds)
             looks = Looks(settings, files, source, study, executor, quest, progress, total)
             walked = _walk(looks, space, quest, folds, study, float(settings.paper.balance_usdt)) if folds else None
+            looks.begin("search over the whole period")
             trials = _search(looks, space, quest, whole)
             found = _judge(looks, space, quest, whole, trials, study, engines, source, settings)
     finally:
@@ -178,6 +179,7 @@ def _walk(
 ) -> dict[str, Any]:
     rows, found = [], []
     for number, fold in enumerate(folds, start=1):
+        looks.begin(f"walk-forward, fold {number} of {len(folds)}")
         row, measured = _fold(looks, space, quest, number, fold)
         row |= {"train_looks": study.looks(fold.train), "test_looks": study.looks(fold.test)}
         rows.append(row)
@@ -238,6 +240,7 @@ def _judge(
     ranked = _scored(trials)
     plateau = plateau_map(space, [(trial.point, trial.score or 0.0) for trial in ranked])
     if ranked:
+        looks.begin("neighbours of the best")
         plateau |= _neighbourhood(looks, space, whole, ranked[0])
     confirmed, exact, notes = _confirm(looks, ranked[:CONFIRMED], whole, source, engines)
     equity = float(settings.paper.balance_usdt)
@@ -287,7 +290,8 @@ def _confirm(
     EvaluationError where they differ without one.
     """
     points = [trial.point for trial in best]
-    exact = looks.outcomes(replace(source, maker=engines["exact"]), points, whole)
+    looks.begin(f"the best {len(points)} by the exact engine")
+    exact = looks.exact_runs(replace(source, maker=engines["exact"]), points, whole)
     # What was searched with the exact engine is confirmed already.
     ours = exact if source.maker == engines["exact"] else looks.outcomes(source, points, whole)
     told, notes = {}, []

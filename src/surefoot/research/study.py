@@ -2,29 +2,32 @@
 
 Rules. One SQLite file, one writer. A look is one choice of settings over one period of the data, by one version of one
 engine: it is evaluated once and remembered with its figures and daily returns. A search that is started again asks the
-same questions and finds the answers here, so that only what was in flight is lost. A study is of one data set, one
-space and one set of other settings; another one is refused. Looks are counted by different settings: to look again at
-what is known shows nothing new.
+same questions and finds the answers here, so that only what was in flight is lost. The exact engine's runs of the best
+are kept whole, since each may take minutes; they are no looks. A study is of one data set, one space and one set of
+other settings; another one is refused. Looks are counted by different settings: to look again at what is known shows
+nothing new.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pysqlite3.dbapi2 as sqlite
 
-from surefoot.research.evaluation import Measured, Period
+from surefoot.research.evaluation import Ledger, Measured, Outcome, Period
+from surefoot.research.metrics import Curve
 from surefoot.research.space import Point
 from surefoot.store.journal import StoreError, check_sqlite
 
 APPLICATION_ID = 0x53465354  # "SFST"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_WAIT_S = 1.0
 
 _SCHEMA = """
@@ -46,6 +49,15 @@ CREATE TABLE looks (
     metrics TEXT NOT NULL,
     returns BLOB,
     UNIQUE (from_ms, to_ms, lead_ms, settings, engine, version)
+) STRICT;
+CREATE TABLE exact_runs (
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    lead_ms INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    version TEXT NOT NULL,
+    outcome BLOB NOT NULL,
+    PRIMARY KEY (from_ms, to_ms, lead_ms, settings, version)
 ) STRICT;
 """
 
@@ -134,6 +146,22 @@ class Study:
             ),
         )
 
+    def known_run(self, point: Point, period: Period) -> Outcome | None:
+        """The whole run by the exact engine of this version; None when there was none."""
+        row = self._connection.execute(
+            "SELECT outcome FROM exact_runs"
+            " WHERE from_ms = ? AND to_ms = ? AND lead_ms = ? AND settings = ? AND version = ?",
+            (period.from_ms, period.to_ms, period.lead_ms, text_of(point), self._version),
+        ).fetchone()
+        return None if row is None else _outcome(row[0])
+
+    def record_run(self, point: Point, period: Period, run: Outcome) -> None:
+        """On disk when it returns, as with `record`."""
+        self._write(
+            "INSERT INTO exact_runs (from_ms, to_ms, lead_ms, settings, version, outcome) VALUES (?, ?, ?, ?, ?, ?)",
+            (period.from_ms, period.to_ms, period.lead_ms, text_of(point), self._version, _packed(run)),
+        )
+
     def looks(self, period: Period) -> int:
         """How many different settings this period was ever evaluated with, by all searches of this study."""
         (count,) = self._connection.execute(
@@ -176,6 +204,21 @@ def _measured(row: tuple[bytes | None, int, str]) -> Measured:
     return Measured(
         None if returns is None else np.frombuffer(returns, "<f8").astype(np.float64), round_trips, json.loads(metrics)
     )
+
+
+def _packed(run: Outcome) -> bytes:
+    """All columns of a run, in NumPy's own form."""
+    trips: dict[str, Any] = {field.name: np.array(getattr(run.trips, field.name)) for field in fields(Ledger)}
+    room = io.BytesIO()
+    np.savez_compressed(room, at_ms=run.curve.at_ms, equity=run.curve.equity, flagged=np.array(run.flagged), **trips)
+    return room.getvalue()
+
+
+def _outcome(packed: bytes) -> Outcome:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as kept:
+        trips = {field.name: kept[field.name] for field in fields(Ledger)}
+        words = {name: tuple(trips[name].tolist()) for name in ("symbol", "reason")}
+        return Outcome(Curve(kept["at_ms"], kept["equity"]), Ledger(**trips | words), int(kept["flagged"]))
 
 
 def _prepare(path: Path, connection: sqlite.Connection, identity: Identity) -> None:
