@@ -70,7 +70,7 @@ def _remove_unless_in_use(journal: Path) -> None:
     lock = Path(f"{journal}.lock")
     with suppress(OSError), lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for end in ("-wal", "-shm", ".sock", ""):
+        for end in ("-wal", "-shm", ".sock", ".alerts.jsonl", ""):
             Path(f"{journal}{end}").unlink(missing_ok=True)
         lock.unlink()
 

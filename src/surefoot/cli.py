@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.commands.alerts import alerts_app
 from surefoot.commands.book import book
 from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
@@ -111,6 +112,7 @@ app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(keys_app, name="keys")
+app.add_typer(alerts_app, name="alerts")
 for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book):
     app.command()(asking)
 

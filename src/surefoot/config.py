@@ -1,8 +1,8 @@
 """Settings: one TOML file, environment variables over it, command-line flags over both; strict, and never a secret.
 
 Rules. Every setting has a unit in its name where it has one, a range and a description. A key that nobody knows, a
-value out of its range or of another unit stops the start with one line for each problem. API keys come from the
-environment or a mounted file only, and are shown to nobody. The mode alone decides hosts, keys and data.
+value out of its range or of another unit stops the start with one line for each problem. API keys and other secrets
+come from the environment or a mounted file only, and are shown to nobody. The mode alone decides hosts, keys and data.
 
 The variable of `risk.risk_pct_of_equity` is SUREFOOT_RISK__RISK_PCT_OF_EQUITY. Variables are collected here rather than
 by pydantic-settings, which reads this process's own environment only, passes over names that it does not know, and
@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -43,9 +44,10 @@ from surefoot.presets import filled_in
 
 PREFIX = "SUREFOOT_"
 MASK = "**********"
-SECRETS = ("api_key", "api_secret")
+VENUE_SECRETS = ("api_key", "api_secret")
+SECRETS = (*VENUE_SECRETS, "alert_urls")
 SECTIONS_KEPT = 4_096  # different ones of a search
-_SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key", re.IGNORECASE)
+_SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key|alert\w*\W+url", re.IGNORECASE)
 
 
 class ConfigError(Exception):
@@ -174,6 +176,23 @@ def _expiry(value: object) -> object:
     return int(text)
 
 
+def _hours(value: object) -> object:
+    if value == "" or (
+        isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value)
+    ):
+        return value
+    raise PydanticCustomError("hours", "not hours of a day")
+
+
+def _time_zone(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w+/-]{0,59}", value):
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, OSError):
+            pass
+    raise PydanticCustomError("time_zone", "not a time zone")
+
+
 def _file_name(value: object) -> object:
     if not isinstance(value, str | Path) or not Path(value).name or "\0" in str(value):
         raise PydanticCustomError("file_name", "not the name of a file")
@@ -195,6 +214,8 @@ Words = Annotated[tuple[StrategyName, ...], BeforeValidator(_list_of_words), Fie
 Files = Annotated[tuple[str, ...], BeforeValidator(_list_of_words), Field(max_length=100)]
 Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
 Expiry = Annotated[int | Literal["auto"], BeforeValidator(_expiry)]
+Hours = Annotated[str, BeforeValidator(_hours)]
+TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 FileName = Annotated[Path, BeforeValidator(_file_name)]
 
 
@@ -637,6 +658,31 @@ class StoreSettings(Section):
     )
 
 
+class AlertSettings(Section):
+    """What is told to people, and when; where to is secret, see SUREFOOT_ALERT_URLS"""
+
+    level_min: Literal["info", "warning", "critical"] = Field(
+        default="info", description="least level that is sent; an address may ask for more with LEVEL=ADDRESS"
+    )
+    grouping_s: Whole = Field(
+        default=60, ge=0, le=86_400, description="seconds in which more alerts of a kind become one; 0 sends each"
+    )
+    quiet_hours: Hours = Field(
+        default="",
+        description="hours in which only what is critical is sent, the rest afterwards; empty is none",
+        json_schema_extra=_allowed("none, or HH:MM-HH:MM"),
+    )
+    time_zone: TimeZone = Field(
+        default="UTC",
+        description="time zone of the quiet hours",
+        json_schema_extra=_allowed("a name such as UTC or Europe/Vienna"),
+    )
+    doubt_max_s: Whole = Field(
+        default=30, ge=1, le=3600, description="seconds that an order may be in doubt before it is told"
+    )
+    daily_summary: Truth = Field(default=True, description="whether each day is summed up at 00:00 UTC")
+
+
 class Settings(BaseModel):
     """Everything that can be set. Made by `load`; by itself it reads neither files nor the environment."""
 
@@ -664,8 +710,12 @@ class Settings(BaseModel):
     paper: PaperSettings = PaperSettings()
     costs: CostSettings = CostSettings()
     store: StoreSettings = StoreSettings()
+    alerts: AlertSettings = AlertSettings()
     api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
     api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")
+    alert_urls: SecretStr | None = Field(
+        default=None, description="addresses that alerts are sent to, one a line; from the environment or a file"
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -697,7 +747,7 @@ def _live_is_confirmed(settings: Settings) -> str | None:
 
 
 def _keys_are_there(settings: Settings) -> str | None:
-    missing = [name for name in SECRETS if getattr(settings, name) is None]
+    missing = [name for name in VENUE_SECRETS if getattr(settings, name) is None]
     if settings.mode not in VENUES or not missing:
         return None
     ways = ", ".join(f"{PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE" for name in missing)
@@ -810,7 +860,7 @@ def _floored(value: Decimal) -> Decimal:
 _RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
     _paper_market_fits: frozenset({"mode", "paper", "market"}),
     _live_is_confirmed: frozenset({"mode", "live_confirmed"}),
-    _keys_are_there: frozenset({"mode", *SECRETS}),
+    _keys_are_there: frozenset({"mode", *VENUE_SECRETS}),
     _symbols_differ: frozenset({"market"}),
     _intervals_fit: frozenset({"market"}),
     _warmup_is_enough: frozenset({"market", "rsi"}),
@@ -852,9 +902,9 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     given = {key: _Given(value, source) for key, (value, source) in added.items()} | given
     problems = [problem for key, entry in given.items() if (problem := _unknown(key, entry))]
     known = {key: entry for key, entry in given.items() if key in _FIELDS}
-    if str(_mode_of(known)) in VENUES:
-        # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
-        known |= _secrets(env)
+    # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
+    names = SECRETS if str(_mode_of(known)) in VENUES else tuple(name for name in SECRETS if name not in VENUE_SECRETS)
+    known |= _secrets(names, env)
     try:
         settings = Settings(**_nested(known))
     except ValidationError as error:
@@ -898,8 +948,8 @@ def _from_flags(overrides: Mapping[str, str]) -> dict[str, _Given]:
     return {key: _Given(value, "flag") for key, value in overrides.items()}
 
 
-def _secrets(env: Mapping[str, str]) -> dict[str, _Given]:
-    found = ((name, _secret(name, env)) for name in SECRETS)
+def _secrets(names: Sequence[str], env: Mapping[str, str]) -> dict[str, _Given]:
+    found = ((name, _secret(name, env)) for name in names)
     return {name: given for name, given in found if given is not None}
 
 

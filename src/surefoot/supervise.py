@@ -21,10 +21,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from surefoot.alerts import Level
 from surefoot.config import VENUES, Mode, Settings
 from surefoot.control import CONTROL_KEY, ControlError, new_control_key, read_view, socket_path, watch_views
 from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
+from surefoot.herald import Herald
+from surefoot.notify import addresses_of
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # a process that ran this long has recovered: the next crash pauses shortly again
@@ -43,6 +46,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTER
 LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 
 REAL_KEYS = tuple(f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE"))
+ALERT_ADDRESSES = ("SUREFOOT_ALERT_URLS", "SUREFOOT_ALERT_URLS_FILE")
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
 
 
@@ -250,14 +254,27 @@ class Run:
         self._exchange: Child | None = None
         self._trader: Kept | None = None
         self._started_s = time.monotonic()
+        services, problems = addresses_of(job.settings)
+        for problem in problems:
+            screen.note(f"alerts: {problem}")
+        self._herald = Herald(job.settings, job.settings.store.journal_path, services)
 
     async def go(self) -> Ended:
         """Run until there is a reason to stop, then stop everything. Raises StartError when it cannot begin."""
         self._listen_for_signals()
+        telling = asyncio.create_task(self._herald.run())
+        telling.add_done_callback(self._telling_ended)
         try:
             ended_run = await self._begin_and_watch()
+            level = Level.INFO if ended_run.code in (EXIT_OK, EXIT_INTERRUPTED) else Level.CRITICAL
+            self._herald.say(level, "stop", "The run has ended", ended_run.why)
+        except StartError as problem:
+            self._herald.say(Level.CRITICAL, "stop", "The run has ended", str(problem))
+            raise
         finally:
             await self._stop_exchange()
+            await self._herald.close()
+            telling.cancel()
         ended_run.seconds = time.monotonic() - self._started_s
         ended_run.milestones_s, ended_run.last_view = self._milestones_s, self._last_view
         ended_run.restarts = self._trader.restarts if self._trader else 0
@@ -326,7 +343,8 @@ class Run:
         command = [sys.executable, "-m", "surefoot", "trade", "--parent-pid", str(os.getpid()), *self._job.options]
         command += ["--set", f"store.journal_path={self._job.settings.store.journal_path}"]
         if self._job.settings.mode is not Mode.PAPER:
-            return Child("the trader", command, {**self._job.env, **self._control_key}, self._screen.note)
+            env = {**_without(ALERT_ADDRESSES, self._job.env), **self._control_key}
+            return Child("the trader", command, env, self._screen.note)
         market = self._listening.result()
         command += ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
         command += ["--paced"] if self._job.is_paced else []
@@ -351,7 +369,7 @@ class Run:
     # -- watch ------------------------------------------------------------------------------------------------
 
     async def _trade_until(self, stops: Mapping[asyncio.Task[Any], Callable[[], Ended]]) -> Ended:
-        self._trader = Kept(self._make_trader, self._is_lasting, self._screen.note)
+        self._trader = Kept(self._make_trader, self._is_lasting, self._trader_crashed)
         trader = asyncio.create_task(self._trader.run())
         watch = asyncio.create_task(self._watch())
         reasons: dict[asyncio.Task[Any], Callable[[], Ended]] = {**stops, trader: lambda: self._why_trader(trader)}
@@ -387,6 +405,7 @@ class Run:
 
     def _see(self, view: View) -> None:
         self._last_view = view
+        self._herald.see(view)
         for name, happened in milestones(view):
             if happened:
                 self._milestone(name)
@@ -408,6 +427,16 @@ class Run:
     def _is_lasting(self, code: int) -> bool:
         # A venue that cannot be reached at the start is a mistake to be told; later it is a night to be survived.
         return code in LASTING or (code == EXIT_VENUE and "trader up" not in self._milestones_s)
+
+    def _trader_crashed(self, text: str) -> None:
+        self._screen.note(text)
+        self._herald.gone()
+        self._herald.say(Level.CRITICAL, "crash", "The trader has crashed", text)
+
+    def _telling_ended(self, telling: asyncio.Task[None]) -> None:
+        # Alerts are worth much, but not the end of a run.
+        if not telling.cancelled() and telling.exception() is not None:
+            self._screen.note(f"alerts have stopped: {telling.exception()!r}")
 
     # -- end --------------------------------------------------------------------------------------------------
 
@@ -497,7 +526,11 @@ def _history_days(settings: Settings) -> int:
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in (*REAL_KEYS, CONTROL_KEY)}
+    return _without((*REAL_KEYS, *ALERT_ADDRESSES, CONTROL_KEY), env)
+
+
+def _without(names: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in names}
 
 
 async def _each_line(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
