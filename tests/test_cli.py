@@ -39,7 +39,7 @@ COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "export"),
     *("data download", "data import", "data check"),
     *("breaker status", "breaker reset", "breaker drill", "promote"),
-    *("pause", "resume", "flatten", "close", "cancel-all", "kill"),
+    *("pause", "resume", "flatten", "close", "cancel-all", "kill", "web", "user add"),
 )
 PATIENCE_S = 30
 
@@ -200,7 +200,8 @@ def test_the_simulated_market_is_not_for_a_real_venue(tmp_path: Path) -> None:
 
 
 def test_a_failure_nobody_thought_of_is_one_line_unless_debugging() -> None:
-    code = "import sys, surefoot.config as c, surefoot.cli; c.load = lambda *_: 1 / 0; sys.exit(surefoot.cli.main())"
+    failing = "import sys, surefoot.config as c, surefoot.cli; c.load = lambda *_, **__: 1 / 0"
+    code = f"{failing}; sys.exit(surefoot.cli.main())"
     command, env = [sys.executable, "-c", code, "config", "show"], {"PYTHONPATH": str(SOURCE)}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 1

@@ -73,6 +73,7 @@ UNITLESS = {
     "breaker.venue_errors_max": "a number of errors",
     "breaker.refusals_max": "a number of refusals",
     "paper.seed": "a seed has no unit",
+    "web.port": "a number by which the system tells listeners apart",
 }
 UNITS = (
     "_candles",
@@ -93,6 +94,7 @@ UNITS = (
     "_ratio",
     "_votes",
     "_flips",
+    "_kib",
 )
 
 
@@ -507,8 +509,10 @@ def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     assert digest == "03043b30d26c55b1af4d427ec1b5d230671aeb1998c50c6ddd08b92d798caf66"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
-    changed = {settings_digest(with_other_value(key)) for key in FIELDS}
-    assert len(changed | {digest}) == len(FIELDS) + 1
+    about_trading = [key for key in FIELDS if not key.startswith("web.")]
+    changed = {settings_digest(with_other_value(key)) for key in about_trading}
+    assert len(changed | {digest}) == len(about_trading) + 1
+    assert {settings_digest(with_other_value(key)) for key in set(FIELDS) - set(about_trading)} == {digest}
 
 
 def with_other_value(key: str) -> Settings:
@@ -517,3 +521,34 @@ def with_other_value(key: str) -> Settings:
     if not section:
         return Settings().model_copy(update={name: "another"})
     return Settings().model_copy(update={section: getattr(Settings(), section).model_copy(update={name: "another"})})
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Where the web process may listen
+
+
+@pytest.mark.spec("AUTH-3")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
+def test_leaving_loopback_needs_tls_or_a_proxy_that_has_it(host: str) -> None:
+    (line,) = refusal(flags={"web.host": host})
+    assert line.startswith(f"web.host = {host}: others could read along; set web.tls_cert_file")
+    assert loaded(flags={"web.host": host, "web.behind_proxy": "true"}).settings.web.host == host
+    tls = {"web.tls_cert_file": "cert.pem", "web.tls_key_file": "key.pem"}
+    assert loaded(flags={"web.host": host} | tls).settings.web.host == host
+    (line,) = refusal(flags={"web.tls_cert_file": "cert.pem"})
+    assert "TLS needs both" in line
+
+
+@pytest.mark.spec("AUTH-3")
+@pytest.mark.parametrize(
+    "origin", ["*", "https://*", "bot.example.com", "null", "https://bot.example.com/", "file://x"]
+)
+def test_origins_are_sites_and_never_all_of_them(origin: str) -> None:
+    (line,) = refusal(flags={"web.origins": origin})
+    assert line.startswith("web.origins = ")
+    assert "never *" in line
+
+
+def test_a_process_without_keys_loads_the_settings_of_every_mode() -> None:
+    assert load(None, LIVE, KEYS, keyless=True).settings.api_key is None
+    assert load(None, {"mode": "testnet"}, {}, keyless=True).settings.mode is Mode.TESTNET

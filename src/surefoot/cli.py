@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,8 +38,10 @@ from surefoot.commands.options import (
     ConfigFile,
     Gaps,
     JournalFile,
+    ParentPid,
     Sets,
     check_writable,
+    end_with,
     gaps_of,
     keys_of,
     loaded,
@@ -48,6 +49,8 @@ from surefoot.commands.options import (
 )
 from surefoot.commands.promote import promote
 from surefoot.commands.strategy import strategy_app
+from surefoot.commands.user import user_app
+from surefoot.commands.web import web
 
 if TYPE_CHECKING:
     from surefoot.config import Loaded
@@ -56,7 +59,6 @@ if TYPE_CHECKING:
     from surefoot.supervise import Ended, Job
     from surefoot.terminal import LiveScreen, PlainScreen
 
-PARENT_LOOK_S = 0.5
 FOLLOW_EVERY_S = 0.5
 BACKTEST_SEED = 1  # of what is drawn from a finished backtest: the same result has the same figures
 JOURNAL_LINES = 100
@@ -68,6 +70,7 @@ SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--
 COMMANDS_WITH_HELP = frozenset(
     {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
+    | {"web", "user", "add"}
 )
 
 EPILOG = """\b
@@ -113,7 +116,8 @@ app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
-for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book):
+app.add_typer(user_app, name="user")
+for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web):
     app.command()(asking)
 
 
@@ -195,7 +199,7 @@ def trade(
     stream: Annotated[str | None, typer.Option(metavar="URL", help="Stream address (paper only).")] = None,
     ws_api: Annotated[str | None, typer.Option(metavar="URL", help="WebSocket API address (paper only).")] = None,
     paced: Annotated[bool, typer.Option("--paced", help="Follow the exchange's own clock (paper only).")] = False,
-    parent_pid: Annotated[int | None, typer.Option(metavar="PID", help="End when this process is gone.")] = None,
+    parent_pid: ParentPid = None,
 ) -> int:
     """The trader process alone.
 
@@ -229,7 +233,7 @@ def trade(
     keys, signed_with = keys_of(settings, os.environ), control_key(os.environ)
     os.environ.pop(CONTROL_KEY, None)
     if parent_pid is not None:
-        _end_with(parent_pid)
+        end_with(parent_pid)
     return run_trader(settings, venue, keys, paced=paced, say=_say, control_key=signed_with)
 
 
@@ -617,15 +621,3 @@ def _usage_text(error: typer.TyperException) -> str:
 def _command_of(words: Sequence[str]) -> str:
     names = [word for word in words[:2] if word in COMMANDS_WITH_HELP]
     return "".join(f"{name} " for name in names)
-
-
-def _end_with(parent_pid: int) -> None:
-    """Stop, as at a SIGTERM, when the process that started us is gone: nobody would watch us any more."""
-    import signal
-
-    def watch() -> None:
-        while os.getppid() == parent_pid:
-            time.sleep(PARENT_LOOK_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True, name="parent").start()

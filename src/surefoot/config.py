@@ -16,11 +16,13 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import Enum, StrEnum
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
@@ -199,6 +201,26 @@ def _file_name(value: object) -> object:
     return value
 
 
+def _host(value: object) -> object:
+    if value == "localhost":
+        return value
+    with suppress(ValueError):
+        return str(ip_address(str(value)))
+    raise PydanticCustomError("host", "not an address")
+
+
+def _origin(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(
+        r"https?://[\w.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", value
+    ):
+        return value
+    raise PydanticCustomError("origin", "not the address of a site")
+
+
+def _file_name_or_empty(value: object) -> object:
+    return value if value == "" else str(_file_name(value))
+
+
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
 Truth = Annotated[bool, BeforeValidator(_plain_truth)]
 Whole = Annotated[int, BeforeValidator(_no_truth)]
@@ -211,6 +233,11 @@ StrategyName = Annotated[str, BeforeValidator(_strategy_name)]
 Numbers = Annotated[Mapping[str, Real], BeforeValidator(_numbers_by_name)]
 Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=4)]
 Words = Annotated[tuple[StrategyName, ...], BeforeValidator(_list_of_words), Field(min_length=1, max_length=10)]
+Host = Annotated[str, BeforeValidator(_host)]
+Origins = Annotated[
+    tuple[Annotated[str, BeforeValidator(_origin)], ...], BeforeValidator(_list_of_words), Field(max_length=20)
+]
+MaybeFile = Annotated[str, BeforeValidator(_file_name_or_empty)]
 Files = Annotated[tuple[str, ...], BeforeValidator(_list_of_words), Field(max_length=100)]
 Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
 Expiry = Annotated[int | Literal["auto"], BeforeValidator(_expiry)]
@@ -683,6 +710,39 @@ class AlertSettings(Section):
     daily_summary: Truth = Field(default=True, description="whether each day is summed up at 00:00 UTC")
 
 
+class WebSettings(Section):
+    """The web process: dashboard and API"""
+
+    host: Host = Field(
+        default="127.0.0.1",
+        description="address that it listens at; any but loopback needs TLS or behind_proxy",
+        json_schema_extra=_allowed("an IP address, or localhost"),
+    )
+    port: Whole = Field(default=8650, ge=0, le=65_535, description="port that it listens at; 0 takes a free one")
+    origins: Origins = Field(
+        default=(),
+        description="addresses of other pages that may use the API, and of a proxy in front",
+        json_schema_extra=_allowed("none, or up to 20 like https://bot.example.com; never *"),
+    )
+    tls_cert_file: MaybeFile = Field(
+        default="",
+        description="certificate chain for HTTPS, as PEM; empty is none",
+        json_schema_extra=_allowed("empty, or the name of a file"),
+    )
+    tls_key_file: MaybeFile = Field(
+        default="",
+        description="the certificate's key, as PEM; empty is none",
+        json_schema_extra=_allowed("empty, or the name of a file"),
+    )
+    behind_proxy: Truth = Field(
+        default=False, description="a proxy of yours speaks HTTPS and names the client in X-Forwarded-For"
+    )
+    requests_max_per_s: Whole = Field(
+        default=100, ge=1, le=100_000, description="requests of one address in a second, measured over ten of them"
+    )
+    body_max_kib: Whole = Field(default=256, ge=1, le=65_536, description="size of a request's body, KiB")
+
+
 class Settings(BaseModel):
     """Everything that can be set. Made by `load`; by itself it reads neither files nor the environment."""
 
@@ -711,6 +771,7 @@ class Settings(BaseModel):
     costs: CostSettings = CostSettings()
     store: StoreSettings = StoreSettings()
     alerts: AlertSettings = AlertSettings()
+    web: WebSettings = WebSettings()
     api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
     api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")
     alert_urls: SecretStr | None = Field(
@@ -744,14 +805,6 @@ def _live_is_confirmed(settings: Settings) -> str | None:
     if settings.mode is Mode.LIVE and not settings.live_confirmed:
         return "live_confirmed = false: mode = live trades real money; set live_confirmed = true as well to start it"
     return None
-
-
-def _keys_are_there(settings: Settings) -> str | None:
-    missing = [name for name in VENUE_SECRETS if getattr(settings, name) is None]
-    if settings.mode not in VENUES or not missing:
-        return None
-    ways = ", ".join(f"{PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE" for name in missing)
-    return f"{', '.join(missing)} not set: mode = {settings.mode} needs the venue's API key; set {ways}"
 
 
 def _symbols_differ(settings: Settings) -> str | None:
@@ -852,6 +905,23 @@ def _part_filled_entry_is_protected_in_time(settings: Settings) -> str | None:
     )
 
 
+def _web_is_safe(settings: Settings) -> str | None:
+    web = settings.web
+    if bool(web.tls_cert_file) != bool(web.tls_key_file):
+        return "web.tls_cert_file and web.tls_key_file: one is set; TLS needs both"
+    if is_loopback(web.host) or web.tls_cert_file or web.behind_proxy:
+        return None
+    return (
+        f"web.host = {web.host}: others could read along; set web.tls_cert_file and web.tls_key_file, "
+        f"or web.behind_proxy = true where a proxy speaks HTTPS"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    return host == "localhost" or ip_address(host).is_loopback
+
+
 def _floored(value: Decimal) -> Decimal:
     return (value // Decimal("0.01")) * Decimal("0.01")
 
@@ -860,7 +930,6 @@ def _floored(value: Decimal) -> Decimal:
 _RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
     _paper_market_fits: frozenset({"mode", "paper", "market"}),
     _live_is_confirmed: frozenset({"mode", "live_confirmed"}),
-    _keys_are_there: frozenset({"mode", *VENUE_SECRETS}),
     _symbols_differ: frozenset({"market"}),
     _intervals_fit: frozenset({"market"}),
     _warmup_is_enough: frozenset({"market", "rsi"}),
@@ -871,6 +940,7 @@ _RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
     _slots_fit: frozenset({"market", "risk"}),
     _parts_leave_a_rest: frozenset({"exits"}),
     _part_filled_entry_is_protected_in_time: frozenset({"orders"}),
+    _web_is_safe: frozenset({"web"}),
 }
 
 
@@ -892,10 +962,11 @@ class _Given:
     source: str
 
 
-def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]) -> Loaded:
+def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str], *, keyless: bool = False) -> Loaded:
     """Settings from defaults, a file, environment variables and flags; what comes later in this list wins.
 
-    `overrides` are flags by dotted key. Raises ConfigError with all problems at once.
+    `overrides` are flags by dotted key. `keyless` is a process that holds no keys of the venue in any mode. Raises
+    ConfigError with all problems at once.
     """
     given = _from_file(path) | _from_environment(env) | _from_flags(overrides)
     added = filled_in({key: entry.value for key, entry in given.items()})
@@ -903,8 +974,12 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     problems = [problem for key, entry in given.items() if (problem := _unknown(key, entry))]
     known = {key: entry for key, entry in given.items() if key in _FIELDS}
     # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
-    names = SECRETS if str(_mode_of(known)) in VENUES else tuple(name for name in SECRETS if name not in VENUE_SECRETS)
+    mode = str(_mode_of(known))
+    needs_keys = mode in VENUES and not keyless
+    names = SECRETS if needs_keys else tuple(name for name in SECRETS if name not in VENUE_SECRETS)
     known |= _secrets(names, env)
+    if needs_keys:
+        problems += _missing_keys(mode, known)
     try:
         settings = Settings(**_nested(known))
     except ValidationError as error:
@@ -946,6 +1021,14 @@ def _from_flags(overrides: Mapping[str, str]) -> dict[str, _Given]:
     if secrets:
         raise ConfigError("\n".join(f"{key}: never by a flag, which every user can see" for key in secrets))
     return {key: _Given(value, "flag") for key, value in overrides.items()}
+
+
+def _missing_keys(mode: str, known: Mapping[str, _Given]) -> list[str]:
+    missing = [name for name in VENUE_SECRETS if name not in known]
+    if not missing:
+        return []
+    ways = ", ".join(f"{PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE" for name in missing)
+    return [f"{', '.join(missing)} not set: mode = {mode} needs the venue's API key; set {ways}"]
 
 
 def _secrets(names: Sequence[str], env: Mapping[str, str]) -> dict[str, _Given]:
@@ -1201,8 +1284,12 @@ def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Give
 
 
 def settings_digest(settings: Settings) -> str:
-    """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written."""
-    values = {key: _plain(value) for key, value in _values(settings) if key not in SECRETS}
+    """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written.
+
+    Left out is the web process, which changes nothing about the trading.
+    """
+    about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith("web."))
+    values = {key: _plain(value) for key, value in about_trading}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

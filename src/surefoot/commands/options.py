@@ -7,6 +7,9 @@ out raises `CommandError`; `surefoot.cli` turns every error into one line and an
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
+PARENT_LOOK_S = 0.5
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; wins over file and environment.")
@@ -27,6 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 JournalFile = Annotated[
     Path | None, typer.Option("--journal", metavar="FILE", help="The journal; default: the newest.")
 ]
+ParentPid = Annotated[int | None, typer.Option("--parent-pid", metavar="PID", help="End when this process is gone.")]
 Gaps = Annotated[str, typer.Option(metavar="refuse|keep", help="What to do about missing candles in files.")]
 
 
@@ -49,11 +55,11 @@ def overrides_of(sets: Sequence[str] | None) -> dict[str, str]:
     return overrides
 
 
-def loaded(config: Path | None, overrides: Mapping[str, str]) -> Loaded:
-    """The settings in force. Raises ConfigError."""
+def loaded(config: Path | None, overrides: Mapping[str, str], *, keyless: bool = False) -> Loaded:
+    """The settings in force; `keyless` ones load in every mode without the venue's keys. Raises ConfigError."""
     from surefoot.config import load
 
-    return load(config, overrides, os.environ)
+    return load(config, overrides, os.environ, keyless=keyless)
 
 
 def keys_of(settings: Settings, env: Mapping[str, str]) -> Keys:
@@ -83,3 +89,14 @@ def check_writable(option: str, file: Path | None) -> None:
     """Refuse early a file that could not be written when the work is done."""
     if file is not None and (file.is_dir() or not file.parent.is_dir()):
         raise CommandError(f"{option} {file}: no file can be written there; name one in a folder that exists")
+
+
+def end_with(parent_pid: int) -> None:
+    """Stop, as at a SIGTERM, when the process that started us is gone: nobody would watch us any more."""
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(PARENT_LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()

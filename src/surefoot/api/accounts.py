@@ -1,0 +1,160 @@
+"""Users, and how they prove who they are: passwords by argon2id, one-time codes, recovery codes, lock-out.
+
+Rules. There is no default user and no default password. An attempt counts as failed before it is looked at, so that
+many at once are not more than one after another; a name that does not exist costs as much time as one that does, and is
+locked like one. A password is hashed in a thread, one at a time: two would take both cores from the trader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from surefoot.api.audit import Trail
+from surefoot.api.problems import Problem
+from surefoot.api.roles import Role
+from surefoot.api.webstore import WebStore
+
+# OWASP asks for 19 MiB and two passes at least; 32 MiB are what a small machine can spare beside the trader.
+HASHER = PasswordHasher(time_cost=3, memory_cost=32 * 1_024, parallelism=1)
+PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX = 12, 200
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+LOCAL = "local"  # who comes by the link that `surefoot run` prints; has no password
+
+FAILURES_BEFORE_LOCK = 5
+LOCK_MS, LOCK_MAX_MS = 60_000, 3_600_000
+FAILURES_KEPT_MS = 86_400_000
+
+
+class AccountError(Exception):
+    """A user cannot be made or changed so; one line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What may be shown of a user; `second_factor` is whether one-time codes are asked for."""
+
+    name: str
+    role: Role
+    made_ms: int
+    off_ms: int | None
+    has_password: bool
+    second_factor: bool
+
+
+class Accounts:
+    """The users of a web store."""
+
+    def __init__(
+        self, store: WebStore, trail: Trail, now_ms: Callable[[], int], hasher: PasswordHasher = HASHER
+    ) -> None:
+        self._store = store
+        self._trail = trail
+        self._now_ms = now_ms
+        self._hasher = hasher
+        self._one_at_a_time = asyncio.Semaphore(1)
+        self._nobody = ""
+
+    # -- users --------------------------------------------------------------------------------------------------------
+
+    def users(self) -> list[User]:
+        """All users by name."""
+        return [_user(row) for row in self._store.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name")]
+
+    def user(self, name: str) -> User | None:
+        row = self._store.row(f"SELECT {_COLUMNS} FROM users WHERE name = ?", (name,))
+        return None if row is None else _user(row)
+
+    def add(self, name: str, role: Role, password: str | None, by: str) -> User:
+        """Make a user. Raises AccountError for a name or password that will not do."""
+        if not NAME.fullmatch(name):
+            raise AccountError(f"{name!r}: a name is 1 to 32 of a-z, 0-9, dot, hyphen and underscore")
+        if password is not None:
+            check_password(password, name)
+        if self.user(name) is not None:
+            raise AccountError(f"there is already a user {name}")
+        if password is None and name != LOCAL:
+            raise AccountError(f"{name}: a password is needed")
+        hashed = None if password is None else self._hasher.hash(password)
+        with self._store.change():
+            columns, values = "name, role, password_hash, made_ms", (name, role, hashed, self._now_ms())
+            self._store.run(f"INSERT INTO users ({columns}) VALUES (?, ?, ?, ?)", values)
+            self._trail.add(by, "user added", name=name, role=role)
+        user = self.user(name)
+        assert user is not None
+        return user
+
+    def ensure_local(self) -> User:
+        """The user of the sign-in link, made at its first use."""
+        return self.user(LOCAL) or self.add(LOCAL, Role.ADMIN, None, "surefoot run")
+
+    # -- passwords ----------------------------------------------------------------------------------------------------
+
+    async def check(self, name: str, password: str) -> User:
+        """The user of a name and password. Raises Problem: 401 for wrong ones, 429 while the name is locked."""
+        self._count_attempt(name)
+        hashed, user = self._hash_of(name)
+        async with self._one_at_a_time:
+            fits = await asyncio.to_thread(self._fits, hashed, password)
+        if user is None or not fits or user.off_ms is not None:
+            raise Problem(401, "credentials_wrong", "name, password or code is wrong")
+        if self._hasher.check_needs_rehash(hashed):
+            async with self._one_at_a_time:
+                fresh = await asyncio.to_thread(self._hasher.hash, password)
+            self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (fresh, name))
+        return user
+
+    def clear_failures(self, name: str) -> None:
+        """Forget failed attempts, after one that succeeded in all its parts."""
+        self._store.run("DELETE FROM failures WHERE name = ?", (name,))
+
+    def _hash_of(self, name: str) -> tuple[str, User | None]:
+        found = self._store.row("SELECT password_hash FROM users WHERE name = ?", (name,))
+        if found is None or found[0] is None:
+            self._nobody = self._nobody or self._hasher.hash("nobody has this password")
+            return self._nobody, None
+        return str(found[0]), self.user(name)
+
+    def _fits(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _count_attempt(self, name: str) -> None:
+        now_ms = self._now_ms()
+        with self._store.change():
+            self._store.run("DELETE FROM failures WHERE last_ms < ?", (now_ms - FAILURES_KEPT_MS,))
+            found = self._store.row("SELECT count, locked_until_ms FROM failures WHERE name = ?", (name,))
+            count, locked_until_ms = found or (0, 0)
+            if locked_until_ms > now_ms:
+                wait_s = -(-(locked_until_ms - now_ms) // 1_000)
+                text = f"too many failed attempts; try again in {wait_s} s"
+                raise Problem(429, "locked", text, {"Retry-After": str(wait_s)})
+            locks = count + 1 - FAILURES_BEFORE_LOCK
+            until_ms = now_ms + min(LOCK_MS << min(locks, 10), LOCK_MAX_MS) if locks >= 0 else 0
+            sql = "INSERT OR REPLACE INTO failures (name, count, last_ms, locked_until_ms) VALUES (?, ?, ?, ?)"
+            self._store.run(sql, (name, count + 1, now_ms, until_ms))
+
+
+_COLUMNS = "name, role, made_ms, off_ms, password_hash IS NOT NULL, totp_since_ms IS NOT NULL"
+
+
+def _user(row: tuple[object, ...]) -> User:
+    name, role, made_ms, off_ms, has_password, second_factor = row
+    assert isinstance(made_ms, int)
+    assert off_ms is None or isinstance(off_ms, int)
+    return User(str(name), Role(str(role)), made_ms, off_ms, bool(has_password), bool(second_factor))
+
+
+def check_password(password: str, name: str) -> None:
+    """Raises AccountError for a password that is too short, too long, or too near to the name."""
+    if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
+        raise AccountError(f"a password has {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters")
+    if len(set(password)) < 5 or name in password.lower():
+        raise AccountError("this password is too easy to guess: use other characters, and not your name")

@@ -1,0 +1,77 @@
+"""The app of the web process: its routes, its page, and what stands before them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from surefoot import __version__
+from surefoot.api.guard import PREFIX, Viewer
+from surefoot.api.parts import Parts
+from surefoot.api.problems import answer_problems
+from surefoot.api.routes import auth, health
+from surefoot.api.shield import Shield
+
+ROUTERS: tuple[APIRouter, ...] = (health.router, auth.router)
+PAGE = Path(__file__).parents[1] / "dashboard"
+NO_PAGE = """The dashboard is not built here.
+
+The API is at /api/v1. A checkout builds the page with `make dashboard`; an installed package brings it along.
+"""
+
+
+def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
+    """The web app over these parts. `page` is the folder of the built dashboard."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for part in parts.lasting:
+                await stack.enter_async_context(part)
+            yield
+
+    # The pages that FastAPI makes of the schema load their scripts from other hosts.
+    app = FastAPI(title="Surefoot", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
+    app.state.parts = parts
+    answer_problems(app)
+    for router in (*ROUTERS, _schema_router(app)):
+        app.include_router(router, prefix=PREFIX)
+    app.router.routes.append(_page(page))
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(parts.settings.web.origins),
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        expose_headers=["Retry-After"],
+    )
+    app.add_middleware(Shield, parts=parts)
+    return app
+
+
+def _schema_router(app: FastAPI) -> APIRouter:
+    router = APIRouter(tags=["schema"])
+
+    @router.get("/openapi.json")
+    async def schema(person: Viewer) -> Response:
+        """What this API is, as OpenAPI."""
+        return JSONResponse(app.openapi())
+
+    return router
+
+
+def _page(folder: Path) -> Mount | Route:
+    if (folder / "index.html").is_file():
+        return Mount("/", StaticFiles(directory=folder, html=True), name="page")
+
+    async def no_page(_: object) -> Response:
+        return PlainTextResponse(NO_PAGE, 503)
+
+    return Route("/", no_page, name="page")

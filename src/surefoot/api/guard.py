@@ -1,0 +1,79 @@
+"""Who may use which route. Closed by default: every route names exactly one guard, or stands in `OPEN`.
+
+`Viewer`, `Trader` and `Admin` ask for a role; `Money` for a trader and `Keeper` for an admin who proved who they are
+again within the last minutes (`POST /auth/confirm`). A test walks all routes and fails for one without a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from surefoot.api.parts import Parts
+from surefoot.api.problems import Problem
+from surefoot.api.roles import Person, Role
+
+# Paths that anybody may ask for. What is not under the prefix is the page, which holds no data.
+PREFIX = "/api/v1"
+OPEN = frozenset(
+    PREFIX + path for path in ("/health/live", "/health/ready", "/auth/login", "/auth/refresh", "/auth/link")
+)
+# Guards itself: a browser cannot send a header with it, so that the first message brings the token.
+STREAM = f"{PREFIX}/stream"
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+Guard = Callable[[HTTPConnection], Awaitable[Person]]
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """What the routes share, from inside a request."""
+    parts: Parts = connection.app.state.parts
+    return parts
+
+
+Shared = Annotated[Parts, Depends(parts_of)]
+
+
+def person_of(parts: Parts, token: str, least: Role = Role.VIEWER, *, confirmed: bool = False) -> Person:
+    """Who has this access token. Raises Problem: 401 for a bad one, 403 for somebody who may not."""
+    person = parts.sessions.person(token)
+    if not person.role.covers(least):
+        raise Problem(403, "role_too_low", f"this needs the role {least}; yours is {person.role}")
+    if confirmed and not person.confirmed:
+        raise Problem(403, "confirmation_needed", "prove who you are once more: POST /api/v1/auth/confirm")
+    return person
+
+
+def _guard(least: Role, *, confirmed: bool = False) -> Guard:
+    async def check(connection: HTTPConnection) -> Person:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Problem(401, "signed_out", "sign in first: an access token is needed", _BEARER)
+        parts: Parts = connection.app.state.parts
+        person = person_of(parts, token.strip(), least, confirmed=confirmed)
+        connection.state.person = person
+        return person
+
+    return check
+
+
+viewer, trader, admin = _guard(Role.VIEWER), _guard(Role.TRADER), _guard(Role.ADMIN)
+money, keeper = _guard(Role.TRADER, confirmed=True), _guard(Role.ADMIN, confirmed=True)
+
+# What each guard asks for; routes are compared with this in a test.
+GUARDS: dict[Guard, tuple[Role, bool]] = {
+    viewer: (Role.VIEWER, False),
+    trader: (Role.TRADER, False),
+    admin: (Role.ADMIN, False),
+    money: (Role.TRADER, True),
+    keeper: (Role.ADMIN, True),
+}
+
+Viewer = Annotated[Person, Depends(viewer)]
+Trader = Annotated[Person, Depends(trader)]
+Admin = Annotated[Person, Depends(admin)]
+Money = Annotated[Person, Depends(money)]
+Keeper = Annotated[Person, Depends(keeper)]

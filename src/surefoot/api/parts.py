@@ -1,0 +1,48 @@
+"""What the routes of the web process share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from surefoot.api.accounts import Accounts
+from surefoot.api.audit import Trail
+from surefoot.api.sessions import Sessions
+from surefoot.api.throttle import Throttle
+from surefoot.api.tokens import Tokens
+from surefoot.api.webstore import WebStore, store_path
+from surefoot.config import Settings
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Parts:
+    """Made once, by `made`. What is in `lasting` is entered when the app starts, and left when it ends."""
+
+    settings: Settings
+    store: WebStore
+    trail: Trail
+    tokens: Tokens
+    accounts: Accounts
+    sessions: Sessions
+    throttle: Throttle
+    now_ms: Callable[[], int]
+    lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
+
+    @classmethod
+    def made(cls, settings: Settings, now_ms: Callable[[], int] = wall_clock_ms) -> Parts:
+        """The parts of a web process under these settings. Raises StoreError."""
+        store = WebStore(store_path(settings.store.journal_path))
+        trail = Trail(store, now_ms)
+        tokens = Tokens(store, now_ms)
+        accounts = Accounts(store, trail, now_ms)
+        sessions = Sessions(store, trail, tokens, now_ms)
+        return cls(settings, store, trail, tokens, accounts, sessions, Throttle(settings.web), now_ms)
+
+    def close(self) -> None:
+        self.store.close()

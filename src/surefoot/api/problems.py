@@ -1,0 +1,85 @@
+"""What the API answers when it cannot do as asked: problem+json (RFC 9457) with a code that stays the same.
+
+Rules. A problem never repeats what was sent, which may hold a password. What we did not foresee is told as such, and
+without its text; the text goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_log = logging.getLogger("surefoot.web")
+
+
+class Problem(Exception):
+    """A request that is refused: HTTP status, a stable code, and one line for a person."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def problem_body(problem: Problem, instance: str) -> dict[str, Any]:
+    """The members of problem+json; `instance` is the path that was asked for."""
+    return {
+        "type": f"urn:surefoot:problem:{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "instance": instance,
+    }
+
+
+def problem_response(problem: Problem, instance: str) -> Response:
+    body = json.dumps(problem_body(problem, instance), ensure_ascii=False)
+    return Response(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Let an app answer every error as a problem."""
+    app.add_exception_handler(Problem, _refused)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error, request.url.path)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "refused")
+    return problem_response(Problem(error.status_code, code, str(error.detail), error.headers), request.url.path)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(Problem(422, "invalid_request", what_is_wrong(error.errors())), request.url.path)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "this should not have happened; the log of the web process says more"
+    return problem_response(Problem(500, "unexpected", detail), request.url.path)
+
+
+def what_is_wrong(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Places and reasons of a refused body or query, without the values."""
+    return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in errors)

@@ -1,0 +1,28 @@
+"""Who somebody is and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Each may do what those before it may: look; trade; manage users."""
+
+    VIEWER = "viewer"
+    TRADER = "trader"
+    ADMIN = "admin"
+
+    def covers(self, other: Role) -> bool:
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who makes a request. `confirmed`: has given the second factor, or the password, again in the last minutes."""
+
+    name: str
+    role: Role
+    session_id: str
+    confirmed: bool

@@ -1,0 +1,101 @@
+"""The web process: an app served at an address until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import uvicorn
+
+from surefoot.api.app import create_app
+from surefoot.api.parts import Parts
+from surefoot.config import Settings, WebSettings
+
+# SHA-256 and end, UTC ms, of a link that lets one person in: put there by who starts the web process.
+LINK_VARIABLE = "WEB_LINK"
+GRACE_S = 3
+BACKLOG = 128
+HEADER_BYTES_MAX = 32_768
+STREAM_BYTES_MAX = 65_536  # of a message that a client sends
+
+
+class ServingError(Exception):
+    """The address cannot be listened at; one line for a person."""
+
+
+def listener(web: WebSettings, any_port: bool) -> socket.socket:
+    """A socket at the address; with `any_port` at a free port when the wanted one is taken. Raises ServingError."""
+    host = "127.0.0.1" if web.host == "localhost" else web.host
+    family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    for port in (web.port, 0) if any_port else (web.port,):
+        taken = socket.socket(family)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind((host, port))
+            taken.listen(BACKLOG)
+        except OSError as problem:
+            taken.close()
+            told = f"web.port = {port} at {host} cannot be used: {problem.strerror}; set another with --set web.port=N"
+            refusal = ServingError(told)
+        else:
+            taken.setblocking(False)
+            return taken
+    raise refusal
+
+
+def url_of(bound: socket.socket, web: WebSettings) -> str:
+    """The address of the page, for a browser."""
+    host, port = bound.getsockname()[:2]
+    scheme = "https" if web.tls_cert_file else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def serve(settings: Settings, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is called once requests are answered. Raises StoreError."""
+    parts = Parts.made(settings)
+    try:
+        hashed, _, ends_ms = os.environ.get(LINK_VARIABLE, "").partition(":")
+        if ends_ms.isdecimal():
+            parts.sessions.offer_link(hashed, int(ends_ms))
+        server = _Server(server_config(parts), on_ready)
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[bound]))
+    finally:
+        parts.close()
+
+
+def server_config(parts: Parts) -> uvicorn.Config:
+    """How an app of these parts is served."""
+    web = parts.settings.web
+    return uvicorn.Config(
+        create_app(parts),
+        loop="uvloop",
+        http="h11",
+        ws="websockets-sansio",
+        ws_max_size=STREAM_BYTES_MAX,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # whom to believe is decided in `shield.address_of`
+        server_header=False,
+        ssl_certfile=web.tls_cert_file or None,
+        ssl_keyfile=web.tls_key_file or None,
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()

@@ -1,0 +1,139 @@
+"""Access tokens: JWT signed with RS256 by keys that are made at the first start and replaced as they age.
+
+Rules. Only RS256 is accepted, whatever a token says of itself; it must name issuer, audience, times, user and session.
+A retired key signs nothing more and goes when the last token it signed has ended. Refresh tokens, links and recovery
+codes are random texts of which only SHA-256 is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from surefoot.api.problems import Problem
+from surefoot.api.webstore import WebStore
+
+ISSUER, AUDIENCE, ALGORITHM = "surefoot", "surefoot-api", "RS256"
+ACCESS_MS = 15 * 60_000
+KEY_AGE_MAX_MS = 30 * 86_400_000
+KEY_BITS = 2_048
+READ_MAX = 1_024  # tokens whose signature is remembered
+_REQUIRED = ["iss", "aud", "exp", "iat", "sub", "sid", "jti"]
+_BEARER = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says."""
+
+    name: str
+    session_id: str
+    ends_ms: int
+
+
+def random_text() -> str:
+    """256 bits that nobody guesses."""
+    return secrets.token_urlsafe(32)
+
+
+def fingerprint(text: str) -> str:
+    """What is kept of a random text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Tokens:
+    """Signs and reads access tokens."""
+
+    def __init__(self, store: WebStore, now_ms: Callable[[], int]) -> None:
+        """Makes the first key pair where there is none, and a new one where it is too old."""
+        self._store = store
+        self._now_ms = now_ms
+        self._private: dict[str, RSAPrivateKey] = {}
+        self._read: dict[str, Claims] = {}
+        newest = store.row("SELECT made_ms FROM signing_keys WHERE retired_ms IS NULL")
+        if newest is None or now_ms() - newest[0] >= KEY_AGE_MAX_MS:
+            self.rotate()
+
+    def rotate(self) -> str:
+        """Sign with a new key from now on; its id. Tokens of the old one are read until they end."""
+        key = generate_private_key(65_537, KEY_BITS)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        kid, now_ms = secrets.token_hex(8), self._now_ms()
+        with self._store.change():
+            self._store.run("DELETE FROM signing_keys WHERE retired_ms < ?", (now_ms - ACCESS_MS,))
+            self._store.run("UPDATE signing_keys SET retired_ms = ? WHERE retired_ms IS NULL", (now_ms,))
+            self._store.run("INSERT INTO signing_keys (kid, pem, made_ms) VALUES (?, ?, ?)", (kid, pem, now_ms))
+        return kid
+
+    def sign(self, name: str, session_id: str) -> tuple[str, int]:
+        """A token for a session, and when it ends."""
+        (kid,) = self._store.row("SELECT kid FROM signing_keys WHERE retired_ms IS NULL") or ("",)
+        now_ms = self._now_ms()
+        ends_ms = now_ms + ACCESS_MS
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "iat": now_ms // 1_000,
+            "exp": ends_ms // 1_000,
+            "sub": name,
+            "sid": session_id,
+            "jti": secrets.token_hex(8),
+        }
+        return jwt.encode(claims, self._key(kid), ALGORITHM, {"kid": kid}), ends_ms // 1_000 * 1_000
+
+    def read(self, token: str) -> Claims:
+        """What a token says. Raises Problem (401) for one that is not ours, or has ended."""
+        claims = self._read.get(token)
+        if claims is None:
+            claims = self._verified(token)
+            if len(self._read) >= READ_MAX:
+                self._read.clear()
+            self._read[token] = claims
+        if claims.ends_ms <= self._now_ms():
+            raise Problem(401, "token_expired", "the access token has ended; refresh it", _BEARER)
+        return claims
+
+    def forget_read(self) -> None:
+        """Look at every signature anew, as after a key was taken away."""
+        self._read.clear()
+        self._private.clear()
+
+    def _verified(self, token: str) -> Claims:
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            claims = jwt.decode(
+                token,
+                self._public(kid if isinstance(kid, str) else ""),
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Times are compared by `read`, with the clock that we are given.
+                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+            return Claims(str(claims["sub"]), str(claims["sid"]), int(claims["exp"]) * 1_000)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise Problem(401, "token_invalid", "the access token is not one of ours", _BEARER) from None
+
+    def _public(self, kid: str) -> RSAPublicKey:
+        return self._key(kid).public_key()
+
+    def _key(self, kid: str) -> RSAPrivateKey:
+        if kid not in self._private:
+            found = self._store.row("SELECT pem FROM signing_keys WHERE kid = ?", (kid,))
+            if found is None:
+                raise ValueError("no such key")
+            key = load_pem_private_key(found[0].encode(), None)
+            assert isinstance(key, RSAPrivateKey)
+            self._private[kid] = key
+        return self._private[kid]
