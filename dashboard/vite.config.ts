@@ -1,8 +1,8 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
-// `npm run dev` shows the page of a running bot: SUREFOOT_WEB=http://127.0.0.1:8420 is where that bot listens.
-const bot = process.env.SUREFOOT_WEB ?? 'http://127.0.0.1:8420';
+// `npm run dev` shows the page of a running bot: SUREFOOT_WEB=http://127.0.0.1:8650 is where that bot listens.
+const bot = process.env.SUREFOOT_WEB ?? 'http://127.0.0.1:8650';
 
 export default defineConfig({
   plugins: [svelte()],

@@ -25,16 +25,14 @@ export function whenConfirmationIsNeeded(does: (why: string) => Promise<boolean>
   askToConfirm = does;
 }
 
-interface Grant {
+export interface Grant {
   access_token: string;
-  expires_in_s?: number;
-  expires_in?: number;
-  expires_ms?: number;
+  access_ends_ms: number;
 }
 
 export function take(grant: Grant): void {
   token = grant.access_token;
-  tokenEndsMs = grant.expires_ms ?? Date.now() + (grant.expires_in_s ?? grant.expires_in ?? 900) * 1_000;
+  tokenEndsMs = grant.access_ends_ms;
 }
 
 export function forget(): void {
@@ -85,9 +83,9 @@ export async function refresh(): Promise<boolean> {
   return 'locks' in navigator ? navigator.locks.request('surefoot-refresh', work) : work();
 }
 
-/** A token that lasts for the next seconds; null when nobody is signed in. */
-export async function freshToken(): Promise<string | null> {
-  if (!token || tokenEndsMs - Date.now() < 20_000) {
+/** A token that lasts for so long at least; null when nobody is signed in. */
+export async function freshToken(least_ms = 20_000): Promise<string | null> {
+  if (!token || tokenEndsMs - Date.now() < least_ms) {
     if (!(await refresh())) {
       onSignedOut();
       return null;

@@ -2,7 +2,7 @@
 export const PAGES = [
   ['overview', 'Overview'],
   ['chart', 'Chart'],
-  ['positions', 'Positions & orders'],
+  ['positions', 'Positions'],
   ['signals', 'Signals'],
   ['risk', 'Risk & breaker'],
   ['performance', 'Performance'],

@@ -5,8 +5,10 @@ import { stream } from './stream.svelte';
 export interface Me {
   name: string;
   role: 'viewer' | 'trader' | 'admin';
-  totp?: boolean;
-  [more: string]: unknown;
+  session_id: string;
+  confirmed: boolean;
+  second_factor: boolean;
+  mode: string;
 }
 
 const ORDER = ['viewer', 'trader', 'admin'];
