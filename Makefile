@@ -21,7 +21,7 @@ CLIENTS_READY := .clients/.ready
 PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f -print)
 ARGS ?=
 
-.PHONY: help run test check format bench soak swarm equality proofs trace referees clients referee-metrics lock clean
+.PHONY: help run test check format bench soak swarm equality proofs trace referees clients referee-metrics dashboard lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -71,6 +71,10 @@ clients: $(CLIENTS_READY) ## Only make the environment of these clients, for `ma
 # CI does not ask for it: formulas do not change by themselves, and the library drags some forty packages along.
 referee-metrics: $(DEV_READY) $(REFEREE_READY) ## Compare the metrics with an independent library, in its own environment
 	@$(BIN)/python -m pytest -n 0 -q -s tests/research/test_metrics_referee.py $(ARGS)
+
+dashboard: | .venv ## Build the dashboard's page anew, from dashboard/
+	@rm -rf src/surefoot/dashboard
+	@$(PIP) install --quiet --no-deps -e .
 
 lock: ## Resolve the lock files anew from pyproject.toml (needs uv)
 	@uv=$$(command -v .venv/bin/uv || command -v uv) || { echo "make lock needs uv: pip install uv" >&2; exit 1; }; \

@@ -8,23 +8,17 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response
 
 from surefoot import __version__
 from surefoot.api.guard import PREFIX, Viewer
+from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
 from surefoot.api.routes import auth, health
 from surefoot.api.shield import Shield
 
 ROUTERS: tuple[APIRouter, ...] = (health.router, auth.router)
-PAGE = Path(__file__).parents[1] / "dashboard"
-NO_PAGE = """The dashboard is not built here.
-
-The API is at /api/v1. A checkout builds the page with `make dashboard`; an installed package brings it along.
-"""
 
 
 def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
@@ -43,7 +37,7 @@ def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
     answer_problems(app)
     for router in (*ROUTERS, _schema_router(app)):
         app.include_router(router, prefix=PREFIX)
-    app.router.routes.append(_page(page))
+    app.router.routes.append(page_route(page))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(parts.settings.web.origins),
@@ -65,13 +59,3 @@ def _schema_router(app: FastAPI) -> APIRouter:
         return JSONResponse(app.openapi())
 
     return router
-
-
-def _page(folder: Path) -> Mount | Route:
-    if (folder / "index.html").is_file():
-        return Mount("/", StaticFiles(directory=folder, html=True), name="page")
-
-    async def no_page(_: object) -> Response:
-        return PlainTextResponse(NO_PAGE, 503)
-
-    return Route("/", no_page, name="page")
