@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from surefoot import supervise
+from surefoot import children
+from surefoot.children import Child, Kept, ended
 from surefoot.config import ConfigError, Settings, load
 from surefoot.control import CONTROL_KEY, control_key
-from surefoot.supervise import LASTING, Child, Job, Kept, Run, StartError, ended, milestones
+from surefoot.supervise import LASTING, Job, Run, StartError, milestones
 from tests.views import empty_view, order, rich_view
 
 
@@ -43,7 +44,7 @@ async def test_a_child_is_heard_and_its_end_known() -> None:
 
 
 async def test_a_line_without_end_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "LINE_BYTES_MAX", 1_000)
+    monkeypatch.setattr(children, "LINE_BYTES_MAX", 1_000)
     lines: list[str] = []
     child = python("print('x' * 100_000); print('after')", lines.append)
     await child.start()
@@ -131,7 +132,7 @@ async def test_who_cancels_the_keeping_leaves_no_process_behind(started: bool) -
 
 @pytest.mark.spec("OPS-3")
 def test_pauses_grow_to_half_a_minute() -> None:
-    assert supervise.PAUSES_S == (1, 2, 4, 8, 16, 30)
+    assert children.PAUSES_S == (1, 2, 4, 8, 16, 30)
 
 
 @pytest.mark.parametrize("code", sorted(LASTING))

@@ -160,6 +160,9 @@ def run(
     gaps: Gaps = "refuse",
     journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to keep the journal.")] = None,
     no_terminal: Annotated[bool, typer.Option("--no-terminal", help="Plain lines instead of the live view.")] = False,
+    web: Annotated[
+        bool | None, typer.Option("--web/--no-web", help="With the dashboard; default: unless speed is max.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Trade, with a live view.
@@ -181,7 +184,7 @@ def run(
     from surefoot.terminal import summary_lines
 
     for_s = None if for_ is None else _seconds(for_)
-    job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal)
+    job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal, web)
     with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
         ended = asyncio.run(Run(job, screen).go())
     summary = _summary(job, ended)
@@ -458,6 +461,7 @@ def _job(
     seed: int | None,
     gaps: str,
     journal: Path | None,
+    web: bool | None,
 ) -> Job:
     from surefoot.chronicle import fresh_journal, unused_journal
     from surefoot.config import Mode
@@ -496,6 +500,9 @@ def _job(
         replay=replay,
         gaps=gaps_of(gaps),
         for_s=for_s,
+        # A replay as fast as it goes is over before anybody could sign in.
+        web=in_force.settings.paper.speed != "max" if web is None else web,
+        web_port_is_default=in_force.sources["web.port"] == "default",
     )
     if replay and not job.is_paced:
         raise CommandError("--speed 1: a replay does not run on the wall clock; give --speed max or a number above 1")

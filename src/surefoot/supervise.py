@@ -2,9 +2,9 @@
 
 Rules. The trader is started again after a crash, later each time; the simulated exchange is not, because its account
 would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
-which leaves protection resting at the venue, and then the exchange. Children are in sessions of their own, so that a
-Ctrl-C reaches this process alone, and they end by themselves when it is gone. Real keys are given to nobody in paper.
-A run has a key of its own, with which the web process signs what its users ask of the trader; no other process has it.
+which leaves protection resting at the venue, and then the exchange. Real keys are given to nobody in paper, and never
+to the web process: whatever becomes of that, the run goes on. A run has a key of its own, with which the web process
+signs what its users ask of the trader; no other process has it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,20 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from surefoot.alerts import Level
+from surefoot.children import Child, Kept, ended
 from surefoot.config import VENUES, Mode, Settings
 from surefoot.control import CONTROL_KEY, ControlError, new_control_key, read_view, socket_path, watch_views
 from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
 from surefoot.herald import Herald
 from surefoot.notify import addresses_of
+from surefoot.webprocess import WebProcess
 
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-STEADY_S = 60.0  # a process that ran this long has recovered: the next crash pauses shortly again
 TRADER_GRACE_S = 10.0
 EXCHANGE_GRACE_S = 5.0
 EXCHANGE_START_S = 60.0
-OUTPUT_GRACE_S = 1.0
 LOOK_AGAIN_S = 0.05
 LAST_VIEW_WAIT_S = 5.0
-LINE_BYTES_MAX = 1 << 20
 HISTORY_DAYS_MAX = 60
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
@@ -48,142 +46,6 @@ LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 REAL_KEYS = tuple(f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE"))
 ALERT_ADDRESSES = ("SUREFOOT_ALERT_URLS", "SUREFOOT_ALERT_URLS_FILE")
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
-
-
-# The rest of the fill model that the simulated exchange's command line has no options for.
-
-
-class Child:
-    """One process: its lines as they come, its last complaint, and its end."""
-
-    def __init__(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]
-    ) -> None:
-        """`on_line` gets each line of its stdout."""
-        self.name = name
-        self.complaint = ""  # the last line of its stderr
-        self._command = command
-        self._env = env
-        self._on_line = on_line
-        self._process: asyncio.subprocess.Process | None = None
-        self._readers: list[asyncio.Task[None]] = []
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, f"{self.name} was never started"
-        return self._process.pid
-
-    async def start(self) -> None:
-        """Raises OSError when the system cannot start it."""
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            env=dict(self._env),
-            start_new_session=True,
-            limit=LINE_BYTES_MAX,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._readers = [
-            asyncio.create_task(_each_line(self._process.stdout, self._on_line)),
-            asyncio.create_task(_each_line(self._process.stderr, self._note_complaint)),
-        ]
-
-    async def wait(self) -> int:
-        """Its exit code, once it has ended and been heard out; below zero when a signal ended it."""
-        assert self._process is not None, f"{self.name} was never started"
-        code = await self._process.wait()
-        await asyncio.wait(self._readers, timeout=OUTPUT_GRACE_S)
-        return code
-
-    async def stop(self, grace_s: float) -> bool:
-        """Ask it to end and wait; kill it after `grace_s`. Whether it ended by itself."""
-        if self._process is None or self._process.returncode is not None:
-            return True
-        self._send(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await self._process.wait()
-            return True
-        self._send(signal.SIGKILL)
-        await self._process.wait()
-        return False
-
-    def _send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    def _note_complaint(self, line: str) -> None:
-        if line.strip():
-            self.complaint = line.strip()
-
-
-class Kept:
-    """A process that is started again when it fails, after a pause that grows."""
-
-    def __init__(
-        self,
-        make: Callable[[], Child],
-        lasting: Callable[[int], bool],
-        report: Callable[[str], None],
-        pauses_s: Sequence[float] = PAUSES_S,
-    ) -> None:
-        """`lasting` says of an exit code that starting again would not help."""
-        self.restarts = 0
-        self.child: Child | None = None
-        self._make = make
-        self._lasting = lasting
-        self._report = report
-        self._pauses_s = pauses_s
-        self._stopping = asyncio.Event()
-
-    async def run(self) -> int:
-        """Until it is stopped or an end is lasting; the exit code of that end. Who cancels it ends the process."""
-        failures = 0
-        while True:
-            started_s = time.monotonic()
-            self.child = self._make()
-            await self.child.start()
-            if self._stopping.is_set():  # told while it was being started
-                await self.child.stop(0)
-            try:
-                code = await self.child.wait()
-            except asyncio.CancelledError:
-                await self.child.stop(0)
-                raise
-            if self._stopping.is_set() or self._lasting(code):
-                return code
-            failures = 0 if time.monotonic() - started_s >= STEADY_S else failures
-            pause_s = self._pauses_s[min(failures, len(self._pauses_s) - 1)]
-            failures += 1
-            self._report(f"{ended(self.child, code)}; starting it again in {pause_s:g} s")
-            if await self._stopped_within(pause_s):
-                return code
-            self.restarts += 1
-
-    async def stop(self, grace_s: float) -> bool:
-        """End it for good; whether it ended by itself."""
-        self._stopping.set()
-        return self.child is None or await self.child.stop(grace_s)
-
-    async def _stopped_within(self, pause_s: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._stopping.wait()
-        return self._stopping.is_set()
-
-
-def ended(child: Child, code: int) -> str:
-    """How a process ended, in words."""
-    try:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    except ValueError:
-        how = f"was ended by signal {-code}"
-    return f"{child.name} {how}" + (f": {child.complaint}" if child.complaint else "")
 
 
 class StartError(Exception):
@@ -206,7 +68,8 @@ class Screen(Protocol):
 class Job:
     """What to run. `options` is how the trader is told its settings; the journal's place is among `settings`.
 
-    `symbols_are_default`: then a replay trades the symbols of its files. `for_s` is None for a run without end.
+    `symbols_are_default`: then a replay trades the symbols of its files. `for_s` is None for a run without end. A port
+    of the web process that is a default may be another one where it is taken.
     """
 
     settings: Settings
@@ -216,6 +79,8 @@ class Job:
     replay: tuple[str, ...] = ()
     gaps: str = "refuse"
     for_s: float | None = None
+    web: bool = True
+    web_port_is_default: bool = False
 
     @property
     def is_paced(self) -> bool:
@@ -251,8 +116,10 @@ class Run:
         self._tape_end = asyncio.Event()
         self._signals: list[signal.Signals] = []
         self._told_to_stop = asyncio.Event()
+        self._trader_up = asyncio.Event()
         self._exchange: Child | None = None
         self._trader: Kept | None = None
+        self._web = WebProcess(self._web_command(), self._web_env(), self._screen.note) if job.web else None
         self._started_s = time.monotonic()
         services, problems = addresses_of(job.settings)
         for problem in problems:
@@ -352,6 +219,14 @@ class Run:
         env = {**_without_keys(self._job.env), **paper_keys, **self._control_key}
         return Child("the trader", command, env, self._screen.note)
 
+    def _web_command(self) -> list[str]:
+        command = [sys.executable, "-m", "surefoot", "web", "--json", "--parent-pid", str(os.getpid())]
+        command += [*self._job.options, "--set", f"store.journal_path={self._job.settings.store.journal_path}"]
+        return [*command, "--any-port"] if self._job.web_port_is_default else command
+
+    def _web_env(self) -> dict[str, str]:
+        return {**_without_keys(self._job.env), **self._control_key}
+
     def _replayed_symbols(self, on_tape: list[str]) -> list[str]:
         """The symbols of the files, in the order of the settings as far as they are in both."""
         known = self._job.settings.market.symbols
@@ -381,6 +256,8 @@ class Run:
                 tape: lambda: Ended(EXIT_OK, "the replay has ended"),
             }
             own += [exchange, tape]
+        if self._web is not None:
+            own.append(asyncio.create_task(self._web.run(self._trader_up)))
         try:
             done, _ = await asyncio.wait([*reasons, watch], return_when=asyncio.FIRST_COMPLETED)
             if watch in done:
@@ -390,7 +267,7 @@ class Run:
             await self._take_last_view()
             return ended_run
         finally:
-            await self._stop_trader()
+            await asyncio.gather(self._stop_trader(), self._stop_web())
             for task in own:
                 task.cancel()
 
@@ -405,6 +282,7 @@ class Run:
 
     def _see(self, view: View) -> None:
         self._last_view = view
+        self._trader_up.set()
         self._herald.see(view)
         for name, happened in milestones(view):
             if happened:
@@ -474,6 +352,10 @@ class Run:
         if not await self._trader.stop(TRADER_GRACE_S):
             self._screen.note(f"the trader did not end within {TRADER_GRACE_S:g} s and was killed")
 
+    async def _stop_web(self) -> None:
+        if self._web is not None:
+            await self._web.stop()
+
     async def _stop_exchange(self) -> None:
         if self._exchange is not None:
             await self._exchange.stop(EXCHANGE_GRACE_S)
@@ -531,14 +413,3 @@ def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
 
 def _without(names: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in names}
-
-
-async def _each_line(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:  # a line without an end: what is read of it is dropped
-            continue
-        if not line:
-            return
-        on_line(line.decode(errors="replace").rstrip("\n"))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from surefoot.api.onetime import LINK_MS, fingerprint
 from surefoot.api.roles import Role
-from surefoot.api.sessions import LINK_MS
-from surefoot.api.tokens import ACCESS_MS, fingerprint
+from surefoot.api.tokens import ACCESS_MS
 from tests.api.served import PASSWORD, code_of, place
 
 

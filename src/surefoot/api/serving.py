@@ -11,11 +11,10 @@ from ipaddress import ip_address
 import uvicorn
 
 from surefoot.api.app import create_app
+from surefoot.api.onetime import offered_link
 from surefoot.api.parts import Parts
 from surefoot.config import Settings, WebSettings
 
-# SHA-256 and end, UTC ms, of a link that lets one person in: put there by who starts the web process.
-LINK_VARIABLE = "WEB_LINK"
 GRACE_S = 3
 BACKLOG = 128
 HEADER_BYTES_MAX = 32_768
@@ -57,9 +56,9 @@ def serve(settings: Settings, bound: socket.socket, on_ready: Callable[[], None]
     """Serve until SIGTERM or SIGINT; `on_ready` is called once requests are answered. Raises StoreError."""
     parts = Parts.made(settings)
     try:
-        hashed, _, ends_ms = os.environ.get(LINK_VARIABLE, "").partition(":")
-        if ends_ms.isdecimal():
-            parts.sessions.offer_link(hashed, int(ends_ms))
+        link = offered_link(os.environ)
+        if link is not None:
+            parts.sessions.offer_link(*link)
         server = _Server(server_config(parts), on_ready)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[bound]))

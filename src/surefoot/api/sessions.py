@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from surefoot.api.audit import Trail
+from surefoot.api.onetime import LINK_MS, fingerprint, random_text
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Person, Role
-from surefoot.api.tokens import Tokens, fingerprint, random_text
+from surefoot.api.tokens import Tokens
 from surefoot.api.webstore import WebStore
 
 REFRESH_MS = 7 * 86_400_000
 SESSION_MS = 30 * 86_400_000
 CONFIRMED_MS = 5 * 60_000
 LINK_CONFIRMED_MS = 15 * 60_000
-LINK_MS = 10 * 60_000
 AGENT_LENGTH_MAX = 200
 _BEARER = {"WWW-Authenticate": "Bearer"}
 

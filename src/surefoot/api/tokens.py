@@ -1,13 +1,11 @@
 """Access tokens: JWT signed with RS256 by keys that are made at the first start and replaced as they age.
 
 Rules. Only RS256 is accepted, whatever a token says of itself; it must name issuer, audience, times, user and session.
-A retired key signs nothing more and goes when the last token it signed has ended. Refresh tokens, links and recovery
-codes are random texts of which only SHA-256 is kept.
+A retired key signs nothing more and goes when the last token it signed has ended.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,16 +38,6 @@ class Claims:
     name: str
     session_id: str
     ends_ms: int
-
-
-def random_text() -> str:
-    """256 bits that nobody guesses."""
-    return secrets.token_urlsafe(32)
-
-
-def fingerprint(text: str) -> str:
-    """What is kept of a random text."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Tokens:

@@ -41,7 +41,7 @@ class Signed(BaseModel):
 
     access_token: str
     token_type: str = "Bearer"
-    access_ends_ms: int
+    expires_ms: int
 
 
 class Me(BaseModel):
@@ -124,4 +124,4 @@ def _signed(grant: Grant, request: Request, response: Response, parts: Parts) ->
         secure=is_https(request.scope, parts.settings.web),
         **kept,
     )
-    return Signed(access_token=grant.access_token, access_ends_ms=grant.access_ends_ms)
+    return Signed(access_token=grant.access_token, expires_ms=grant.access_ends_ms)

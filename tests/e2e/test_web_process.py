@@ -1,0 +1,121 @@
+"""The web process beside a trader that trades: signed in by the link, killed, started again, left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from surefoot.api.webstore import FILE_NAME
+from tests.e2e.test_commands import (
+    PATIENCE_S,
+    child_pids,
+    command,
+    environment,
+    going,
+    is_gone,
+    lines_until,
+    wait_for,
+)
+
+
+def signed_in(url: str, token: str) -> httpx2.Client:
+    client = httpx2.Client(base_url=f"{url}/api/v1", timeout=PATIENCE_S)
+    answer = client.post("/auth/link", json={"token": token})
+    assert answer.status_code == 200, answer.text
+    client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+    return client
+
+
+def told_address(lines: list[str]) -> tuple[str, str]:
+    found = re.search(r"dashboard (http://127\.0\.0\.1:\d+)/#link=(\S+)", lines[-1])
+    assert found, lines
+    return found[1], found[2]
+
+
+@pytest.mark.spec("OPS-3", "AUTH-1")
+def test_a_killed_web_process_comes_back_in_the_same_place_and_the_trader_never_notices(tmp_path: Path) -> None:
+    with going("run", "--no-terminal", cwd=tmp_path) as run:
+        url, token = told_address(lines_until(run, "dashboard "))
+        with closing(signed_in(url, token)) as client:
+            assert client.get("/me").json()["name"] == "local"
+            before = child_pids(run.pid)
+            assert set(before) == {"simex", "trade", "web"}
+            os.kill(before["web"], signal.SIGKILL)
+            lines_until(run, "the web process was ended by SIGKILL; starting it again in 1 s")
+            wait_for(lambda: answers(url), "the web process came back")
+            assert client.get("/me").json()["name"] == "local"
+            again = client.post("/auth/link", json={"token": token})
+            assert again.json()["code"] == "link_used"
+        after = child_pids(run.pid)
+        assert after["trade"] == before["trade"]
+        assert after["web"] != before["web"]
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0
+    assert all(is_gone(pid) for pid in (*before.values(), *after.values()))
+    assert (tmp_path / "var" / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/api/v1/health/live").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+@pytest.mark.spec("OPS-3")
+def test_a_web_process_that_cannot_start_is_told_and_trading_goes_on(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with going("run", "--no-terminal", "--set", f"web.port={port}", cwd=tmp_path) as run:
+            (told,) = [line for line in lines_until(run, "no dashboard: ") if "no dashboard" in line]
+            assert f"web.port = {port} at 127.0.0.1 cannot be used" in told
+            assert set(child_pids(run.pid)) == {"simex", "trade"}
+            run.send_signal(signal.SIGTERM)
+            run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0
+
+
+@pytest.mark.spec("OPS-3")
+def test_no_web_leaves_it_out(tmp_path: Path) -> None:
+    with going("run", "--no-terminal", "--no-web", cwd=tmp_path) as run:
+        lines = lines_until(run, "first price")
+        assert set(child_pids(run.pid)) == {"simex", "trade"}
+        run.send_signal(signal.SIGTERM)
+        out, _ = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0
+    assert not [line for line in (*lines, *out.splitlines()) if "dashboard" in line]
+    assert not (tmp_path / "var" / FILE_NAME).exists()
+
+
+@pytest.mark.spec("AUTH-1")
+def test_the_first_user_is_made_by_a_command_that_asks_for_the_password(tmp_path: Path) -> None:
+    def add(*words: str, password: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command("user", "add", *words),
+            input=f"{password}\n",
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=PATIENCE_S,
+        )
+
+    assert add("ann", "--role", "admin", password="correct horse battery").stdout == "ann may sign in as admin\n"
+    assert "already a user ann" in add("ann", password="correct horse battery").stderr
+    assert "12 to 200 characters" in add("bob", password="short").stderr
+    assert "give viewer, trader or admin" in add("bob", "--role", "root", password="correct horse battery").stderr
+    assert "a name is 1 to 32" in add("Bob!", password="correct horse battery").stderr
+    kept = (tmp_path / "var" / FILE_NAME).read_bytes()
+    assert b"correct horse battery" not in kept
+    assert b"$argon2id$" in kept
