@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -194,17 +195,21 @@ def turns_of(path: Path, settings: Settings) -> list[dict[str, Any]]:
     with JournalReader(path) as reader:
         turned = (entry.message for entry in reader.read(kinds=[RecordTrip, RecordReset]))
         records = [message for message in turned if isinstance(message, RecordTrip | RecordReset)]
-    if not records:
-        return []
-    equities = [(row.at_ms, f"{row.equity:f}") for row in books_of(path, settings).equity_rows]
-    turns: list[dict[str, Any]] = []
+    return turns(records, [(row.at_ms, row.equity) for row in books_of(path, settings).equity_rows]) if records else []
+
+
+def turns(records: Sequence[RecordTrip | RecordReset], equities: Sequence[tuple[int, Decimal]]) -> list[dict[str, Any]]:
+    """The same for records and a curve that are at hand, both oldest first."""
+    told: list[dict[str, Any]] = []
     for record in records:
-        after = [point for point in equities if record.at_ms < point[0] <= record.at_ms + MS_PER_HOUR]
-        turns.append({"at_ms": record.at_ms, **_turn(record), "after": after})
+        after = [
+            (at_ms, f"{equity:f}") for at_ms, equity in equities if record.at_ms < at_ms <= record.at_ms + MS_PER_HOUR
+        ]
+        told.append({"at_ms": record.at_ms, **_turn(record), "after": after})
         if isinstance(record, RecordReset):
-            for turn in turns:
+            for turn in told:
                 turn["in_force"] = False
-    return turns
+    return told
 
 
 def _turn(record: RecordTrip | RecordReset) -> dict[str, Any]:

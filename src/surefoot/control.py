@@ -26,7 +26,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -427,7 +427,7 @@ def _answer_of(line: bytes, path: Path, wish: Wish) -> Answer:
         raise ControlError(f"the trader's answer cannot be read, it may be of another version: {problem}") from problem
 
 
-async def watch_views(path: Path) -> AsyncIterator[View]:
+async def watch_views(path: Path) -> AsyncGenerator[View, None]:
     """Pictures from the socket at `path` as they come; ends when the trader is not there or leaves."""
     try:
         with _address(path) as address:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,32 +13,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from simex.market import GeneratedMarket
 from surefoot.cli import main
 from surefoot.config import Settings, load
-from surefoot.core.messages import BalanceMoved, CandleClosed, Command, Event, InstrumentsLoaded
+from surefoot.core.messages import BalanceMoved, CandleClosed, InstrumentsLoaded
 from surefoot.core.model import Candle
 from surefoot.core.portfolio import fill_postings
-from surefoot.research.backtest import run_backtest
 from surefoot.research.export import Books, Format, Table, What, books_of, tables_of, tax_report, write_table
 from surefoot.research.tax_lots import Method, total
-from surefoot.store.journal import Journal
 from tests.core.desk import BTC, FEES, INTERVAL_MS, Desk, dec
+from tests.journals import OFTEN, kept, two_days
 
-START_MS = 1_790_000_100_000 // 3_600_000 * 3_600_000
-OFTEN = {
-    "rsi.oversold": "45",
-    "rsi.overbought": "55",
-    "exits.stop_pct_of_price": "0.5",
-    "exits.target_pct_of_price": "0.5",
-}
 BNB = replace(BTC, symbol="BNBUSDT", base="BNB")
-
-
-def kept(path: Path, messages: Iterable[Event | Command]) -> Path:
-    with Journal.open(path) as journal:
-        journal.append(*messages)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +34,7 @@ def settings() -> Settings:
 @pytest.fixture(scope="module")
 def traded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The journal and the result of two simulated days: fees of purchases in the base, those of sales in the quote."""
-    folder = tmp_path_factory.mktemp("traded")
-    market = GeneratedMarket(15, ["BTCUSDT", "ETHUSDT"], START_MS, history_days=2)
-    for symbol, candles in market.history.items():
-        rows = (f"{c.open_ms},{c.open},{c.high},{c.low},{c.close},{c.volume},{c.end_ms - 1},0,0,0,0,0" for c in candles)
-        (folder / f"{symbol}-1m.csv").write_text("\n".join(rows) + "\n")
-    files = [str(folder / f"{symbol}-1m.csv") for symbol in market.history]
-    with Journal.open(folder / "journal.sqlite") as journal:
-        result = run_backtest(settings, files, sink=journal.append)
-    return folder / "journal.sqlite", result
+    return two_days(tmp_path_factory.mktemp("traded"), settings)
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,18 @@ from surefoot.api.guard import PREFIX, Viewer
 from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
-from surefoot.api.routes import auth, health
+from surefoot.api.routes import auth, health, live, market, now, past
+from surefoot.api.schema import document
 from surefoot.api.shield import Shield
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, auth.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    auth.router,
+    now.router,
+    market.router,
+    past.router,
+    live.router,
+)
 
 
 def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
@@ -56,6 +64,6 @@ def _schema_router(app: FastAPI) -> APIRouter:
     @router.get("/openapi.json")
     async def schema(person: Viewer) -> Response:
         """What this API is, as OpenAPI."""
-        return JSONResponse(app.openapi())
+        return JSONResponse(document(app))
 
     return router

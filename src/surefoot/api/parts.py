@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from surefoot.api.accounts import Accounts
 from surefoot.api.audit import Trail
+from surefoot.api.desk import Desk
 from surefoot.api.sessions import Sessions
 from surefoot.api.throttle import Throttle
 from surefoot.api.tokens import Tokens
@@ -31,6 +32,7 @@ class Parts:
     accounts: Accounts
     sessions: Sessions
     throttle: Throttle
+    desk: Desk
     now_ms: Callable[[], int]
     lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
 
@@ -42,7 +44,8 @@ class Parts:
         tokens = Tokens(store, now_ms)
         accounts = Accounts(store, trail, now_ms)
         sessions = Sessions(store, trail, tokens, now_ms)
-        return cls(settings, store, trail, tokens, accounts, sessions, Throttle(settings.web), now_ms)
+        throttle, desk = Throttle(settings.web), Desk(settings)
+        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, now_ms, [desk])
 
     def close(self) -> None:
         self.store.close()

@@ -24,7 +24,7 @@ from surefoot.core.messages import BalanceMoved, CandleClosed, RecordEquity
 from surefoot.core.model import Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
 from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
-from surefoot.store.journal import JournalReader
+from surefoot.store.journal import Entry, JournalReader
 
 # Columns that are moments; each gets a column beside it that a person can read.
 MOMENTS = frozenset({"at_ms", "entry_ms", "exit_ms", "bought_ms", "sold_ms"})
@@ -196,26 +196,38 @@ def _fill_row(trade: Traded, purpose: str) -> FillRow:
     )
 
 
+class Bookkeeping:
+    """Facts that are folded line by line, and the books that they fill."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.facts, self.books = Facts(engine_settings(settings)), Books()
+        self.facts.portfolio = self.books
+        # The facts' own: they grow as it is folded.
+        self.books.closes, self.books.instruments = self.facts.closes, self.facts.instruments
+
+    def take(self, entry: Entry) -> None:
+        """The next line of the journal."""
+        facts, books, message = self.facts, self.books, entry.message
+        booked = len(books.fills), len(books.moves)
+        books.now_ms = entry.at_ms
+        facts.fold(message)
+        if len(books.fills) > booked[0]:
+            books.see_equity(facts.equity(), "fill")
+        elif len(books.moves) > booked[1]:
+            books.see_equity(facts.equity(), "transfer" if isinstance(message, BalanceMoved) else "opening")
+        elif isinstance(message, RecordEquity):
+            books.see_equity(message.equity, "mark", message.peak)
+        elif isinstance(message, CandleClosed):
+            books.see_equity(facts.equity(), "candle")
+
+
 def books_of(path: Path, settings: Settings) -> Books:
     """Everything that the journal's account booked. Raises StoreError when it cannot be read."""
-    facts, books = Facts(engine_settings(settings)), Books()
-    facts.portfolio = books
-    books.closes, books.instruments = facts.closes, facts.instruments  # the facts' own: they grow as it is folded
+    kept = Bookkeeping(settings)
     with JournalReader(path) as reader:
         for entry in reader.read():
-            booked = len(books.fills), len(books.moves)
-            books.now_ms = entry.at_ms
-            facts.fold(entry.message)
-            if len(books.fills) > booked[0]:
-                books.see_equity(facts.equity(), "fill")
-            elif len(books.moves) > booked[1]:
-                is_transfer = isinstance(entry.message, BalanceMoved)
-                books.see_equity(facts.equity(), "transfer" if is_transfer else "opening")
-            elif isinstance(entry.message, RecordEquity):
-                books.see_equity(entry.message.equity, "mark", entry.message.peak)
-            elif isinstance(entry.message, CandleClosed):
-                books.see_equity(facts.equity(), "candle")
-    return books
+            kept.take(entry)
+    return kept.books
 
 
 def tables_of(books: Books, what: What, report: TaxLots | None) -> list[Table]:

@@ -239,6 +239,13 @@ class JournalReader:
         """
         return _read(self._connection, run, kinds, since_seq, symbol, limit)
 
+    def chosen(self, seqs: Sequence[int]) -> list[Entry]:
+        """The entries of these numbers, up to `PAGE_ROWS` of them, oldest first; those that are not there are left
+        out. Raises StoreError."""
+        marks = ", ".join("?" * len(seqs))
+        sql = f"SELECT seq, run, at_ms, edge, kind, body FROM journal WHERE seq IN ({marks}) ORDER BY seq"
+        return list(map(_entry, _query(self._connection, sql, seqs)))
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,0 +1,84 @@
+"""What routes that tell something share: the desk, pages, and answers that are JSON already."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Depends, Query, Response
+from pydantic import BaseModel
+
+from surefoot.api.desk import Desk
+from surefoot.api.guard import Shared
+from surefoot.api.plain import encoded
+from surefoot.api.problems import Problem
+from surefoot.api.records import PAGE_MAX, Records, Wanted
+
+JSON = "application/json"
+SEQ_MAX = 2**63 - 1
+MS_MAX = 2**53 - 1  # what a number of JavaScript's can hold
+
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    """Part of a list. `next` is the `cursor` of the page after it; null when this is the last."""
+
+    items: list[Item]
+    next: int | None
+
+
+def desk_of(parts: Shared) -> Desk:
+    """What the web process knows of the bot."""
+    return parts.desk
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+
+
+def records_of(desk: TheDesk) -> Records:
+    """The records of the journal. Raises Problem (503) where there is none yet."""
+    if desk.records is None:
+        raise Problem(503, "no_journal", desk.problem or "there is no journal yet: the trader has not started")
+    return desk.records
+
+
+TheRecords = Annotated[Records, Depends(records_of)]
+
+Symbol = Annotated[str, Query(pattern="^[A-Z0-9_]{2,30}$", description="Like BTCUSDT.")]
+Ms = Annotated[int, Query(ge=0, le=MS_MAX, description="UTC milliseconds.")]
+Cursor = Annotated[int, Query(ge=0, le=SEQ_MAX, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+
+
+def wanted_of(
+    symbol: Symbol | None = None,
+    since_ms: Ms | None = None,
+    until_ms: Ms | None = None,
+    cursor: Cursor | None = None,
+    limit: Limit = 50,
+) -> Wanted:
+    """Which rows of a list, newest first."""
+    return Wanted(symbol, since_ms, until_ms, cursor, limit)
+
+
+Chosen = Annotated[Wanted, Depends(wanted_of)]
+
+
+def told(value: object) -> Response:
+    """A value as the answer."""
+    return Response(encoded(value), media_type=JSON)
+
+
+def told_page(items: object, following: int | None = None) -> Response:
+    """A page as the answer."""
+    return told({"items": items, "next": following})
+
+
+def told_topic(desk: Desk, topic: str) -> Response:
+    """A topic as it stands; it was made JSON when it changed."""
+    return Response(desk.board.values[topic], media_type=JSON)
+
+
+def told_topic_page(desk: Desk, topic: str) -> Response:
+    """A topic that is a list, as the only page of it."""
+    return Response(b'{"items":%b,"next":null}' % desk.board.values[topic], media_type=JSON)

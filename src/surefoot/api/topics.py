@@ -1,0 +1,125 @@
+"""What the trader knows now, cut into topics: the values that REST and stream hand out, each made once a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from surefoot.core.view import VenueLimitView, View
+
+NOT_RUNNING = "the trader is not running"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the account holds of an asset."""
+
+    asset: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The trader in one look. `running` is false when what is told is what its journal left; `at_ms` is when that was.
+
+    Without a trader and without a journal all is null or empty. `quote` is the asset that equity is counted in.
+    `open_profit` is that of all positions after what was paid; null when one of them has no price.
+    """
+
+    at_ms: int | None
+    running: bool
+    mode: str
+    run: str | None
+    journal: str | None
+    equity: Decimal | None
+    quote: str | None
+    open_profit: Decimal | None
+    balances: tuple[Holding, ...]
+    entries_off: str | None
+    books: str | None
+    differences: tuple[str, ...]
+    foreign: tuple[str, ...]
+    round_trip_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far the venue's clock was ahead of ours when it was last asked, and how wrong that may be."""
+
+    at_ms: int
+    offset_ms: int
+    error_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAge:
+    """How old the newest price of a symbol is; null when none was heard."""
+
+    symbol: str
+    age_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The trader's connection to the venue. `limits` are the venue's, with what is used in the running window;
+    `wanted` are the links that trading needs, `links` those that are up."""
+
+    running: bool
+    at_ms: int | None
+    wanted: tuple[str, ...]
+    links: tuple[str, ...]
+    prices: tuple[PriceAge, ...]
+    limits: tuple[VenueLimitView, ...]
+    banned_until_ms: int | None
+    clock: Clock | None
+
+
+# The dialogue with the venue has these two (see binance.dialogue).
+LINKS = ("account", "market")
+
+TOPICS = (
+    "status",
+    "prices",
+    "positions",
+    "orders",
+    "decisions",
+    "alarms",
+    "breaker",
+    "connection",
+    "round_trips",
+)
+
+
+def status_of(view: View | None, mode: str, journal: str | None, *, running: bool) -> Status:
+    """The status; without a picture there is nothing to tell."""
+    if view is None:
+        return Status(None, running, mode, None, journal, None, None, None, (), NOT_RUNNING, None, (), (), 0)
+    profits = [position.profit for position in view.positions]
+    known = [profit for profit in profits if profit is not None]
+    return Status(
+        at_ms=view.at_ms,
+        running=running,
+        mode=mode,
+        run=view.run or None,
+        journal=journal,
+        equity=view.equity,
+        quote=view.quote,
+        open_profit=sum(known, Decimal(0)) if len(known) == len(profits) else None,
+        balances=tuple(Holding(asset, amount) for asset, amount in view.balances),
+        entries_off=view.entries_off if running else NOT_RUNNING,
+        books=view.books,
+        differences=view.differences,
+        foreign=view.foreign,
+        round_trip_count=view.round_trip_count,
+    )
+
+
+def connection_of(view: View | None, clock: Clock | None, *, running: bool) -> Connection:
+    """The connection; none is told of while the trader is not running."""
+    if view is None or not running:
+        return Connection(running, None if view is None else view.at_ms, LINKS, (), (), (), None, clock)
+    ages = tuple(
+        PriceAge(price.symbol, None if price.at_ms is None else max(view.at_ms - price.at_ms, 0))
+        for price in view.prices
+    )
+    return Connection(True, view.at_ms, LINKS, view.links, ages, view.venue_limits, view.banned_until_ms, clock)

@@ -1,0 +1,198 @@
+"""Read models of a journal: the same rows as the books have, page by page, kept up to date, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surefoot.api import records as module
+from surefoot.api.records import Records, Wanted, journal_page, order_ids
+from surefoot.config import Settings, load
+from surefoot.core.messages import RecordDecision, SubmitList, SubmitOrder
+from surefoot.research.export import books_of
+from surefoot.store.journal import Entry, Journal, JournalReader, StoreError
+from tests.journals import OFTEN, two_days
+from tests.store.samples import alarm, closed, decided, entry_list, filled, started
+
+ALL = Wanted(limit=500)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load(None, OFTEN, {}).settings
+
+
+@pytest.fixture(scope="module")
+def traded(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    return two_days(tmp_path_factory.mktemp("records"), settings)
+
+
+def read(path: Path, settings: Settings, hear: Callable[[Entry], None] | None = None) -> Records:
+    """All that there is."""
+    records = Records(path, settings, hear)
+    with JournalReader(path) as reader:
+        for entry in reader.read():
+            records.take(entry)
+    return records
+
+
+@pytest.fixture(scope="module")
+def records(traded: tuple[Path, dict[str, Any]], settings: Settings) -> Records:
+    return read(traded[0], settings)
+
+
+@pytest.mark.spec("API-1")
+def test_fills_round_trips_and_equity_are_those_of_the_books(
+    records: Records, traded: tuple[Path, dict[str, Any]], settings: Settings
+) -> None:
+    books = books_of(traded[0], settings)
+    fills, trips = records.fill_page(ALL)[0], records.round_trip_page(ALL)[0]
+    assert len(fills) == len(books.fills) >= 10, "the test proves nothing without trades"
+    assert [(each.trade_id, each.price, each.fee_in_quote) for each in reversed(fills)] == [
+        (row.trade_id, row.price, row.fee_in_quote) for row in books.fills
+    ]
+    assert [(each.exit_ms, each.pnl) for each in reversed(trips)] == [
+        (trip.exit_ms, trip.pnl) for trip in books.all_round_trips
+    ]
+    assert list(records.equity_rows) == books.equity_rows
+
+
+@pytest.mark.spec("API-1")
+def test_pages_bring_every_row_once_newest_first(records: Records) -> None:
+    whole = records.fill_page(ALL)[0]
+    seqs, before = [], None
+    for _ in range(len(whole)):
+        page, following = records.fill_page(Wanted(before=before, limit=3))
+        seqs += [fill.seq for fill in page]
+        if following is None:
+            break
+        before = following
+    assert seqs == [fill.seq for fill in whole] == sorted(seqs, reverse=True)
+
+
+@pytest.mark.spec("API-1")
+def test_rows_are_chosen_by_symbol_and_by_time(records: Records) -> None:
+    fills = records.fill_page(ALL)[0]
+    middle = fills[len(fills) // 2]
+    chosen = records.fill_page(Wanted(symbol=middle.symbol, since_ms=middle.at_ms, limit=500))[0]
+    assert chosen == [fill for fill in fills if fill.symbol == middle.symbol and fill.at_ms >= middle.at_ms]
+    assert 0 < len(chosen) < len(fills)
+    assert records.fill_page(Wanted(until_ms=fills[-1].at_ms - 1))[0] == []
+
+
+@pytest.mark.spec("SIG-8")
+def test_every_decision_is_there_with_what_the_rules_saw_and_which_gate_refused(
+    records: Records, traded: tuple[Path, dict[str, Any]]
+) -> None:
+    with JournalReader(traded[0]) as reader:
+        written = {entry.seq: entry.message for entry in reader.read(kinds=[RecordDecision])}
+    outcomes = {decision.outcome for decision in written.values() if isinstance(decision, RecordDecision)}
+    assert {"approved", "none"} < outcomes, "the test needs refusals too"
+    refused, _ = records.decision_page(ALL, "refused")
+    assert refused
+    assert {each.outcome for each in refused} == outcomes - {"approved", "none"}
+    rule = refused[0].outcome
+    assert {each.outcome for each in records.decision_page(ALL, rule)[0]} == {rule}
+    newest = records.decision_page(Wanted(limit=1), None)[0][0]
+    assert newest.seq == max(written)
+    assert newest.signal.values
+    assert {each.signal.symbol for each in records.signals()} == {"BTCUSDT", "ETHUSDT"}
+
+
+@pytest.mark.spec("API-1")
+def test_the_life_line_of_an_order_is_every_record_about_it(
+    records: Records, traded: tuple[Path, dict[str, Any]]
+) -> None:
+    with JournalReader(traded[0]) as reader:
+        entries = list(reader.read())
+    sent = [each for each in entries if isinstance(each.message, SubmitOrder | SubmitList)]
+    assert sent
+    for submission in sent:
+        for client_order_id in order_ids(submission.message):
+            found = records.order(client_order_id)
+            assert found is not None
+            order, life = found
+            assert order.seq == life[0].seq == submission.seq
+            assert [each.seq for each in life] == [
+                entry.seq for entry in entries if client_order_id in order_ids(entry.message)
+            ]
+    finished = records.order_page(ALL, is_open=False)[0]
+    assert {order.state for order in finished} <= {"FILLED", "CANCELED", "EXPIRED", "REJECTED", "LOST"}
+    assert records.order("sf-nobody-1e") is None
+
+
+@pytest.mark.spec("PNL-3")
+def test_metrics_are_those_of_the_one_implementation(records: Records, traded: tuple[Path, dict[str, Any]]) -> None:
+    figures, told = records.metrics(), traded[1]["metrics"]
+    assert figures.round_trips == told["round_trips"] > 0
+    assert figures.win_rate_pct == told["win_rate_pct"]
+    assert figures.profit_factor == pytest.approx(told["profit_factor"])
+
+
+@pytest.mark.spec("API-1")
+def test_a_long_curve_is_thinned_to_the_last_of_each_span(records: Records) -> None:
+    whole = records.equity(None, None, 5_000)
+    thin = records.equity(None, None, 20)
+    assert len(whole) > 100
+    assert 10 < len(thin) <= 20
+    assert thin[-1] == whole[-1]
+    assert set(thin) <= set(whole)
+    assert [point.at_ms for point in thin] == sorted(point.at_ms for point in thin)
+
+
+@pytest.mark.spec("PERF-6")
+def test_only_the_newest_rows_are_kept(
+    traded: tuple[Path, dict[str, Any]], settings: Settings, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ROWS_KEPT", "ORDERS_KEPT", "EQUITY_KEPT"):
+        monkeypatch.setattr(module, name, 4)
+    few = read(traded[0], settings)
+    assert few.fill_page(ALL)[0] == records.fill_page(ALL)[0][:4]
+    assert len(few.order_page(ALL, is_open=None)[0]) == 4
+    assert len(list(few.equity_rows)) == 5  # the last one may still change
+    assert few.decision_page(ALL, None)[0] == records.decision_page(ALL, None)[0][:4]
+
+
+@pytest.mark.spec("API-1")
+async def test_what_is_written_later_is_heard_and_the_past_is_not(tmp_path: Path, settings: Settings) -> None:
+    heard: list[int] = []
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        journal.append(started(), closed(), decided())
+        journal.flush()
+        records = Records(tmp_path / "journal.sqlite", settings, lambda entry: heard.append(entry.seq))
+        follow = asyncio.create_task(records.follow())
+        while not records.caught_up:
+            await asyncio.sleep(0.01)
+        past = records.seq
+        journal.append(alarm("later"))
+        journal.flush()
+        while records.seq == past:
+            await asyncio.sleep(0.01)
+        follow.cancel()
+    assert past == 3
+    assert heard == [past + 1]
+    assert records.alarm_page(Wanted(limit=1))[0][0].text == "later"
+
+
+async def test_a_record_that_makes_no_sense_is_named(tmp_path: Path, settings: Settings) -> None:
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        journal.append(started(), entry_list(), filled())  # of a symbol that was never loaded
+    with pytest.raises(StoreError, match=r"record 3 of .* cannot be folded: KeyError"):
+        await Records(tmp_path / "journal.sqlite", settings).follow()
+
+
+@pytest.mark.spec("API-1")
+def test_the_journal_itself_is_read_by_kind_and_number(traded: tuple[Path, dict[str, Any]]) -> None:
+    first = journal_page(traded[0], [RecordDecision], 0, None, 3)
+    assert [item.kind for item in first] == ["RecordDecision"] * 3
+    following = journal_page(traded[0], [RecordDecision], first[1].seq, None, 1)
+    assert following == first[2:]
+
+
+def test_without_a_journal_there_are_no_records(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(StoreError, match="no journal here"):
+        Records(tmp_path / "none.sqlite", settings)

@@ -1,0 +1,153 @@
+"""Everything that can be read over HTTP: as the schema says, with a trader and its journal, and without."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from surefoot.api.roles import Role
+from surefoot.config import load
+from tests.api.desks import FIRST_RUN, trading, until
+from tests.api.served import Place, Visitor, code_of, place
+from tests.journals import OFTEN, two_days
+
+READ = (
+    "status",
+    "portfolio",
+    "positions",
+    "risk",
+    "breaker",
+    "breaker/history",
+    "connection",
+    "health",
+    "metrics",
+    "signals",
+    "market/prices",
+    "market/symbols",
+    "market/candles?symbol=BTCUSDT",
+    "market/indicators?symbol=BTCUSDT&limit=5",
+    "decisions?limit=2",
+    "decisions?outcome=refused",
+    "orders?open=false",
+    "fills",
+    "round-trips",
+    "alarms",
+    "equity?points=10",
+    "journal?kind=OrderFilled&kind=SubmitList&limit=3",
+)
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resources")
+    return two_days(folder, load(None, OFTEN, {}).settings, FIRST_RUN)[0]
+
+
+@pytest.fixture
+async def here(traded: Path) -> AsyncIterator[Place]:
+    async with place(traded.parent) as served:
+        await until(lambda: served.parts.desk.is_ready)
+        yield served
+
+
+@pytest.fixture
+async def viewer(here: Place) -> Visitor:
+    return await here.signed_in(Role.VIEWER)
+
+
+def body_of(answer: httpx2.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    return msgspec.json.decode(answer.content)
+
+
+@pytest.mark.spec("API-1")
+async def test_what_is_read_is_what_the_journal_says_without_a_trader(viewer: Visitor) -> None:
+    status = body_of(await viewer.get("/status"))
+    assert (status["running"], status["entries_off"]) == (False, "the trader is not running")
+    trips = body_of(await viewer.get("/round-trips?limit=500"))["items"]
+    metrics = body_of(await viewer.get("/metrics"))
+    assert status["round_trip_count"] == len(trips) == metrics["round_trips"] > 0
+    order = body_of(await viewer.get("/orders?limit=1"))["items"][0]
+    life = body_of(await viewer.get(f"/orders/{order['client_order_id']}"))
+    assert life["order"] == order
+    assert life["records"][0]["seq"] == order["seq"]
+    assert body_of(await viewer.get("/health"))["trader_running"] is False
+
+
+@pytest.mark.spec("API-1")
+async def test_pages_follow_each_other_by_their_cursor(viewer: Visitor) -> None:
+    whole = body_of(await viewer.get("/fills?limit=500"))
+    assert whole["next"] is None
+    first = body_of(await viewer.get("/fills?limit=4"))
+    second = body_of(await viewer.get(f"/fills?limit=4&cursor={first['next']}"))
+    assert first["items"] + second["items"] == whole["items"][:8]
+    records = body_of(await viewer.get("/journal?limit=3&kind=RecordDecision"))
+    after = body_of(await viewer.get(f"/journal?limit=3&kind=RecordDecision&since_seq={records['next']}"))
+    assert records["items"][-1]["seq"] < after["items"][0]["seq"]
+
+
+@pytest.mark.spec("API-1")
+async def test_every_answer_can_be_read_and_money_is_text(viewer: Visitor) -> None:
+    for path in READ:
+        body = body_of(await viewer.get(f"/{path}"))
+        assert body is not None, path
+    fill = body_of(await viewer.get("/fills?limit=1"))["items"][0]
+    assert {type(fill[name]) for name in ("price", "quantity", "notional", "fee")} == {str}
+    lines = body_of(await viewer.get("/market/indicators?symbol=BTCUSDT&limit=5"))
+    assert len(lines["open_ms"]) == 5
+    assert {len(line["values"]) for line in lines["lines"]} == {5}
+
+
+@pytest.mark.spec("API-1")
+async def test_while_the_trader_runs_its_picture_is_read(here: Place, viewer: Visitor, traded: Path) -> None:
+    async with trading(traded):
+        await until(lambda: here.parts.desk.running)
+        assert body_of(await viewer.get("/status"))["equity"] == "10012.34000000"
+        positions = body_of(await viewer.get("/positions"))
+        assert [position["symbol"] for position in positions["items"]] == ["BTCUSDT", "ETHUSDT"]
+        risk = body_of(await viewer.get("/risk"))
+        assert [(each["symbol"], each["to_stop"]) for each in risk["positions"]] == [
+            ("BTCUSDT", "39.9188979"),  # (67000.10 - 65660.09) × 0.02979
+            ("ETHUSDT", None),
+        ]
+        assert risk["to_stop_pct"] is None  # one position has no stop: what all may lose is not known
+        assert body_of(await viewer.get("/connection"))["links"] == ["account", "market"]
+
+
+@pytest.mark.spec("API-1")
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("orders/sf-nobody-1e", 404, "order_unknown"),
+        ("fills?limit=0", 422, "invalid_request"),
+        ("fills?symbol=btc", 422, "invalid_request"),
+        ("fills?cursor=99999999999999999999", 422, "invalid_request"),
+        ("journal?kind=Nonsense", 422, "invalid_request"),
+        ("nothing", 404, "not_found"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_with_a_stable_code(
+    viewer: Visitor, path: str, status: int, code: str
+) -> None:
+    answer = await viewer.get(f"/{path}")
+    assert (answer.status_code, code_of(answer)) == (status, code)
+
+
+@pytest.mark.spec("API-1", "SAFE-5")
+async def test_without_trader_and_journal_there_is_no_data_and_nothing_breaks(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        viewer = await here.signed_in(Role.VIEWER)
+        for path in READ:
+            answer = await viewer.get(f"/{path}")
+            assert answer.status_code in (200, 503), path
+            if answer.status_code == 503:
+                assert code_of(answer) == "no_journal", path
+        assert body_of(await viewer.get("/breaker")) is None
+        assert body_of(await viewer.get("/positions")) == {"items": [], "next": None}
+        assert (await viewer.get("/health/ready")).status_code == 200

@@ -1,0 +1,68 @@
+"""The schema: the API does as it says, whatever is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from surefoot.api.app import create_app
+from surefoot.api.guard import PREFIX
+from surefoot.api.roles import Role
+from surefoot.api.schema import document
+from surefoot.config import load
+from tests.api.desks import FIRST_RUN, trading, until
+from tests.api.served import place
+from tests.journals import OFTEN, two_days
+
+FULL = bool(os.environ.get("SUREFOOT_FULL"))
+EXAMPLES = 200 if FULL else 5
+SEED = os.environ.get("SUREFOOT_SEED", "1")
+
+
+async def judged(url: str, token: str, folder: Path) -> tuple[int, str]:
+    """The exit code and the words of a program that tries what the schema allows, and what it does not."""
+    words = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}{PREFIX}/openapi.json"),
+        *("--url", url, "--header", f"Authorization: Bearer {token}"),
+        *("--max-examples", str(EXAMPLES), "--seed", SEED, "--phases", "examples,coverage,fuzzing"),
+        *("--exclude-path-regex", "/auth/|/sessions|/users"),  # they end the very session that asks
+        *("--no-color", "--workers", "1", "--suppress-health-check", "all"),
+    ]
+    out = folder / "schemathesis.txt"
+    with out.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(*words, stdout=file, stderr=file, cwd=folder)
+        code = await process.wait()
+    return code, out.read_text()
+
+
+@pytest.mark.spec("API-1")
+@pytest.mark.timeout(3_600 if FULL else 240)
+async def test_the_api_does_as_its_schema_says(tmp_path: Path) -> None:
+    journal, _ = two_days(tmp_path, load(None, OFTEN, {}).settings, FIRST_RUN)
+    async with place(tmp_path, web__requests_max_per_s="100000") as here, trading(journal, charts=lambda *_: None):
+        await until(lambda: here.parts.desk.is_ready and here.parts.desk.running)
+        admin = await here.signed_in(Role.ADMIN)
+        token = admin.headers["authorization"].removeprefix("Bearer ")
+        code, words = await judged(here.url, token, tmp_path)
+    assert code == 0, words[-6_000:]
+    assert "Authentication failed" not in words, words[-3_000:]
+    print(words[-800:])
+
+
+@pytest.mark.spec("API-1")
+async def test_every_operation_has_a_name_of_its_own_and_says_what_it_is(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        made = document(create_app(here.parts))
+    operations = [operation for each in made["paths"].values() for operation in each.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    assert all(operation.get("description") or operation.get("summary") for operation in operations)
+    text = json.dumps(made)
+    referred = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert referred <= set(made["components"]["schemas"])
