@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from surefoot.core.messages import (
     RecordReset,
     RecordTrip,
     RunStarted,
+    SettingsChanged,
 )
 from surefoot.core.model import Tier
 from surefoot.store.journal import Journal
@@ -36,7 +38,7 @@ from tests.views import NOON_MS, no_charts, no_engine, rich_view
 
 SOURCE = Path(__file__).parents[1] / "src"
 COMMANDS = (
-    *("run", "trade", "backtest", "status", "journal", "config show", "export"),
+    *("run", "trade", "backtest", "status", "journal", "config show", "config set", "config unset", "export"),
     *("data download", "data import", "data check"),
     *("breaker status", "breaker reset", "breaker drill", "promote"),
     *("pause", "resume", "flatten", "close", "cancel-all", "kill", "web", "user add"),
@@ -419,6 +421,50 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
         await server.stop()
     kinds = ("pause", "resume", "flatten", "close BTCUSDT", "cancel-all", "kill", "breaker-reset")
     assert heard == [(kind, "a drill", me) for kind in kinds]
+
+
+@pytest.mark.spec("CFG-4", "CFG-2")
+async def test_a_setting_is_changed_on_the_running_trader_and_config_show_says_by_whom(
+    journal: Path, tmp_path: Path
+) -> None:
+    import asyncio
+
+    heard: list[tuple[str, str, Mapping[str, str | None]]] = []
+
+    async def engine(wish: Wish, who: str) -> Answer:
+        heard.append((wish.kind, wish.reason, wish.settings))
+        return Answer("mode" not in wish.settings, "what is said", {"risk.positions_max": ("3", "2")})
+
+    with Journal.open(journal) as written:
+        changed = SettingsChanged(NOON_MS, "ada (web)", "a quiet week", {"risk.positions_max": "2"})
+        written.append(RunStarted(NOON_MS, "ccc", "paper", ("BTCUSDT",), "digest", "0.1.0"), changed)
+    before = json.loads(surefoot("config", "show", "--json", cwd=tmp_path).stdout)
+    assert before["risk.positions_max"] == {"value": 3, "source": "default"}, "that run is over"
+    server = ControlServer(socket_path(journal), rich_view, engine, no_charts)
+    await server.start()
+    try:
+        words: list[list[str]] = [
+            ["set", "risk.positions_max", "2", "--reason", "a quiet week"],
+            ["set", "risk.positions_max", "2", "--check"],
+            ["unset", "rsi.period", "--reason", "the week is over"],
+        ]
+        for each in words:
+            done = await asyncio.to_thread(surefoot, "config", *each, cwd=tmp_path)
+            assert (done.returncode, done.stdout) == (0, "what is said\n"), done.stderr
+        done = await asyncio.to_thread(surefoot, "config", "set", "mode", "live", "--check", "--json", cwd=tmp_path)
+        assert (done.returncode, json.loads(done.stdout)["taken"]) == (1, False)
+        text = await asyncio.to_thread(refused, 2, "config", "set", "risk.positions_max", "2", cwd=tmp_path)
+        assert "a reason is needed" in text
+        shown = json.loads((await asyncio.to_thread(surefoot, "config", "show", "--json", cwd=tmp_path)).stdout)
+    finally:
+        await server.stop()
+    assert shown["risk.positions_max"] == {"value": 2, "source": "changed at run time by ada (web)"}
+    assert heard == [
+        ("settings", "a quiet week", {"risk.positions_max": "2"}),
+        ("settings-check", "", {"risk.positions_max": "2"}),
+        ("settings", "the week is over", {"rsi.period": None}),
+        ("settings-check", "", {"mode": "live"}),
+    ]
 
 
 @pytest.mark.spec("BRK-5")

@@ -21,6 +21,7 @@ import pytest
 from surefoot import control
 from surefoot.control import (
     KINDS,
+    SETTINGS_KINDS,
     Answer,
     Ask,
     Charts,
@@ -275,7 +276,8 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         heard.append((wish, who))
         return Answer(True, "taken")
 
-    wish = Wish(kind, "so that nothing happens tonight", "BTCUSDT" if kind == "close" else "")
+    settings = {"risk.positions_max": "2", "rsi.period": None} if kind in SETTINGS_KINDS else {}
+    wish = Wish(kind, "so that nothing happens tonight", "BTCUSDT" if kind == "close" else "", settings)
     async with serving(tmp_path / "s", ask=engine):
         assert await asyncio.to_thread(ask_trader, tmp_path / "s", wish) == Answer(True, "taken")
     assert heard == [(wish, getpass.getuser())]
@@ -293,6 +295,9 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         (b'{"kind": "pause", "reason": "two\\nlines"}', "one line"),
         (b"pause", "cannot be read"),
         (b'{"kind": "close", "reason": "enough"}', "close needs a symbol"),
+        (b'{"kind": "settings", "reason": "why not"}', "settings needs settings"),
+        (b'{"kind": "settings", "reason": "", "settings": {"rsi.period": "9"}}', "a reason is needed"),
+        (b'{"kind": "settings", "reason": "why not", "settings": {"rsi.period": 9}}', "cannot be read"),
     ],
 )
 async def test_a_wish_that_makes_no_sense_is_refused_before_the_engine_hears_of_it(
@@ -326,7 +331,7 @@ async def test_a_trader_that_leaves_does_not_keep_an_operator_waiting(tmp_path: 
 
 
 @pytest.mark.spec("OPS-1")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*SETTINGS_KINDS}))
 def test_each_wish_is_an_event_of_its_own_that_says_when_who_and_why(kind: str) -> None:
     event = event_of(Wish(kind, "a drill", "BTCUSDT"), "ada", 17)
     assert (event.at_ms, event.who, event.reason) == (17, "ada", "a drill")

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from surefoot.assembly import build_engine, build_session
+from surefoot.assembly import InForce, build_session
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
@@ -178,7 +178,7 @@ def test_what_the_market_says_reaches_the_disk_in_bursts_and_what_happens_to_us_
     settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
     session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
     with Journal.open(tmp_path / "journal.sqlite") as journal:
-        trader = Trader(build_engine(settings), session, journal, WallClock())
+        trader = Trader(InForce(settings), session, journal, WallClock())
         trader._react(RunStarted(1, "run", settings.mode, settings.market.symbols, "digest", "0"))
         trader._flush_in_time()
         at_start = journal.last_seq
@@ -217,7 +217,7 @@ async def test_each_wish_is_on_disk_with_who_when_and_why_when_it_is_answered_an
     settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
     session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
     with Journal.open(tmp_path / "journal.sqlite") as journal:
-        trader = Trader(build_engine(settings), session, journal, WallClock())
+        trader = Trader(InForce(settings), session, journal, WallClock())
         trader._react(RunStarted(1, "run", settings.mode, settings.market.symbols, "digest", "0"))
 
         def answer_to(kind: str, symbol: str = "") -> Answer:

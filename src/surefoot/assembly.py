@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from surefoot.config import Mode, Settings
+from surefoot import changes
+from surefoot.config import ConfigError, Mode, Settings
 from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
@@ -14,13 +16,15 @@ from surefoot.core.margin import MarginSettings
 from surefoot.core.model import INTERVAL_MS, Market, Tier
 from surefoot.core.risk import RiskSettings, Sizing
 from surefoot.signals.source import SignalSource
-from surefoot.strategies import decider_of, filters_of
+from surefoot.strategies import ENSEMBLE, decider_of, filters_of
 
 if TYPE_CHECKING:
     from surefoot.binance.dialect import Dialect
     from surefoot.binance.dialogue import Keys
     from surefoot.binance.session import Session
     from surefoot.core.engine import Engine
+    from surefoot.core.messages import SettingsChanged
+    from surefoot.signals.decision import Decider
     from surefoot.signals.replay import ReplayedSignals
     from surefoot.signals.window import Columns
 
@@ -32,14 +36,64 @@ EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTE
 
 
 class InForce:
-    """The settings in force, and the signals and the engine that follow from them."""
+    """The settings in force, and the signals and the engine that follow from them.
 
-    def __init__(self, settings: Settings) -> None:
+    `problem` says why what was changed does not go with the settings of the start; then the ones before are in force.
+    """
+
+    def __init__(self, start: Settings) -> None:
         from surefoot.core.engine import Engine
 
+        self.settings = self._start = start
+        self.problem: str | None = None
+        self.signals = build_signals(start)
+        self._signals_are_cold = False
+        self.engine = Engine(engine_settings(start), self.signals, self._take)
+        self._changes: dict[str, str] = {}
+
+    def after(self, wanted: Mapping[str, str | None]) -> Settings:
+        """What would be in force after a change. Raises ConfigError where that cannot be."""
+        changes.check_keys(wanted)
+        settings = changes.applied(self._start, changes.merged(self._changes, wanted))
+        self._decider(settings)
+        return settings
+
+    def settle(self, session: Session, now_ms: int) -> None:
+        """Let the session follow what the engine took; signals that began anew get their history once more."""
+        market = self.settings.market
+        settings = replace(
+            session.settings,
+            symbols=market.symbols,
+            interval=market.interval,
+            warmup_candles=max(market.warmup_candles, self.signals.history_candles),
+            context_intervals=self.signals.context_intervals,
+            price_age_max_ms=self.settings.risk.price_age_max_ms,
+        )
+        session.adopt(settings, now_ms, afresh=self._signals_are_cold)
+        self._signals_are_cold = False
+
+    def _take(self, event: SettingsChanged) -> EngineSettings:
+        self._changes = changes.merged(self._changes, event.changes)
+        try:
+            settings, self.problem = changes.applied(self._start, self._changes), None
+        except ConfigError as problem:  # in a journal, over other settings of the start
+            self.problem = f"{problem} (changed at run time, see the journal: SettingsChanged)"
+            return engine_settings(self.settings)
+        decider = self._decider(settings)
+        if decider is not self.signals.strategy or settings.filters != self.settings.filters:
+            market = settings.market
+            self.signals.begin(decider, market.symbols, market.interval, market.confirm_interval, filters_of(settings))
+            self._signals_are_cold = True
         self.settings = settings
-        self.signals = build_signals(settings)
-        self.engine = Engine(engine_settings(settings), self.signals)
+        return engine_settings(settings)
+
+    def _decider(self, settings: Settings) -> Decider:
+        """The strategy under other settings; the same object where none of its own differ. Raises ConfigError."""
+        name, members = settings.strategy.name, settings.ensemble.members
+        sections = (ENSEMBLE, *members) if name == ENSEMBLE else (name,)
+        if all(getattr(settings, section, None) == getattr(self.settings, section, None) for section in sections):
+            return self.signals.strategy
+        return decider_of(settings)
 
 
 def build_engine(settings: Settings, known: Mapping[str, Columns] | None = None) -> Engine:

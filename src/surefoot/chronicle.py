@@ -21,9 +21,19 @@ from typing import Any, get_args
 import msgspec
 
 from surefoot.assembly import build_engine
-from surefoot.config import Mode, Settings
+from surefoot.changes import overlaid
+from surefoot.config import Loaded, Mode, Settings
+from surefoot.control import read_view, socket_path
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, RecordReset, RecordTrip, SubmitList, SubmitOrder
+from surefoot.core.messages import (
+    Command,
+    Event,
+    RecordReset,
+    RecordTrip,
+    SettingsChanged,
+    SubmitList,
+    SubmitOrder,
+)
 from surefoot.core.model import MS_PER_HOUR, Tier
 from surefoot.core.view import View, view_of
 from surefoot.store.journal import Entry, JournalReader
@@ -87,6 +97,24 @@ def journal_path(journal: Path | None, settings: Settings) -> Path:
     if newest is None:
         raise AskError(f"no journal of a paper run in {configured.parent}: start one with surefoot run")
     return newest
+
+
+def in_force(given: Loaded, journal: Path | None) -> Loaded:
+    """Settings with what was changed at run time, as the journal tells. A paper run that is over leaves no changes.
+
+    Raises ConfigError where they do not go together, and StoreError for a journal that cannot be read.
+    """
+    settings = given.settings
+    try:
+        path = journal_path(journal, settings)
+    except AskError:
+        return given
+    over = journal is None and settings.mode is Mode.PAPER and read_view(socket_path(path)) is None
+    if over or (journal is None and not path.is_file()):
+        return given
+    with JournalReader(path) as reader:
+        changes = [entry.message for entry in reader.read(kinds=[SettingsChanged])]
+    return overlaid(given, (change for change in changes if isinstance(change, SettingsChanged)))
 
 
 def chooser(

@@ -48,12 +48,12 @@ from surefoot.commands.options import (
     overrides_of,
 )
 from surefoot.commands.promote import promote
+from surefoot.commands.settings import config_app
 from surefoot.commands.strategy import strategy_app
 from surefoot.commands.user import user_app
 from surefoot.commands.web import web
 
 if TYPE_CHECKING:
-    from surefoot.config import Loaded
     from surefoot.core.view import View
     from surefoot.store.journal import Entry
     from surefoot.supervise import Ended, Job
@@ -68,7 +68,21 @@ STATUS_LINES_MAX = 40
 SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--space"})
 
 COMMANDS_WITH_HELP = frozenset(
-    {"run", "trade", "backtest", "optimize", "status", "config", "show", "journal", "data", "export", "strategy"}
+    {
+        "run",
+        "trade",
+        "backtest",
+        "optimize",
+        "status",
+        "config",
+        "show",
+        "set",
+        "unset",
+        "journal",
+        "data",
+        "export",
+        "strategy",
+    }
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
     | {"web", "user", "add"}
 )
@@ -108,7 +122,6 @@ app = typer.Typer(
     help="A Binance spot trading bot. Paper trading is what it does unless told otherwise.",
     epilog=EPILOG,
 )
-config_app = typer.Typer(rich_markup_mode=None, help="Settings: what is in force, and where from.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.command()(optimize)
@@ -318,7 +331,7 @@ def backtest(
     return EXIT_OK
 
 
-# -- status, config, journal ------------------------------------------------------------------------------------------
+# -- status, journal ------------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -348,25 +361,6 @@ def status(config: ConfigFile = None, journal: JournalFile = None, as_json: AsJs
     if not running:
         print(f"The trader is not running. This is how {path} left it:")
     _print_view(view, settings.mode)
-    return EXIT_OK
-
-
-@config_app.command("show")
-def config_show(config: ConfigFile = None, sets: Sets = None, as_json: AsJson = False) -> int:
-    """Every setting and where it came from.
-
-    Secrets are masked.
-
-    \b
-    examples:
-      surefoot config show
-      surefoot config show --config surefoot.toml --json
-      surefoot config show > surefoot.toml
-    """
-    from surefoot.config import to_toml
-
-    in_force = loaded(config, overrides_of(sets))
-    print(json.dumps(_settings_json(in_force)) if as_json else to_toml(in_force.settings, in_force.sources), end="")
     return EXIT_OK
 
 
@@ -571,15 +565,6 @@ def _print_view(view: View, mode: str) -> None:
 
     console = Console(soft_wrap=False)
     console.print(picture(view, Surroundings(mode), console.width, STATUS_LINES_MAX))
-
-
-def _settings_json(in_force: Loaded) -> dict[str, dict[str, object]]:
-    values = in_force.settings.model_dump(mode="json")
-    answer = {}
-    for key, source in in_force.sources.items():
-        section, _, name = key.rpartition(".")
-        answer[key] = {"value": values[section][name] if section else values[name], "source": source}
-    return answer
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------

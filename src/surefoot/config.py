@@ -1305,14 +1305,18 @@ def to_toml(settings: Settings, sources: Mapping[str, str] | None = None) -> str
         if key in SECRETS:
             lines.append(f"# {name}: {'not set' if value is None else MASK}{origin}")
         else:
-            lines.append(f"{name} = {_toml(value)}{origin}")
+            lines.append(f"{name} = {value_text(value)}{origin}")
     return "\n".join(lines) + "\n"
 
 
 def _values(settings: Settings) -> Iterator[tuple[str, Any]]:
-    for key in _FIELDS:
-        section, _, name = key.rpartition(".")
-        yield key, getattr(getattr(settings, section) if section else settings, name)
+    return ((key, value_of(settings, key)) for key in _FIELDS)
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """The value of a setting, by dotted key."""
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(settings, section) if section else settings, name)
 
 
 def _plain(value: object) -> object:
@@ -1323,9 +1327,12 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value if isinstance(value, bool | int | float) else str(value)
 
 
-def _toml(value: object) -> str:
+def value_text(value: object) -> str:
+    """A value of a setting that is no secret, as the file would say it."""
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{name} = {_toml(number)}' for name, number in value.items())} }}" if value else "{}"
+        return (
+            f"{{ {', '.join(f'{name} = {value_text(number)}' for name, number in value.items())} }}" if value else "{}"
+        )
     return f"{value:f}" if isinstance(value, Decimal) else json.dumps(_plain(value), ensure_ascii=False)
 
 

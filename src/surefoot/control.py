@@ -28,7 +28,7 @@ import struct
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -72,7 +72,8 @@ _OF_ALL: Mapping[str, Callable[[int, str, str], OperatorEvent]] = {
     "kill": KillRequested,
     "breaker-reset": BreakerResetRequested,
 }
-KINDS = (*_OF_ALL, "close")
+SETTINGS_KINDS = ("settings", "settings-check")
+KINDS = (*_OF_ALL, "close", *SETTINGS_KINDS)
 _REQUEST = b"request "
 _SIGNED = b"signed "
 _CANDLES = b"candles "
@@ -84,11 +85,16 @@ ADDRESS_BYTES_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an operator asks for; see `KINDS`. `symbol` is for `close`."""
+    """What an operator asks for; see `KINDS`. `symbol` is for `close`.
+
+    `settings` are for `settings`, and for `settings-check`, which needs no reason and only says what they would change:
+    texts by dotted key; None takes back what was changed of a key.
+    """
 
     kind: str
     reason: str
     symbol: str = ""
+    settings: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +109,14 @@ class SignedWish:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether the engine took the wish, and what there is to say about it in one line."""
+    """Whether the engine took the wish, and what there is to say about it.
+
+    `changes` are the settings that differ by it, or would: old and new value, as the file would say them.
+    """
 
     taken: bool
     text: str
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +167,19 @@ def refusal_of(wish: Wish) -> str | None:
     """Why nobody should even be asked; None when the wish makes sense."""
     if wish.kind not in KINDS:
         return f"{wish.kind!r} is nothing that can be asked for: {', '.join(KINDS)}"
-    if not wish.reason.strip():
+    if not wish.reason.strip() and wish.kind != "settings-check":
         return "a reason is needed: it is kept in the journal, for whoever looks at it later"
     if len(wish.reason) > REASON_LENGTH_MAX or not wish.reason.isprintable():
         return f"the reason must be one line of at most {REASON_LENGTH_MAX} characters"
     if wish.kind == "close" and not wish.symbol:
         return "close needs a symbol"
+    if wish.kind in SETTINGS_KINDS and not wish.settings:
+        return f"{wish.kind} needs settings"
     return None
 
 
 def event_of(wish: Wish, who: str, at_ms: int) -> OperatorEvent:
-    """What the engine hears of a wish that was not refused."""
+    """What the engine hears of a wish that was not refused; settings are for the trader to judge first."""
     if wish.kind == "close":
         return CloseRequested(at_ms, who, wish.reason, wish.symbol)
     return _OF_ALL[wish.kind](at_ms, who, wish.reason)

@@ -17,7 +17,7 @@ import random
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -35,10 +35,10 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, Pinged
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
-from surefoot.config import Mode, Settings, Venue, settings_digest
-from surefoot.control import Answer, ControlError, ControlServer, Wish, event_of, socket_path
-from surefoot.core.engine import Engine
-from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, Woke
+from surefoot.changes import differences
+from surefoot.config import ConfigError, Mode, Settings, Venue, settings_digest
+from surefoot.control import SETTINGS_KINDS, Answer, ControlError, ControlServer, Wish, event_of, socket_path
+from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, SettingsChanged, Woke
 from surefoot.core.view import VenueLimitView, View, view_of
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
@@ -173,8 +173,9 @@ def _stream_of_passing(frame: Frame) -> bytes | None:
 class Trader:
     """Engine, session, gateway and journal of one run."""
 
-    def __init__(self, engine: Engine, session: Session, journal: Journal, clock: WallClock | MarketClock) -> None:
-        self.engine = engine
+    def __init__(self, in_force: InForce, session: Session, journal: Journal, clock: WallClock | MarketClock) -> None:
+        self.in_force = in_force
+        self.engine = in_force.engine
         self.session = session
         self.journal = journal
         self.clock = clock
@@ -250,12 +251,34 @@ class Trader:
 
     def _take_wish(self, asked: Asked) -> None:
         wish = asked.wish
+        if wish.kind in SETTINGS_KINDS:
+            self._take_settings(asked)
+            return
         if wish.kind == "close" and not self.engine.involves(wish.symbol):
             asked.answer(Answer(False, f"nothing of {wish.symbol} is held or on its way"))
             return
         self._react(event_of(wish, asked.who, self.clock.now_ms()))
-        kept = "" if self._flush() else "; the journal cannot be written now, so that a restart may not know of it"
-        asked.answer(Answer(True, f"{wish.kind} taken from {asked.who}{kept}"))
+        asked.answer(Answer(True, f"{wish.kind} taken from {asked.who}{self._kept()}"))
+
+    def _kept(self) -> str:
+        """Put what was taken on disk; what there is to say when that cannot be."""
+        return "" if self._flush() else "; the journal cannot be written now, so that a restart may not know of it"
+
+    def _take_settings(self, asked: Asked) -> None:
+        wish = asked.wish
+        try:
+            differing = differences(self.in_force.settings, self.in_force.after(wish.settings))
+        except ConfigError as problem:
+            asked.answer(Answer(False, str(problem)))
+            return
+        if wish.kind == "settings-check":
+            asked.answer(Answer(True, _said(differing), differing))
+            return
+        now_ms = self.clock.now_ms()
+        self._react(SettingsChanged(now_ms, asked.who, wish.reason, wish.settings))
+        self.in_force.settle(self.session, now_ms)
+        text = f"{_said(differing)}, taken from {asked.who}{self._kept()}"
+        asked.answer(Answer(True, text, differing))
 
     def _follow(self, market_ms: int) -> None:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""
@@ -333,6 +356,10 @@ class Trader:
             for ping in self._pings:
                 gateway.pong(ping.link, ping.payload + wanted)
             self._pings.clear()
+
+
+def _said(differing: Mapping[str, tuple[str, str]]) -> str:
+    return ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in differing.items()) or "nothing changes"
 
 
 def _market_ms(payload: bytes) -> int:
@@ -423,6 +450,10 @@ async def _trade_with(
     engine = in_force.engine
     for entry in journal.read():
         engine.fold(entry.message)
+    if in_force.problem is not None:
+        say(in_force.problem)
+        return EXIT_USE
+    settings = in_force.settings
     others = {each.market for each in engine.instruments.values()} - {settings.market.venue}
     if others:
         other, wanted = ", ".join(others), settings.market.venue
@@ -430,7 +461,7 @@ async def _trade_with(
         return EXIT_USE
     clock = MarketClock() if paced else WallClock()
     session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
-    trader = Trader(engine, session, journal, clock)
+    trader = Trader(in_force, session, journal, clock)
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
     control = ControlServer(socket_path(path), trader.view, trader.ask, in_force.signals.held, control_key)
     loop = asyncio.get_running_loop()

@@ -212,6 +212,18 @@ def test_money_that_comes_or_goes_is_neither_profit_nor_loss() -> None:
     assert told(life.at(2, "475")) == [("day loss", "5.0000")]
 
 
+@pytest.mark.spec("CFG-4", "BRK-2")
+def test_limit_that_is_tightened_counts_at_the_next_equity_and_one_that_is_loosened_keeps_the_trip() -> None:
+    life = Life()
+    life.at(0, "1000")
+    assert life.at(0.1, "985") == []
+    life.breaker.adopt(replace(BREAKER, day_loss=Limit(dec(1), Tier.NO_ENTRIES)))
+    assert told(life.at(0.2, "985")) == [("day loss", "1.5000")]
+    life.breaker.adopt(BREAKER)
+    assert "day loss" in life.breaker.trips
+    assert life.at(0.3, "985") == []
+
+
 def test_day_that_began_with_nothing_cannot_be_lost() -> None:
     life = Life()
     life.at(0, "0")

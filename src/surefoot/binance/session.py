@@ -192,6 +192,19 @@ class Session:
                 case _:
                     assert_never(command)
 
+    def adopt(self, settings: SessionSettings, now_ms: int, *, afresh: bool) -> None:
+        """Other settings from now on. `afresh` reads the history of every symbol once more, which is then told anew."""
+        self.settings = settings
+        if afresh:
+            self._feeds = {
+                symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in self._feeds
+            }
+            self._context_left = {(symbol, one) for symbol in self._feeds for one in settings.context_intervals}
+            self.calls.outdate(Read.CANDLES)
+            self.calls.outdate(Read.CONTEXT)
+            if self.lines[MARKET].ready:
+                self._read_history(now_ms)
+
     @property
     def time_path(self) -> str:
         """Where the venue tells its time."""
@@ -569,11 +582,14 @@ class Session:
         self._watchdogs[line.kind].want(self._streams(line.kind), now_ms)
         if line.kind != MARKET:
             return self._market_whole(now_ms)
+        self._read_history(now_ms)
+        return []
+
+    def _read_history(self, now_ms: int) -> None:
         if self._context_left:
             self._read_context()
         else:
             self._start_feeds(now_ms)
-        return []
 
     # -- streams that are silent ------------------------------------------------------------------------------
 

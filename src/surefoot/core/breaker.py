@@ -96,6 +96,10 @@ class Breaker:
     # Each rule with the equity from which on it has something to say; None when an anchor has changed.
     _marks: tuple[tuple[str, Limit, Decimal], ...] | None = field(default=None, compare=False)
 
+    def adopt(self, settings: BreakerSettings) -> None:
+        """Other limits from now on. A trip stays."""
+        self.settings, self._marks = settings, None
+
     # -- judging ----------------------------------------------------------------------------------------------
 
     def judge(self, equity: Decimal, now_ms: int) -> Iterator[RecordEquity | RecordTrip | Near]:

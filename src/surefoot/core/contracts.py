@@ -22,7 +22,7 @@ from surefoot.core.exits import (
     stop_order,
     target_order,
 )
-from surefoot.core.facts import SHRINK, EngineSettings, Facts
+from surefoot.core.facts import SHRINK, EngineSettings, Facts, SettingsAfter
 from surefoot.core.margin import Backing, MarginSettings, bracket_of, liquidation_price, maintenance
 from surefoot.core.messages import Command, RecordAlarm, SubmitOrder
 from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
@@ -37,8 +37,8 @@ HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tr
 class Contracts(Facts):
     """The engine's hands for futures. See the module's rules."""
 
-    def __init__(self, settings: EngineSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: EngineSettings, settings_after: SettingsAfter | None = None) -> None:
+        super().__init__(settings, settings_after)
         self._out: list[Command] = []
 
     # -- commands ---------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from surefoot.core.exits import (
     stop_order,
     target_order,
 )
-from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings
+from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings, SettingsAfter
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -74,6 +74,7 @@ from surefoot.core.messages import (
     Request,
     ResumeRequested,
     RunStarted,
+    SettingsChanged,
     StreamSilent,
     SubmitList,
     SubmitOrder,
@@ -132,8 +133,10 @@ class SignalSource(Protocol):
 class Engine(Contracts):
     """Decides; owns orders, portfolio, breaker and protection. See the module's rules."""
 
-    def __init__(self, settings: EngineSettings, signals: SignalSource) -> None:
-        super().__init__(settings)
+    def __init__(
+        self, settings: EngineSettings, signals: SignalSource, settings_after: SettingsAfter | None = None
+    ) -> None:
+        super().__init__(settings, settings_after)
         self.foreign: tuple[str, ...] = ()
         self._signals = signals
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
@@ -239,6 +242,7 @@ class Engine(Contracts):
                 | CloseRequested()
                 | CancelAllRequested()
                 | KillRequested()
+                | SettingsChanged()
                 | Woke()
             ):
                 pass  # facts: what follows from them is a standing duty

@@ -8,7 +8,7 @@ prices alone (marks, signals) is not kept in the journal: prices come anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -56,6 +56,7 @@ from surefoot.core.messages import (
     ReplaceOrder,
     ResumeRequested,
     RunStarted,
+    SettingsChanged,
     StreamSilent,
     SubmitList,
     SubmitOrder,
@@ -106,6 +107,10 @@ class EngineSettings:
     margin: MarginSettings | None = None  # futures only
 
 
+# What the engine's settings are after a change of settings, whose names it does not know.
+SettingsAfter = Callable[[SettingsChanged], EngineSettings]
+
+
 class Books(StrEnum):
     """Whether our ledger and the venue's account are known to agree. Entries need AGREE."""
 
@@ -117,8 +122,10 @@ class Books(StrEnum):
 class Facts:
     """All that is known of one account. Change it by `fold` only; the engine, which is one, does so as it decides."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, settings_after: SettingsAfter | None = None) -> None:
+        """`settings_after` is needed where settings may change."""
         self.settings = settings
+        self._settings_after = settings_after
         self.orders = OrderBook(settings.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS)
         self.portfolio = Portfolio()
         self.breaker = Breaker(settings.breaker)
@@ -234,6 +241,10 @@ class Facts:
                 self.cooldown_until_ms = self._losses_in_row = 0
                 self._errors_ms.clear()
                 self._same_refusals.clear()
+            case SettingsChanged():
+                assert self._settings_after is not None, "these settings were said not to change"
+                self.settings = self._settings_after(event)
+                self.breaker.adopt(self.settings.breaker)
             case PriceDropped() | StreamSilent() | VenueLimited() | Woke():
                 pass
             case _:

@@ -6,6 +6,7 @@ either a request to the venue, or a record that the journal keeps so that a rest
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -303,6 +304,19 @@ class BreakerResetRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The operator changed settings, by dotted key and as text; None takes back what was changed of a key before.
+
+    They have been validated. From the next decision on they count.
+    """
+
+    at_ms: int
+    who: str
+    reason: str
+    changes: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """A deadline of the engine's own has come."""
 
@@ -340,6 +354,7 @@ Event = (
     | CancelAllRequested
     | KillRequested
     | BreakerResetRequested
+    | SettingsChanged
     | Woke
 )
 
@@ -351,6 +366,7 @@ OperatorEvent = (
     | CancelAllRequested
     | KillRequested
     | BreakerResetRequested
+    | SettingsChanged
 )
 
 OrderEvent = (

@@ -29,6 +29,12 @@ class SignalSource:
         confirm_interval: str,
         filters: Filters = OFF,
     ) -> None:
+        self.begin(strategy, symbols, interval, confirm_interval, filters)
+
+    def begin(
+        self, strategy: Decider, symbols: Sequence[str], interval: str, confirm_interval: str, filters: Filters
+    ) -> None:
+        """Anew, and without any history: what is known so far is forgotten."""
         self.strategy = strategy
         self.symbols = tuple(symbols)
         self.interval = interval
