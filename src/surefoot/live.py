@@ -39,7 +39,8 @@ from surefoot.changes import differences
 from surefoot.config import ConfigError, Mode, Settings, Venue, settings_digest
 from surefoot.control import SETTINGS_KINDS, Answer, ControlError, ControlServer, Wish, event_of, socket_path
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, SettingsChanged, Woke
-from surefoot.core.view import VenueLimitView, View, view_of
+from surefoot.core.tally import Tally
+from surefoot.core.view import AnswerView, LinkView, TrafficView, VenueLimitView, View, view_of
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
 
@@ -114,6 +115,10 @@ class Inbox:
         self._filled = asyncio.Event()
         self.merged = 0
 
+    def __len__(self) -> int:
+        """How many arrivals wait."""
+        return len(self._items) + len(self._newest)
+
     def put(self, arrival: Arrival | Pinged | ClockTold | Asked) -> None:
         items = self._items
         if not items:
@@ -185,6 +190,9 @@ class Trader:
         self._unflushed_s: float | None = None  # since when something has waited for the disk
         self._more_than_market = True  # whether more than market data may wait for it
         self._pings: list[Pinged] = []
+        self._reaction_ms = Tally()
+        self._flush_ms = Tally()
+        self._flush_failures = 0
 
     def view(self) -> View:
         """The engine's picture, with what the connection knows of the venue's limits."""
@@ -193,7 +201,35 @@ class Trader:
         limits = (VenueLimitView(*astuple(usage)) for usage in budget.usage(now_ms + offset_ms))
         until_ms = budget.banned_until_ms
         banned_until_ms = None if until_ms is None or until_ms <= now_ms + offset_ms else until_ms
-        return replace(view_of(self.engine, now_ms), venue_limits=tuple(limits), banned_until_ms=banned_until_ms)
+        return replace(
+            view_of(self.engine, now_ms),
+            venue_limits=tuple(limits),
+            banned_until_ms=banned_until_ms,
+            traffic=self._traffic(now_ms),
+        )
+
+    def _traffic(self, now_ms: int) -> TrafficView:
+        calls, journal = self.session.calls, self.journal
+        queued, sent = calls.waiting()
+        links = (LinkView(each.kind, each.up, each.reconnects, each.planned) for each in self.session.lines.values())
+        outcomes = ((lane.name.lower(), kind, count) for (lane, kind), count in sorted(calls.outcomes.items()))
+        return TrafficView(
+            links=tuple(links),
+            streams=tuple(self.session.stream_ages_ms(now_ms)),
+            inbox_waiting=len(self.inbox),
+            inbox_merged=self.inbox.merged,
+            calls_queued=queued,
+            calls_sent=sent,
+            calls_repeated=calls.repeated,
+            answers=tuple(AnswerView(*outcome) for outcome in outcomes),
+            answer_ms=tuple((lane.name.lower(), tally.spread()) for lane, tally in calls.answer_ms.items()),
+            reaction_ms=self._reaction_ms.spread(),
+            flush_ms=self._flush_ms.spread(),
+            flush_failures=self._flush_failures,
+            journal_pending=journal.pending,
+            clock_offset_ms=calls.offset_ms,
+            clock_skew_ms=self.engine.clock_skew_ms,
+        )
 
     async def ask(self, wish: Wish, who: str) -> Answer:
         """Let the engine hear of an operator's wish, before everything that waits; back when it is on disk."""
@@ -224,8 +260,10 @@ class Trader:
                     continue
                 await self.inbox.wait(self._patience_s())
                 arrival = self.inbox.take() or Wake()
+            taken_s = time.perf_counter()
             self._take(arrival)
             if self._send(gateway):  # the tasks and sockets that carry it have their turn before anything else
+                self._reaction_ms.add((time.perf_counter() - taken_s) * 1_000)
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
 
@@ -315,13 +353,17 @@ class Trader:
         """Put the journal on disk; False when it cannot be. A failure and its end are facts for the engine."""
         if self._store_failed_s is not None and time.monotonic() - self._store_failed_s < STORE_RETRY_S:
             return False
+        waiting, began_s = self.journal.pending, time.perf_counter()
         try:
             self.journal.flush()
         except StoreError as problem:
+            self._flush_failures += 1
             first, self._store_failed_s = self._store_failed_s is None, time.monotonic()
             if first:
                 self._react(LinkLost(self.clock.now_ms(), "store", str(problem)))
             return False
+        if waiting:
+            self._flush_ms.add((time.perf_counter() - began_s) * 1_000)
         self._unflushed_s, self._more_than_market = None, False
         if self._store_failed_s is not None:
             self._store_failed_s = None

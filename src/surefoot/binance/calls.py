@@ -21,6 +21,7 @@ from surefoot.binance.budget import ORDERS, WEIGHT, Budget, Cost, Lane
 from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys, SocketRequest
 from surefoot.core.messages import Command, VenueLimited
+from surefoot.core.tally import Tally
 
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
@@ -98,7 +99,8 @@ def delay_ms(failures: int, cap_ms: int) -> int:
 class Calls:
     """The queue, what is on its way, and the budget. `jitter` returns numbers from 0 to 1.
 
-    `offset_ms` is how far the venue's clock is ahead of ours.
+    `offset_ms` is how far the venue's clock is ahead of ours. `repeated` counts calls that were queued again,
+    `outcomes` what became of those that left, by lane, and `answer_ms` how long the answers took.
     """
 
     def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float]) -> None:
@@ -112,6 +114,20 @@ class Calls:
         self._sent: dict[int, Call] = {}
         self._last_id = 0
         self._told_until_ms: dict[str, int] = {}
+        self.repeated = 0
+        self.outcomes: dict[tuple[Lane, str], int] = {}
+        self.answer_ms = {lane: Tally() for lane in Lane}
+
+    def count(self, call: Call, outcome: str, took_ms: int | None) -> None:
+        """Note what became of a call; `took_ms` is None when no answer came."""
+        key = call.ask.lane, outcome
+        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        if took_ms is not None:
+            self.answer_ms[call.ask.lane].add(took_ms)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many calls are queued, and how many left and are not answered."""
+        return len(self._queue), len(self._sent)
 
     def next_id(self) -> int:
         """A number that no other request of this session has."""
@@ -192,12 +208,15 @@ class Calls:
     def lost_with(self, link: str) -> list[Call]:
         """What left by a link that has ended, and was not answered."""
         lost = {request_id: call for request_id, call in self._sent.items() if call.link == link}
-        for request_id in lost:
+        for request_id, call in lost.items():
             del self._sent[request_id]
+            self.count(call, "lost", None)
         return list(lost.values())
 
     def failed(self, failure: HttpFailed) -> Call:
-        return self._sent.pop(failure.request_id)
+        call = self._sent.pop(failure.request_id)
+        self.count(call, "lost" if failure.sent else "not sent", None)
+        return call
 
     def limited(
         self, answer: HttpAnswer, error: codec.VenueError, kind: codec.Outcome, now_ms: int
@@ -220,6 +239,7 @@ class Calls:
     def repeat(self, call: Call, now_ms: int) -> None:
         """Queue a read again, later each time."""
         call.not_before_ms = now_ms + self.jittered(delay_ms(call.tries, RETRY_CAP_MS))
+        self.repeated += 1
         self._queue.append(call)
 
     def repeat_write(self, call: Call, now_ms: int) -> bool:

@@ -233,6 +233,10 @@ class Session:
                 due = each
         return due
 
+    def stream_ages_ms(self, now_ms: int) -> list[tuple[str, int]]:
+        """The watched streams by name, and how long each has been silent."""
+        return sorted(age for watchdog in self._watchdogs.values() for age in watchdog.ages_ms(now_ms))
+
     def idle(self, now_ms: int) -> bool:
         """Whether nothing is waiting for an answer and nothing could leave now."""
         return not self._requests and self.calls.idle(now_ms)
@@ -258,9 +262,11 @@ class Session:
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
         call = self.calls.answered(answer)
         if 200 <= answer.status < 300:
+            self.calls.count(call, "done", now_ms - call.sent_ms)
             return [] if call.outdated else self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = self._dialect.outcome(answer.status, error)
+        self.calls.count(call, kind, now_ms - call.sent_ms)
         limited = self.calls.limited(answer, error, kind, now_ms)
         told: list[Event] = [] if limited is None else [limited]
         if error.code == BAD_TIMESTAMP:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 LOOK_EVERY_MS = 1_000
 
@@ -40,6 +40,11 @@ class Watchdog:
         """How long a watched stream has been silent; None for another."""
         heard_ms = self._heard_ms.get(stream)
         return None if heard_ms is None else now_ms - heard_ms
+
+    def ages_ms(self, now_ms: int) -> Iterator[tuple[str, int]]:
+        """Every stream that is watched, and how long it has been silent; none where silence is no matter."""
+        if self.silence_max_ms:
+            yield from ((stream, now_ms - heard_ms) for stream, heard_ms in self._heard_ms.items())
 
     def look(self, now_ms: int) -> tuple[list[str], bool]:
         """The streams that have been silent for too long, and whether that is all of them; they count anew."""

@@ -11,6 +11,7 @@ from surefoot.core.engine import Engine
 from surefoot.core.messages import RecordAlarm, RecordDecision, RecordReset, RecordTrip
 from surefoot.core.model import Purpose, RoundTrip, Tier
 from surefoot.core.orders import Order
+from surefoot.core.tally import Spread
 
 ROUND_TRIPS_SHOWN = 20
 
@@ -106,8 +107,54 @@ class VenueLimitView:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkView:
+    """`reconnects` are connections after the first, `planned` those of them that took over while the old one lived."""
+
+    kind: str
+    up: bool
+    reconnects: int
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """How often the venue answered requests of a lane in one way (`done`, `refused`, `unknown`, `limited`, `banned`, or
+    none came: `lost`, `not sent`)."""
+
+    lane: str
+    outcome: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficView:
+    """What moved since the trader's process began, and what waits now. `answer_ms` is from a request to its answer, by
+    lane; `reaction_ms` from an arrival to the requests that it caused, the journal on disk; `flush_ms` the disk alone.
+
+    `streams` are the watched ones with how long each has been silent, in ms; none are watched in a replay.
+    `clock_offset_ms` is how far the venue's clock is ahead.
+    """
+
+    links: tuple[LinkView, ...]
+    streams: tuple[tuple[str, int], ...]
+    inbox_waiting: int
+    inbox_merged: int
+    calls_queued: int
+    calls_sent: int
+    calls_repeated: int
+    answers: tuple[AnswerView, ...]
+    answer_ms: tuple[tuple[str, Spread], ...]
+    reaction_ms: Spread
+    flush_ms: Spread
+    flush_failures: int
+    journal_pending: int
+    clock_offset_ms: int
+    clock_skew_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """`venue_limits` and `banned_until_ms` are what the connection knows; without one there are none."""
+    """`venue_limits`, `banned_until_ms` and `traffic` are what the connection knows; without one there are none."""
 
     at_ms: int
     run: str
@@ -129,6 +176,7 @@ class View:
     breaker: BreakerView
     venue_limits: tuple[VenueLimitView, ...] = ()
     banned_until_ms: int | None = None
+    traffic: TrafficView | None = None
 
 
 def view_of(engine: Engine, now_ms: int) -> View:

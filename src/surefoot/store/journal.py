@@ -246,6 +246,19 @@ class JournalReader:
         sql = f"SELECT seq, run, at_ms, edge, kind, body FROM journal WHERE seq IN ({marks}) ORDER BY seq"
         return list(map(_entry, _query(self._connection, sql, seqs)))
 
+    def counts(self, after_seq: int, up_to_seq: int) -> dict[str, int]:
+        """How many records of each kind there are among those numbers, the upper one included."""
+        sql = "SELECT kind, count(*) FROM journal WHERE seq > ? AND seq <= ? GROUP BY kind"
+        return dict(_query(self._connection, sql, (after_seq, up_to_seq)))
+
+    def counts_by(self, kind: type[Any], field: str, after_seq: int, up_to_seq: int) -> dict[str, int]:
+        """The same for one kind, by what a field of the message says."""
+        sql = (
+            "SELECT json_extract(body, '$.' || ?), count(*) FROM journal "
+            "WHERE seq > ? AND seq <= ? AND kind = ? GROUP BY 1"
+        )
+        return dict(_query(self._connection, sql, (field, after_seq, up_to_seq, kind.__name__)))
+
     def __enter__(self) -> Self:
         return self
 
