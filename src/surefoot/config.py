@@ -47,7 +47,7 @@ from surefoot.presets import filled_in
 PREFIX = "SUREFOOT_"
 MASK = "**********"
 VENUE_SECRETS = ("api_key", "api_secret")
-SECRETS = (*VENUE_SECRETS, "alert_urls")
+SECRETS = (*VENUE_SECRETS, "alert_urls", "metrics_token")
 SECTIONS_KEPT = 4_096  # different ones of a search
 _SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key|alert\w*\W+url", re.IGNORECASE)
 
@@ -777,6 +777,9 @@ class Settings(BaseModel):
     alert_urls: SecretStr | None = Field(
         default=None, description="addresses that alerts are sent to, one a line; from the environment or a file"
     )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="what Prometheus must show to read metrics; from the environment or a file"
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -1286,9 +1289,10 @@ def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Give
 def settings_digest(settings: Settings) -> str:
     """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written.
 
-    Left out is the web process, which changes nothing about the trading.
+    Left out are the web process and alerts, which change nothing about the trading.
     """
-    about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith("web."))
+    others = ("web.", "alerts.")
+    about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith(others))
     values = {key: _plain(value) for key, value in about_trading}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -63,13 +64,15 @@ class Telemetry:
 
     def __init__(self) -> None:
         self._totals = Totals()
+        self._lock = Lock()
         self._own = CollectorRegistry()
         ProcessCollector(namespace=f"{NAME}_web", registry=self._own)
 
     def render(self, view: View | None, journal: Path | None) -> bytes:
         """The text format. `view` is None while no trader answers; blocks for as long as the journal is read."""
         registry = CollectorRegistry()
-        registry.register(_Given([*self._metrics(view, journal)]))
+        with self._lock:
+            registry.register(_Given([*self._metrics(view, journal)]))
         return generate_latest(registry) + generate_latest(self._own)
 
     def _metrics(self, view: View | None, journal: Path | None) -> Iterator[Metric]:

@@ -15,7 +15,7 @@ from surefoot.api.guard import PREFIX, Viewer
 from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
-from surefoot.api.routes import auth, health, live, market, now, past
+from surefoot.api.routes import auth, health, live, market, now, past, prometheus
 from surefoot.api.schema import document
 from surefoot.api.shield import Shield
 
@@ -45,6 +45,7 @@ def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
     answer_problems(app)
     for router in (*ROUTERS, _schema_router(app)):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(prometheus.router)
     app.router.routes.append(page_route(page))
     app.add_middleware(
         CORSMiddleware,

@@ -23,6 +23,8 @@ OPEN = frozenset(
 )
 # Guards itself: a browser cannot send a header with it, so that the first message brings the token.
 STREAM = f"{PREFIX}/stream"
+# Guards itself too: Prometheus is no user, see `routes.prometheus`.
+METRICS = "/metrics"
 
 _BEARER = {"WWW-Authenticate": "Bearer"}
 Guard = Callable[[HTTPConnection], Awaitable[Person]]
