@@ -140,7 +140,7 @@ async def test_a_run_tells_of_its_start_a_crash_and_its_end(tmp_path: Path) -> N
         given = load(None, flags, env).settings
         sets = tuple(word for key, value in flags.items() for word in ("--set", f"{key}={value}"))
         lines = Lines()
-        run = Run(Job(given, sets, True, {**os.environ, **env}), lines)
+        run = Run(Job(given, sets, True, {**os.environ, **env}, web=False), lines)
         running = asyncio.create_task(run.go())
         await until(lambda: run._last_view is not None)
         assert run._trader is not None
@@ -165,7 +165,9 @@ async def test_a_run_that_cannot_begin_is_told(tmp_path: Path) -> None:
         env = {"SUREFOOT_ALERT_URLS": f"json://127.0.0.1:{hooks.port}/hook"}
         given = load(None, {"store.journal_path": str(path)}, env).settings
         with pytest.raises(StartError):
-            await Run(Job(given, (), True, dict(os.environ), replay=(str(tmp_path / "none.parquet"),)), Lines()).go()
+            await Run(
+                Job(given, (), True, dict(os.environ), replay=(str(tmp_path / "none.parquet"),), web=False), Lines()
+            ).go()
     ((_, body),) = hooks.posts
     assert body["title"] == "Surefoot, critical: The run has ended"
     assert "none.parquet" in json.dumps(body)

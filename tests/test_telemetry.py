@@ -24,8 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from surefoot.alerts import Alert, Level
 from surefoot.config import load
 from surefoot.control import ControlServer, socket_path
-from surefoot.core.messages import RecordAlarm, RecordTrip, RunStarted
-from surefoot.core.model import Tier
+from surefoot.core.messages import RecordAlarm, RecordDecision, RecordTrip, RunStarted
+from surefoot.core.model import Signal, Tier
 from surefoot.core.tally import BOUNDS_MS, Tally
 from surefoot.core.view import AnswerView, BreakerView, LimitView, LinkView, TrafficView, TurnView, VenueLimitView, View
 from surefoot.notify import AlertLog, Delivery, alerts_path
@@ -258,7 +258,8 @@ def in_trouble(folder: Path) -> tuple[list[Samples], set[str]]:
         number = log.add(Alert(5, Level.CRITICAL, "trip", "A trip", "x"), 5)
         log.delivered(number, Delivery("Slack (1)", "nobody there", 7))
         trip = RecordTrip(6, "day loss", Tier.FLATTEN, Decimal(6), Decimal(5), None, "x")
-        journal.append(RecordAlarm(6, "unprotected", "x"), trip)
+        decision = RecordDecision(6, Signal("BTCUSDT", 6, 0.5, 0.75, "oversold", ()), "spread", "x")
+        journal.append(RecordAlarm(6, "unprotected", "x"), trip, decision)
         journal.flush()
         troubled = telemetry.render(troubled_view(), path)
     return [samples(text) for text in (silent, calm, troubled)], family_names(troubled)
@@ -272,14 +273,14 @@ async def test_every_metric_of_rules_and_dashboards_exists_and_moves_in_a_paper_
     path, candles = tmp_path / "j.sqlite", waves(tmp_path)
     flags = {
         "store.journal_path": str(path),
-        "paper.speed": "max",
+        "paper.speed": "20000",  # some twelve seconds, with four pictures in each
         "breaker.stale_data_max_s": "0",
         "strategy.score_min_paper": "0",
     }
     given = load(None, flags, {}).settings
     sets = tuple(word for key, value in flags.items() for word in ("--set", f"{key}={value}"))
     pictures = Pictures(path)
-    run = Run(Job(given, sets, True, dict(os.environ), replay=(str(candles),)), pictures)
+    run = Run(Job(given, sets, True, dict(os.environ), replay=(str(candles),), web=False), pictures)
     await run.go()
     in_run = moved(pictures.renderings)
     troubles, families = in_trouble(tmp_path)

@@ -44,7 +44,8 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTER
 LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 
 REAL_KEYS = tuple(f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE"))
-ALERT_ADDRESSES = ("SUREFOOT_ALERT_URLS", "SUREFOOT_ALERT_URLS_FILE")
+# Secrets of the supervising and of the web process, which sends a test when asked for one.
+OWN_SECRETS = tuple(f"SUREFOOT_{name}{end}" for name in ("ALERT_URLS", "METRICS_TOKEN") for end in ("", "_FILE"))
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
 
 
@@ -210,7 +211,7 @@ class Run:
         command = [sys.executable, "-m", "surefoot", "trade", "--parent-pid", str(os.getpid()), *self._job.options]
         command += ["--set", f"store.journal_path={self._job.settings.store.journal_path}"]
         if self._job.settings.mode is not Mode.PAPER:
-            env = {**_without(ALERT_ADDRESSES, self._job.env), **self._control_key}
+            env = {**_without(OWN_SECRETS, self._job.env), **self._control_key}
             return Child("the trader", command, env, self._screen.note)
         market = self._listening.result()
         command += ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
@@ -225,7 +226,7 @@ class Run:
         return [*command, "--any-port"] if self._job.web_port_is_default else command
 
     def _web_env(self) -> dict[str, str]:
-        return {**_without_keys(self._job.env), **self._control_key}
+        return {**_without(REAL_KEYS, self._job.env), **self._control_key}
 
     def _replayed_symbols(self, on_tape: list[str]) -> list[str]:
         """The symbols of the files, in the order of the settings as far as they are in both."""
@@ -408,7 +409,7 @@ def _history_days(settings: Settings) -> int:
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
-    return _without((*REAL_KEYS, *ALERT_ADDRESSES, CONTROL_KEY), env)
+    return _without((*REAL_KEYS, *OWN_SECRETS, CONTROL_KEY), env)
 
 
 def _without(names: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
