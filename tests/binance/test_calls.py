@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,16 @@ from surefoot.binance.codec import VenueError
 from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import Arrival, HttpAnswer, HttpFailed, HttpRequest, Keys, SessionFailed, Wake
 from surefoot.binance.session import Session
-from surefoot.core.messages import Command, OrderRejected, OutcomeUnknown, QueryOrder, SubmitOrder, VenueLimited
+from surefoot.core.messages import (
+    CancelRefused,
+    Command,
+    OrderRejected,
+    OutcomeUnknown,
+    QueryOrder,
+    ReplaceOrder,
+    SubmitOrder,
+    VenueLimited,
+)
 from surefoot.core.model import OrderRequest, OrderType, Purpose, Side
 from tests.stage import stage_settings
 
@@ -182,6 +192,26 @@ def test_third_failure_is_told_to_the_core(who: str, status: int | str) -> None:
     assert made.take_requests(now_ms + 60_000) == []
 
 
+@pytest.mark.spec("NET-2", "SAFE-2")
+@pytest.mark.parametrize(
+    ("status", "code", "again_ms"),
+    [(429, -1003, NOON + 60_000), (429, -1015, NOON + 1_000), (400, -1021, NOON + 1_000), (400, -2010, None)],
+)
+def test_moved_stop_that_the_venue_did_not_judge_may_go_again_when_it_listens(
+    status: int, code: int, again_ms: int | None
+) -> None:
+    stop = replace(SALE, type=OrderType.STOP_LOSS, purpose=Purpose.STOP, stop_price=Decimal(1))
+    moved = ReplaceOrder(NOON, "bot-4", stop)
+    made, request = session_with(moved)
+    body = b'{"code":%d,"msg":"no"}' % code
+    told = made.receive(HttpAnswer(request.request_id, status, {"retry-after": "60"}, body), NOON)
+    by_type = {type(event): event for event in told}
+    for answer_to in (CancelRefused, OrderRejected):
+        event = by_type[answer_to]
+        assert isinstance(event, CancelRefused | OrderRejected)
+        assert event.again_ms == again_ms
+
+
 @pytest.mark.spec("NET-2", "SAFE-1")
 def test_exit_that_would_leave_long_after_it_was_decided_is_given_back() -> None:
     made, request = session_with(COMMANDS["exit"])
@@ -191,4 +221,5 @@ def test_exit_that_would_leave_long_after_it_was_decided_is_given_back() -> None
     (event,) = made.receive(Wake(), NOON + 1_000)
     assert isinstance(event, OrderRejected)
     assert event.text.startswith("not sent")
+    assert event.again_ms == NOON + 60_000
     assert made.take_requests(NOON + 120_000) == []

@@ -8,6 +8,7 @@ own deadlines only. One coin costs 30000, the account holds 1000: an entry is 0.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -406,6 +407,62 @@ def test_refused_oco_is_followed_by_a_market_sale() -> None:
     reject(desk, *sent(bought_without_a_list(desk)))
     (sale,) = sent(desk.wait(1_000))
     assert (sale.purpose, sale.type) == (Purpose.EXIT, OrderType.MARKET)
+
+
+def hold_up(desk: Desk, until_ms: int, *orders: OrderRequest) -> list[Command]:
+    text = "not sent: the venue's limits would have held it up"
+    return tell_all(desk, [OrderRejected(desk.now_ms, o.client_order_id, None, text, until_ms) for o in orders])
+
+
+@pytest.mark.spec("SAFE-2", "NET-2")
+def test_protection_that_was_never_sent_is_no_refusal_and_goes_the_moment_the_venue_listens_again() -> None:
+    desk = open_desk(NO_LISTS_OF_THREE)
+    commands = bought_without_a_list(desk)
+    for wait_ms in (1_500, 5_500, 2_000):
+        again_ms = desk.now_ms + wait_ms
+        assert sent(hold_up(desk, again_ms, *sent(commands))) == []
+        assert sent(desk.wait(wait_ms - 1)) == []
+        commands = desk.wait(1)
+        assert only(SubmitList, commands).type is ListType.OCO
+    assert desk.engine.breaker.trips == {}
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-3")
+def test_position_without_a_stop_is_sold_past_the_bound_whatever_held_up_its_stop() -> None:
+    desk = open_desk(NO_LISTS_OF_THREE)
+    hold_up(desk, desk.now_ms + 60_000, *sent(bought_without_a_list(desk)))
+    assert sent(desk.wait(9_999)) == []
+    (sale,) = sent(desk.wait(1))
+    assert (sale.purpose, sale.type) == (Purpose.EXIT, OrderType.MARKET)
+    hold_up(desk, desk.now_ms + 30_000, sale)
+    assert sent(desk.wait(29_999)) == []
+    assert [order.purpose for order in sent(desk.wait(1))] == [Purpose.EXIT]
+
+
+@pytest.mark.spec("SAFE-2", "ORD-3")
+def test_cancel_that_was_never_sent_goes_the_moment_the_venue_listens_again_and_leaves_nothing_to_ask() -> None:
+    desk = open_desk()
+    entry, target, stop = desk.enter()
+    for order in (entry, target, stop):
+        desk.accept(order.client_order_id, resting=order is entry)
+    desk.fill(entry.client_order_id, "0.003", "30000")
+    assert of(CancelOrder, desk.wait(2_000))
+    desk.tell(CancelRefused(desk.now_ms, entry.client_order_id, None, "not sent", desk.now_ms + 1_000))
+    assert [desk.order(order.client_order_id).state for order in (entry, target, stop)] == [
+        State.PARTIALLY_FILLED, State.NEW, State.NEW,
+    ]  # fmt: skip
+    commands = desk.wait(999)
+    assert (of(CancelOrder, commands), of(QueryOrder, commands)) == ([], [])
+    assert only(CancelOrder, desk.wait(1)).client_order_id == entry.client_order_id
+
+
+@pytest.mark.spec("SAFE-2", "ORD-4")
+def test_doubt_about_the_stop_of_a_held_position_is_asked_about_every_two_seconds() -> None:
+    desk = open_desk(NO_LISTS_OF_THREE)
+    doubt(desk, *sent(bought_without_a_list(desk)))
+    asked = [desk.now_ms for _ in range(16) if of(QueryOrder, desk.wait(1_000))]
+    assert [later - earlier for earlier, later in pairwise(asked)] == [2_000] * (len(asked) - 1)
+    assert len(asked) >= 7
 
 
 @pytest.mark.spec("SAFE-3")

@@ -58,13 +58,13 @@ from surefoot.core.messages import (
 from surefoot.core.model import ZERO, Candle, Purpose, Signal
 from surefoot.core.orders import State
 from surefoot.core.reconcile import OUR_PREFIX
-from surefoot.research.exact import Fate, VirtualTime
+from surefoot.research.exact import NEVER_MS, Fate, VirtualTime
 from surefoot.research.exact import _Told as Told
 from surefoot.research.exact import _Travelling as Travelling
 from surefoot.store.records import decode
 from tests.stage import KEYS, START_MS, Script, Stage, stage_settings
 from tests.swarm.market import RestlessMarket
-from tests.swarm.weather import HTTP_TIMEOUT_MS, Climate, Refusal, Reset, Weather
+from tests.swarm.weather import HTTP_TIMEOUT_MS, LOST_MS, Climate, Refusal, Reset, Weather
 
 MINUTE_MS = 60_000
 NOBODY = -1  # a connection that nobody hears
@@ -74,9 +74,10 @@ OPERATOR = ("flatten", "pause", "close", "cancel-all", "kill-switch")
 WAKES_MAX = 20  # at one millisecond
 QUIET_MS = 3 * MINUTE_MS  # no market either
 
-# How long a position may be without a resting stop while nothing is to blame: a partly filled entry is waited for, then
-# cancelled, then protected; where that is refused, the bound of SAFE-2 passes and the position is sold.
-UNPROTECTED_MAX_MS = 30_000
+# How long a position may be without a resting stop that no fault explains: past the bound of SAFE-2 the bot closes it.
+# What stands in the way of that is cancelled first, so it takes two answers.
+UNPROTECTED_MAX_MS = 10_000
+CLOSING_MS = 3_000
 
 
 class Found(AssertionError):
@@ -280,13 +281,28 @@ class Tally:
     cuts: int = 0
     faults: int = 0
     doubts: int = 0
+    held_up: int = 0  # orders that the venue did not judge
     lost: int = 0
     round_trips: int = 0
     manual: int = 0
     alarms: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
-    unprotected_ms: int = 0  # the worst while nothing was to blame
-    unprotected_anyhow_ms: int = 0  # the worst of all
+    unexplained_ms: int = 0  # the longest that a position was unprotected and no fault explains
+    unprotected_ms: int = 0  # the longest, explained or not
+
+
+@dataclass(slots=True)
+class Bare:
+    """A stretch in which a position has no resting stop, and how much of it no fault explains."""
+
+    since_ms: int
+    looked_ms: int
+    explained_until_ms: int
+    unexplained_ms: int = 0
+
+    def go_on(self, now_ms: int) -> None:
+        self.unexplained_ms += now_ms - min(now_ms, max(self.looked_ms, self.explained_until_ms))
+        self.looked_ms = now_ms
 
 
 class Swarm(Stage):
@@ -314,7 +330,7 @@ class Swarm(Stage):
         self._last_candle: dict[str, Candle] = {}
         self._sent_names: set[str] = set()
         self._seen_orders = 0
-        self._bare_since: dict[str, int] = {}
+        self._bare: dict[str, Bare] = {}
         self._alive = False
         foreign = {spec.base: Decimal(rng.choice(("0", "0", "0.5"))) for spec in specs}
         self.foreign = {asset: amount for asset, amount in foreign.items() if amount}
@@ -387,6 +403,9 @@ class Swarm(Stage):
         """The process is gone, with what it had not flushed; after a while another one starts."""
         self.tally.kills += 1
         self._alive = False
+        for bare in self._bare.values():
+            bare.go_on(self.rough.now_ms)
+            bare.explained_until_ms = NEVER_MS
         self._die_in, self._die_before_sending = None, False
         old = self.rough
         self.now_ms = old.now_ms
@@ -600,22 +619,28 @@ class Swarm(Stage):
         held = self.held(spec)
         symbol = spec.symbol
         if not _worth_protecting(spec, held, self.exchange.last_price(symbol)) or self._is_protected(symbol):
-            since = self._bare_since.pop(symbol, None)
-            if since is not None:
-                self._note_bare(symbol, since, now_ms)
+            bare = self._bare.pop(symbol, None)
+            if bare is not None:
+                bare.go_on(now_ms)
+                self.tally.unexplained_ms = max(self.tally.unexplained_ms, bare.unexplained_ms)
+                self.tally.unprotected_ms = max(self.tally.unprotected_ms, now_ms - bare.since_ms)
             return
-        since = self._bare_since.setdefault(symbol, now_ms)
-        if not self._alive or "account" not in self.engine.links or self.weather.stalled:
-            self.weather.blame(now_ms)
-        self._note_bare(symbol, since, now_ms)
+        bare = self._bare.setdefault(symbol, Bare(now_ms, now_ms, now_ms))
+        bare.go_on(now_ms)
+        if bare.unexplained_ms > UNPROTECTED_MAX_MS + CLOSING_MS:
+            whole_ms = now_ms - bare.since_ms
+            self._fail(f"{symbol} has had no resting stop for {whole_ms} ms, {bare.unexplained_ms} ms without a fault")
+        bare.explained_until_ms = self._explained_until_ms(symbol, now_ms)
 
-    def _note_bare(self, symbol: str, since_ms: int, now_ms: int) -> None:
-        blameless_ms = now_ms - max(since_ms, self.weather.blamed_until_ms)
-        self.tally.unprotected_ms = max(self.tally.unprotected_ms, blameless_ms)
-        self.tally.unprotected_anyhow_ms = max(self.tally.unprotected_anyhow_ms, now_ms - since_ms)
-        if blameless_ms > UNPROTECTED_MAX_MS:
-            bare_ms = now_ms - since_ms
-            self._fail(f"{symbol} has had no resting stop for {bare_ms} ms, {blameless_ms} ms without a fault")
+    def _explained_until_ms(self, symbol: str, now_ms: int) -> int:
+        """Until when a fault is to blame, if nothing more happens."""
+        if not self._alive or "account" not in self.engine.links or "account" in self.weather.stalled:
+            return NEVER_MS
+        until_ms = self.weather.blamed_until_ms(symbol)
+        for order in self.engine.orders.open_orders(symbol):
+            if order.state is State.IN_DOUBT:
+                until_ms = max(until_ms, max(order.submitted_ms, order.sent_ms or 0) + LOST_MS)
+        return until_ms
 
     def _is_protected(self, symbol: str) -> bool:
         return any(
@@ -757,6 +782,7 @@ class Swarm(Stage):
         tally.partial = sum(len(order.fills) > 1 for order in self.account.orders.values())
         tally.faults = self.weather.faults
         tally.doubts = self.counts["OutcomeUnknown"]
+        tally.held_up = sum(kind == "OrderRejected" and b'"again_ms":1' in body for kind, body in self.journal)
         tally.lost = sum(order.state is State.LOST for order in self.engine.orders._orders.values())
         tally.round_trips = len(self.engine.portfolio.round_trips)
         for name, count in self.counts.items():
@@ -786,7 +812,7 @@ class Swarm(Stage):
         return (
             f"{self.minutes} min of {self.settings.market.interval} ({rules}), severity {self.severity}, thin "
             f"{self.market.thin}, latency {self._latency_ms} ms, manual {self.manual}, now "
-            f"{_clock(self.rough.now_ms)}, faults to blame until {_clock(self.weather.blamed_until_ms)}"
+            f"{_clock(self.rough.now_ms)}, faults to blame until {_clock(self.weather.blamed_until_ms())}"
         )
 
 

@@ -12,15 +12,23 @@ from hypothesis import strategies as st
 
 from surefoot.binance import candles
 from surefoot.binance.candles import CandleFeed
-from surefoot.core.messages import CandleClosed, Event, HistoryLoaded, OrderNotFound, OrderRejected, OutcomeUnknown
+from surefoot.core.messages import (
+    CandleClosed,
+    Event,
+    HistoryLoaded,
+    OrderNotFound,
+    OrderRejected,
+    OutcomeUnknown,
+)
 from surefoot.core.model import Candle, OrderRequest, OrderType, Purpose, Side
 from surefoot.core.orders import OrderBook, State
 from surefoot.research.exact import Fate
 from surefoot.store.records import decode
-from tests.stage import QUARTER_HOUR_MS, Planned, Stage, stage_settings
+from tests.stage import QUARTER_HOUR_MS, Planned, Stage, instrument, stage_settings
 
 MINUTE_MS = 60_000
 PAGE = 4
+LATENCY_MS = 10
 
 Step = str
 STEPS = st.lists(
@@ -152,6 +160,28 @@ def test_entry_that_the_venues_limits_hold_up_is_refused_instead_of_sent_late() 
     stage.next_candle("ETHUSDT")
     stage.wait(1_000)
     assert len(stage.venue_orders("ETHUSDT")) == 3
+
+
+@pytest.mark.spec("SAFE-2", "NET-2")
+@pytest.mark.parametrize(("held_s", "sold"), [(3, False), (7, False), (30, True), (55, True)])
+def test_position_is_protected_or_past_the_bound_sold_the_moment_the_limits_allow_it(held_s: int, sold: bool) -> None:
+    """A limit without a time holds until the minute is over."""
+    planned = Planned([("POST", "/api/v3/orderList/oco", Fate(arrives=False, instead=429))])
+    no_lists = [instrument("BTCUSDT", opo_allowed=False, oto_allowed=False)]
+    settings = stage_settings(["BTCUSDT"], orders__entry_timeout_s="60")
+    stage = Stage(settings, instruments=no_lists, fates=planned, latency_ms=LATENCY_MS)
+    stage.start()
+    stage.price("BTCUSDT", Decimal(60_000))
+    stage.wait(5_000)
+    stage.script.say("BTCUSDT", 1.0)
+    stage.next_candle("BTCUSDT", Decimal(0))
+    stage.wait(MINUTE_MS - held_s * 1_000)
+    stage.price("BTCUSDT", Decimal(60_000))  # the entry fills, and its protection is one request too many
+    stage.wait(held_s * 1_000 - 1)
+    assert [order["type"] for order in stage.venue_orders("BTCUSDT")] == ["LIMIT"]
+    stage.wait(1 + LATENCY_MS)
+    states = [(order["type"], order["status"]) for order in stage.venue_orders("BTCUSDT")[1:]]
+    assert states == ([("MARKET", "FILLED")] if sold else [("LIMIT_MAKER", "NEW"), ("STOP_LOSS", "NEW")])
 
 
 def _is_rejection(message: object) -> TypeGuard[OrderRejected]:

@@ -7,6 +7,7 @@ cut soon after. Between the two links, and between links and HTTP answers, any o
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.research.exact import Fate
 
 HTTP_TIMEOUT_MS = 12_000  # as in the gateway
+ANSWER_MS = 2_000  # an answer that nothing holds up has come by then
+LOST_MS = 20_000  # a request that did not arrive can be known to be lost only then
+MINUTE_MS = 60_000
+SYMBOL = re.compile(r'symbol(?:=|":")([A-Z]+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,14 @@ class Climate:
 
 
 class Weather:
-    """Fates of requests and frames; `blamed_until_ms` is until when what goes wrong may be a fault's doing."""
+    """Fates of requests and frames, and until when what goes wrong may be a fault's doing: a fault of one symbol's
+    request is to blame for nothing but that symbol; limits and what befalls the account's frames are for all."""
 
     def __init__(self, rng: random.Random, climate: Climate) -> None:
         self.on = True
         self.stalled: set[str] = set()
         self.refused_until_ms: dict[str, int] = {}
-        self.blamed_until_ms = 0
+        self._blamed_until_ms: dict[str, int] = {}
         self.faults = 0
         self._rng = rng
         self._climate = climate
@@ -79,12 +85,7 @@ class Weather:
         fate = self._fate() if self.on else Fate()
         if fate != Fate():
             self.faults += 1
-            took_ms = fate.extra_ms + min(fate.answer_extra_ms, HTTP_TIMEOUT_MS)
-            if fate.instead == 0 or not fate.arrives:
-                took_ms = HTTP_TIMEOUT_MS
-            if isinstance(fate, Refusal):  # without a time it holds until the minute after the answer is over
-                took_ms = (fate.retry_after_s or 62) * 1_000
-            self.blame(at_ms + took_ms)
+            self._blame_request(request, fate, at_ms)
             return fate
         jitter_ms = self._climate.jitter_ms
         return Fate(extra_ms=self._rng.randint(0, jitter_ms), answer_extra_ms=self._rng.randint(0, jitter_ms))
@@ -96,15 +97,33 @@ class Weather:
         if self.on:
             if self._rng.random() < self._climate.frame_late:
                 delay_ms = int(10 ** self._rng.uniform(0, 4.3))
-                self.blame(at_ms + delay_ms)
+                if link == "account":
+                    self.blame(at_ms + delay_ms)
             if self._rng.random() < self._climate.frame_twice:
                 copies = 2
         due_ms = max(at_ms + delay_ms, self._busy_until_ms.get(link, 0))
         self._busy_until_ms[link] = due_ms
         return (due_ms - at_ms,) * copies
 
-    def blame(self, until_ms: int) -> None:
-        self.blamed_until_ms = max(self.blamed_until_ms, until_ms)
+    def blame(self, until_ms: int, symbol: str = "") -> None:
+        """Of one symbol, or of all."""
+        self._blamed_until_ms[symbol] = max(self._blamed_until_ms.get(symbol, 0), until_ms)
+
+    def blamed_until_ms(self, symbol: str = "") -> int:
+        return max(self._blamed_until_ms.get(symbol, 0), self._blamed_until_ms.get("", 0))
+
+    def _blame_request(self, request: HttpRequest | SocketRequest, fate: Fate, at_ms: int) -> None:
+        if isinstance(fate, Refusal):  # without a time it holds until the minute after the answer is over
+            minute_ms = ((at_ms + ANSWER_MS) // MINUTE_MS + 1) * MINUTE_MS
+            self.blame(minute_ms if fate.retry_after_s is None else at_ms + ANSWER_MS + fate.retry_after_s * 1_000)
+            return
+        took_ms = fate.extra_ms + min(fate.answer_extra_ms, HTTP_TIMEOUT_MS)
+        if fate.instead == 0:
+            took_ms = HTTP_TIMEOUT_MS
+        if not fate.arrives:
+            took_ms = LOST_MS
+        named = SYMBOL.search(request.text if isinstance(request, SocketRequest) else request.target)
+        self.blame(at_ms + took_ms, named[1] if named else "")
 
     def reconnected(self, link: str) -> None:
         """A new connection is not held up by the old one's frames."""

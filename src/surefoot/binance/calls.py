@@ -161,6 +161,11 @@ class Calls:
         self._queue = waiting
         return leaving
 
+    def free_ms(self, call: Call, now_ms: int) -> int:
+        """When the like of a call that did nothing may leave."""
+        wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, now_ms + self.offset_ms)
+        return now_ms + max(wait_ms, RETRY_FIRST_MS)
+
     def take_late(self) -> list[Call]:
         """Writes that could not leave in time."""
         late, self._late = self._late, []

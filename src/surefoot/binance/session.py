@@ -1,10 +1,11 @@
 """The dialogue with the venue, without I/O: commands and arrivals in, requests and events out, whatever the market.
 
 Rules of this file. Reads may be repeated. A write whose answer is lost is never repeated, it becomes `OutcomeUnknown`;
-one that certainly did nothing (it never left, the venue was busy, our clock was wrong) is repeated within seconds or
-becomes a rejection; one whose link was gone before it left goes over HTTP at once. Requests are signed when they are
-taken, not when they are queued. Account state is read only after the account stream is subscribed, so that nothing
-falls between the two; a reading during which an account event arrived is thrown away and made again.
+one that certainly did nothing (it never left, the venue was busy, our clock was wrong) is repeated within seconds, or
+given back with the time from when on its like may go; one whose link was gone before it left goes over HTTP at once.
+Requests are signed when they are taken, not when they are queued. Account state is read only after the account stream
+is subscribed, so that nothing falls between the two; a reading during which an account event arrived is thrown away and
+made again.
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ class Session:
             return told
         if call.read is not None:
             return told + self._on_read_refused(call, error, kind, now_ms)
-        if (kind in ("limited", "banned") or error.code == BAD_TIMESTAMP) and self._may_repeat(call, now_ms):
+        if _is_unjudged(error, kind) and self._may_repeat(call, now_ms):
             return told
         return told + self._on_write_refused(call, answer.body, error, kind, now_ms)
 
@@ -293,7 +294,7 @@ class Session:
             return []
         if self._may_repeat(call, now_ms):
             return []
-        return self._refused(call, None, f"not sent: {failure.text}", now_ms)
+        return self._not_done(call, None, f"not sent: {failure.text}", now_ms)
 
     def _may_repeat(self, call: Call, now_ms: int) -> bool:
         """Queue again what did nothing. A cancel-replace is told half by half, so that it is left to the core."""
@@ -317,21 +318,28 @@ class Session:
             raise SessionFailed(f"{advice} ({error.code} {error.text})")
         if kind == "unknown":
             return self._outcome_unknown(call, error.text, now_ms)
-        return self._refused(call, error.code, error.text, now_ms)
+        answer = self._not_done if _is_unjudged(error, kind) else self._refused
+        return answer(call, error.code, error.text, now_ms)
 
     def _outcome_unknown(self, call: Call, text: str, now_ms: int) -> list[Event]:
         return [OutcomeUnknown(now_ms, order_id, text, call.sent_ms) for order_id in _orders_of(call.command)]
 
-    def _refused(self, call: Call, code: int | None, text: str, now_ms: int) -> list[Event]:
+    def _not_done(self, call: Call, code: int | None, text: str, now_ms: int) -> list[Event]:
+        """The venue did not judge it: it never left, or came while nothing was taken of us."""
+        return self._refused(call, code, text, now_ms, self.calls.free_ms(call, now_ms))
+
+    def _refused(
+        self, call: Call, code: int | None, text: str, now_ms: int, again_ms: int | None = None
+    ) -> list[Event]:
         if isinstance(call.command, CancelOrder):
-            return [CancelRefused(now_ms, call.command.client_order_id, code, text)]
+            return [CancelRefused(now_ms, call.command.client_order_id, code, text, again_ms)]
         if isinstance(call.command, ReplaceOrder):  # neither half was tried
             new_id = call.command.order.client_order_id
             return [
-                CancelRefused(now_ms, call.command.cancel_id, code, text),
-                OrderRejected(now_ms, new_id, code, text),
+                CancelRefused(now_ms, call.command.cancel_id, code, text, again_ms),
+                OrderRejected(now_ms, new_id, code, text, again_ms),
             ]
-        return [OrderRejected(now_ms, order_id, code, text) for order_id in _orders_of(call.command)]
+        return [OrderRejected(now_ms, order_id, code, text, again_ms) for order_id in _orders_of(call.command)]
 
     def _on_success(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         try:
@@ -544,7 +552,7 @@ class Session:
     def _on_wake(self, now_ms: int) -> list[Event]:
         late = self.calls.take_late()
         text = "not sent: the venue's limits would have held it up"
-        events = [event for call in late for event in self._refused(call, None, text, now_ms)]
+        events = [event for call in late for event in self._not_done(call, None, text, now_ms)]
         for line in self.lines.values():
             requests, unanswered = line.wake(now_ms)
             events += self._close_or_open(requests, now_ms)
@@ -778,6 +786,11 @@ class Session:
         if code == BAD_TIMESTAMP:
             self._read_time()
         return self._give_up_link(name, f"the subscription was refused: {reply.error.text}", now_ms)
+
+
+def _is_unjudged(error: codec.VenueError, kind: str) -> bool:
+    """Whether the venue turned a write away without a look at it: it had too much of us, or our clock was wrong."""
+    return kind in ("limited", "banned") or error.code == BAD_TIMESTAMP
 
 
 def _orders_of(command: Command | None) -> list[str]:

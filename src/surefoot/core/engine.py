@@ -105,6 +105,7 @@ from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, d
 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
+ASK_CAP_BARE_MS = 2_000  # while a position without a stop waits for the answer
 ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
@@ -704,7 +705,8 @@ class Engine(Contracts):
         if order.state is State.IN_DOUBT:
             if order.asked_ms is None:
                 return 0
-            return order.asked_ms + min(ASK_FIRST_MS << min(order.asks, 8), ASK_CAP_MS)
+            cap_ms = ASK_CAP_BARE_MS if order.symbol in self.unprotected_since else ASK_CAP_MS
+            return order.asked_ms + min(ASK_FIRST_MS << min(order.asks, 8), cap_ms)
         if order.state is State.CANCEL_SENT and order.asked_ms is not None:
             return order.asked_ms + CANCEL_ANSWER_MS
         if self._is_silent_stop(order):
@@ -733,7 +735,9 @@ class Engine(Contracts):
                 due = min(due, order.first_fill_ms + self.settings.partial_fill_wait_ms)
         else:
             return None
-        if order.cancels and order.asked_ms is not None:
+        if order.cancel_again_ms is not None:
+            due = max(due, order.cancel_again_ms)
+        elif order.cancels and order.asked_ms is not None:
             due = max(due, order.asked_ms + CANCEL_ANSWER_MS)
         return due
 
@@ -761,10 +765,13 @@ class Engine(Contracts):
             self.unprotected_since.pop(symbol, None)
             return
         since = self.unprotected_since.setdefault(symbol, now_ms)
-        if now_ms >= since + self.settings.unprotected_max_ms and symbol not in self._overdue:
+        too_long = now_ms >= since + self.settings.unprotected_max_ms and symbol not in self._overdue
+        if too_long:
             self._overdue.add(symbol)
             self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
-        if self._may_act(symbol) and now_ms >= self._retry_ms.get(symbol, 0):
+        # A first sale is not held up by what held up the stop: exits have a greater part of the venue's limits.
+        first_sale = too_long and self._refusals.get(symbol, 0) < HOPELESS
+        if self._may_act(symbol) and (first_sale or now_ms >= self._retry_ms.get(symbol, 0)):
             (self._cover if contracts else self._protect)(symbol, now_ms)
 
     def _exits(self, symbol: str) -> Iterable[Order]:

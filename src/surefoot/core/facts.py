@@ -23,6 +23,7 @@ from surefoot.core.messages import (
     BreakerResetRequested,
     CancelAllRequested,
     CancelOrder,
+    CancelRefused,
     CandleClosed,
     ClockRead,
     CloseRequested,
@@ -337,13 +338,16 @@ class Facts:
                 self._doubt_books(event.at_ms)
             return ()
         order = applied.order
+        if isinstance(event, CancelRefused) and event.again_ms is not None and order.list_id is not None:
+            for member in list(self.orders.list_members(order.list_id)):  # it would have gone with the order
+                self.orders.apply(replace(event, client_order_id=member.id))
         if applied.fill is not None:
             reason = order.request.reason or order.request.purpose.value
             closes = order.request.purpose is not Purpose.ENTRY
             self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason, closes=closes)
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
-            self._count_refusal(order.symbol, event.at_ms)
+            self._count_refusal(order.symbol, event)
         if order.request.purpose is Purpose.STOP and order.resting and not rested:
             self._refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
@@ -358,7 +362,10 @@ class Facts:
         return ()
 
     def _mark_for_asking(self, applied: Applied, event: OrderEvent) -> None:
-        """What a lost or odd answer leaves open has to be asked; doubt itself is a standing duty with a back-off."""
+        """What a lost or odd answer leaves open has to be asked; doubt itself is a standing duty with a back-off. A
+        cancel that the venue has not judged leaves nothing open."""
+        if isinstance(event, CancelRefused) and event.again_ms is not None:
+            return
         if applied.order.state not in (State.NEW, State.PARTIALLY_FILLED):
             return
         if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
@@ -374,15 +381,21 @@ class Facts:
         if order is None:
             return
         key = order.symbol, order.request.purpose.value
-        if code is not None:
+        judged = not isinstance(event, OrderRejected) or event.again_ms is None
+        if code is not None and judged:
             before, times = self._same_refusals.get(key, (0, 0))
             self._same_refusals[key] = code, times + 1 if code == before else 1
         elif awaited and order.state in (State.NEW, State.PARTIALLY_FILLED, State.FILLED):
             self._same_refusals.pop(key, None)
 
-    def _count_refusal(self, symbol: str, now_ms: int) -> None:
+    def _count_refusal(self, symbol: str, event: OrderRejected) -> None:
+        """Refused, the next try has to wait, longer each time; not judged, only until the venue listens again."""
+        if event.again_ms is not None:
+            self._retry_ms[symbol] = event.again_ms
+            return
         count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
-        self._retry_ms[symbol] = now_ms + min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
+        wait_ms = min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
+        self._retry_ms[symbol] = event.at_ms + wait_ms
 
     def _close_if_flat(self, symbol: str, now_ms: int) -> None:
         """End the round trip when nothing of it can be sold any more and no order of it is left."""

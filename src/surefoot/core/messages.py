@@ -127,10 +127,14 @@ class OrderFilled:
 
 @dataclass(frozen=True, slots=True)
 class OrderRejected:
+    """It does not live. `again_ms` says that the venue has not judged it (it never left, or was one too many just
+    then), and from when on its like may go; None where it was refused."""
+
     at_ms: int
     client_order_id: str
     code: int | None
     text: str
+    again_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,13 @@ class OrderExpired:
 
 @dataclass(frozen=True, slots=True)
 class CancelRefused:
+    """The order is not cancelled by this; `again_ms` as for OrderRejected."""
+
     at_ms: int
     client_order_id: str
     code: int | None
     text: str
+    again_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

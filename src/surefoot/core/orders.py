@@ -187,6 +187,7 @@ class Order:
     asked_ms: int | None = None  # when we last asked the venue about it
     asks: int = 0
     cancels: int = 0
+    cancel_again_ms: int | None = None  # from when on the cancel may go that the venue has not judged
     read_fills_ms: int | None = None  # when to read the fills that are owed
     trades: set[int] = field(default_factory=set)
 
@@ -275,6 +276,7 @@ class OrderBook:
         """A cancel for it is about to be sent; for an order in doubt the doubt is the stronger state."""
         order = self._orders[client_order_id]
         order.cancels += 1
+        order.cancel_again_ms = None
         order.asked_ms = at_ms
         if order.state in (State.NEW, State.PARTIALLY_FILLED):
             order.state = State.CANCEL_SENT
@@ -361,7 +363,9 @@ class OrderBook:
                 self._hear(order, event.executed, event.at_ms)
             case OutcomeUnknown(sent_ms=sent_ms):
                 order.sent_ms = sent_ms if order.sent_ms is None else order.sent_ms
-            case OrderRejected() | CancelRefused() | OrderNotFound():
+            case CancelRefused(again_ms=again_ms):
+                order.cancel_again_ms = again_ms
+            case OrderRejected() | OrderNotFound():
                 pass
         return None
 
