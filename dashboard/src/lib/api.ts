@@ -1,5 +1,7 @@
 // Speaks to the API. The access token lives in this module's memory only; the refresh token is a cookie that no script sees.
 
+import type { Delete, Get, Patch, Post, Signed } from './schema';
+
 export class Problem extends Error {
   constructor(
     readonly status: number,
@@ -25,14 +27,9 @@ export function whenConfirmationIsNeeded(does: (why: string) => Promise<boolean>
   askToConfirm = does;
 }
 
-export interface Grant {
-  access_token: string;
-  access_ends_ms: number;
-}
-
-export function take(grant: Grant): void {
+export function take(grant: Signed): void {
   token = grant.access_token;
-  tokenEndsMs = grant.access_ends_ms;
+  tokenEndsMs = grant.expires_ms;
 }
 
 export function forget(): void {
@@ -77,7 +74,7 @@ export async function refresh(): Promise<boolean> {
       token = null;
       return false;
     }
-    take((await answer.json()) as Grant);
+    take((await answer.json()) as Signed);
     return true;
   };
   return 'locks' in navigator ? navigator.locks.request('surefoot-refresh', work) : work();
@@ -117,10 +114,26 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   return (text ? JSON.parse(text) : null) as T;
 }
 
-export const get = <T>(path: string): Promise<T> => call<T>('GET', path);
-export const post = <T>(path: string, body?: unknown): Promise<T> => call<T>('POST', path, body);
-export const patch = <T>(path: string, body: unknown): Promise<T> => call<T>('PATCH', path, body);
-export const remove = <T>(path: string): Promise<T> => call<T>('DELETE', path);
+type Query<Q> = Q extends undefined ? [] : Record<string, never> extends Q ? [values?: Q] : [values: Q];
+type Asked<B, Q> = Q extends undefined ? (B extends undefined ? [body?: undefined, values?: undefined] : [body: B, values?: undefined]) : [body: B, values: Q];
+
+/** The address of a route: what stands in its path is filled in, the rest becomes its query. */
+export function address(path: string, values: Record<string, unknown> = {}): string {
+  const rest = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (path.includes(`{${name}}`)) path = path.replace(`{${name}}`, encodeURIComponent(String(value)));
+    else if (Array.isArray(value)) value.forEach((each) => rest.append(name, String(each)));
+    else if (value !== null && value !== undefined && value !== '') rest.append(name, String(value));
+  }
+  return rest.size ? `${path}?${rest}` : path;
+}
+
+export const get = <P extends keyof Get>(path: P, ...[values]: Query<Get[P]['query']>): Promise<Get[P]['answer']> => call('GET', address(path, values));
+export const post = <P extends keyof Post>(path: P, ...[body, values]: Asked<Post[P]['body'], Post[P]['query']>): Promise<Post[P]['answer']> =>
+  call('POST', address(path, values as Record<string, unknown> | undefined), body);
+export const patch = <P extends keyof Patch>(path: P, body: Patch[P]['body'], values: Patch[P]['query']): Promise<Patch[P]['answer']> => call('PATCH', address(path, values), body);
+export const remove = <P extends keyof Delete>(path: P, values: Delete[P]['query']): Promise<Delete[P]['answer']> => call('DELETE', address(path, values));
+export { call as raw };
 
 /** A file that the API hands out, as the page opens it: with the token, which a plain link could not carry. */
 export async function download(path: string): Promise<Blob> {
@@ -128,9 +141,4 @@ export async function download(path: string): Promise<Blob> {
   const answer = await send('GET', path, undefined, null);
   if (!answer.ok) throw await problemOf(answer);
   return answer.blob();
-}
-
-export function query(values: Record<string, string | number | null | undefined>): string {
-  const pairs = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== '');
-  return pairs.length ? `?${new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]))}` : '';
 }

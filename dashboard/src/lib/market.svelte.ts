@@ -1,11 +1,9 @@
 // What is traded, and on which candles: read once for the whole page, and again with a new run.
 import { get } from './api';
-import type { Page } from './shapes';
-
-export interface Symbol { symbol: string; base: string; quote: string; tick_size: string; lot_size: string; intervals: string[]; trading: boolean; market: string }
+import type { SymbolItem } from './schema';
 
 class Market {
-  symbols = $state.raw<Symbol[]>([]);
+  symbols = $state.raw<SymbolItem[]>([]);
   problem = $state<string | null>(null);
 
   get interval(): string {
@@ -22,7 +20,7 @@ class Market {
 
   async look(): Promise<void> {
     try {
-      this.symbols = (await get<Page<Symbol>>('/market/symbols')).items;
+      this.symbols = (await get('/market/symbols')).items;
       this.problem = null;
     } catch (problem) {
       this.problem = (problem as Error).message;

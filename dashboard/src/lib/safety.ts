@@ -14,7 +14,7 @@ export interface Safety {
 interface Known {
   status?: Status;
   positions?: Position[];
-  breaker?: Breaker;
+  breaker?: Breaker | null;
   stale: boolean;
   silent_ms: number;
 }

@@ -1,17 +1,11 @@
 // Who is signed in. One object for the whole page.
 import { forget, get, post, refresh, take, whenSignedOut } from './api';
+import type { Me } from './schema';
 import { stream } from './stream.svelte';
 
-export interface Me {
-  name: string;
-  role: 'viewer' | 'trader' | 'admin';
-  session_id: string;
-  confirmed: boolean;
-  second_factor: boolean;
-  mode: string;
-}
+type Role = 'viewer' | 'trader' | 'admin';
 
-const ORDER = ['viewer', 'trader', 'admin'];
+const ORDER: string[] = ['viewer', 'trader', 'admin'];
 
 class Session {
   state = $state<'starting' | 'out' | 'in'>('starting');
@@ -52,12 +46,12 @@ class Session {
     }
   }
 
-  may(role: Me['role']): boolean {
+  may(role: Role): boolean {
     return this.me !== null && ORDER.indexOf(this.me.role) >= ORDER.indexOf(role);
   }
 
   async look(): Promise<void> {
-    this.me = await get<Me>('/me');
+    this.me = await get('/me');
   }
 
   async #entered(): Promise<void> {

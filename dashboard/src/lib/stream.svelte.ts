@@ -1,6 +1,6 @@
 // The stream: one socket, a snapshot, then what changes. What is on the page is never older than it says.
 import { freshToken } from './api';
-import type { Entry, Topics } from './shapes';
+import type { Entry, RecordsBegin, Topics } from './shapes';
 
 const TOPICS = ['status', 'prices', 'positions', 'orders', 'decisions', 'alarms', 'breaker', 'connection', 'round_trips', 'records'];
 const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000];
@@ -9,9 +9,8 @@ const RECORDS_KEPT = 300;
 export const STALE_MS = 5_000;
 
 type Link = 'off' | 'connecting' | 'open' | 'lost';
-interface Place { journal: string | null; last_seq: number; missed: boolean }
 type Said =
-  | { type: 'snapshot'; seq: number; data: Partial<Topics> & { records?: Place } }
+  | { type: 'snapshot'; seq: number; data: Partial<Topics> & { records?: RecordsBegin } }
   | { type: 'update'; seq: number; topic: 'records'; data: Entry[] }
   | { type: 'update'; seq: number; topic: keyof Topics; data: Topics[keyof Topics] };
 
@@ -146,7 +145,7 @@ class Stream {
     }
   }
 
-  #begin({ records, ...topics }: Partial<Topics> & { records?: Place }): void {
+  #begin({ records, ...topics }: Partial<Topics> & { records?: RecordsBegin }): void {
     this.link = 'open';
     this.#failures = 0;
     this.topics = topics;

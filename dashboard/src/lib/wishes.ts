@@ -1,5 +1,6 @@
 // What a person asks of the bot. Each is asked back first, has a reason, and what the bot answered is told.
-import { post, type Problem } from './api';
+import type { Problem } from './api';
+import { post } from './untyped';
 import { ask, type Question } from './ask.svelte';
 import { news } from './news.svelte';
 import { stream } from './stream.svelte';
