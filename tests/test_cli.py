@@ -41,7 +41,7 @@ COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "config set", "config unset", "export"),
     *("data download", "data import", "data check"),
     *("breaker status", "breaker reset", "breaker drill", "promote"),
-    *("pause", "resume", "flatten", "close", "cancel-all", "kill", "web", "user add"),
+    *("pause", "resume", "flatten", "close", "cancel-all", "kill", "web", "user add", "audit verify"),
 )
 PATIENCE_S = 30
 

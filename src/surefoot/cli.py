@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surefoot.commands.alerts import alerts_app
+from surefoot.commands.audit import audit_app
 from surefoot.commands.book import book
 from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
@@ -84,7 +85,7 @@ COMMANDS_WITH_HELP = frozenset(
         "strategy",
     }
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
-    | {"web", "user", "add"}
+    | {"web", "user", "add", "audit", "verify"}
 )
 
 EPILOG = """\b
@@ -130,6 +131,7 @@ app.add_typer(breaker_app, name="breaker")
 app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(user_app, name="user")
+app.add_typer(audit_app, name="audit")
 for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web):
     app.command()(asking)
 

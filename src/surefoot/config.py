@@ -1159,6 +1159,11 @@ def check_value(key: str, value: object, source: str) -> None:
         raise ConfigError(_refused(key, given)) from None
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so may be a secret, and is shown to nobody."""
+    return _SECRET_WORDS.search(name) is not None
+
+
 def bounds_of(key: str) -> tuple[Decimal, Decimal] | None:
     """The lowest and the highest value of a setting that is a number; None for any other."""
     lows = [bound.ge for bound in _FIELDS[key].metadata if hasattr(bound, "ge")]

@@ -18,6 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from surefoot.api.audit import Trail
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
+from surefoot.api.secondfactor import SecondFactor
 from surefoot.api.webstore import WebStore
 
 # OWASP asks for 19 MiB and two passes at least; 32 MiB are what a small machine can spare beside the trader.
@@ -57,6 +58,7 @@ class Accounts:
         self._trail = trail
         self._now_ms = now_ms
         self._hasher = hasher
+        self.second_factor = SecondFactor(store, trail, now_ms)
         self._one_at_a_time = asyncio.Semaphore(1)
         self._nobody = ""
 
@@ -72,22 +74,41 @@ class Accounts:
 
     def add(self, name: str, role: Role, password: str | None, by: str) -> User:
         """Make a user. Raises AccountError for a name or password that will not do."""
-        if not NAME.fullmatch(name):
-            raise AccountError(f"{name!r}: a name is 1 to 32 of a-z, 0-9, dot, hyphen and underscore")
-        if password is not None:
-            check_password(password, name)
-        if self.user(name) is not None:
-            raise AccountError(f"there is already a user {name}")
+        self._check_new(name)
         if password is None and name != LOCAL:
             raise AccountError(f"{name}: a password is needed")
-        hashed = None if password is None else self._hasher.hash(password)
+        return self._insert(name, role, None if password is None else self._hashed(name, password), by)
+
+    async def add_aside(self, name: str, role: Role, password: str, by: str) -> User:
+        """`add`, hashing in a thread."""
+        self._check_new(name)
+        return self._insert(name, role, await self._hashed_aside(name, password), by)
+
+    def change_role(self, name: str, role: Role, by: str) -> None:
         with self._store.change():
-            columns, values = "name, role, password_hash, made_ms", (name, role, hashed, self._now_ms())
-            self._store.run(f"INSERT INTO users ({columns}) VALUES (?, ?, ?, ?)", values)
-            self._trail.add(by, "user added", name=name, role=role)
-        user = self.user(name)
-        assert user is not None
-        return user
+            self._store.run("UPDATE users SET role = ? WHERE name = ?", (role, name))
+            self._trail.add(by, "user's role changed", name=name, role=role)
+
+    def switch(self, name: str, on: bool, by: str) -> None:
+        """Let a user sign in, or no longer."""
+        with self._store.change():
+            self._store.run("UPDATE users SET off_ms = ? WHERE name = ?", (None if on else self._now_ms(), name))
+            self._trail.add(by, "user switched on" if on else "user switched off", name=name)
+
+    def set_password(self, name: str, password: str, by: str) -> None:
+        """Raises AccountError for a password that will not do."""
+        self._set_hash(name, self._hashed(name, password), by)
+
+    async def set_password_aside(self, name: str, password: str, by: str) -> None:
+        """`set_password`, hashing in a thread."""
+        self._set_hash(name, await self._hashed_aside(name, password), by)
+
+    def remove(self, name: str, by: str) -> None:
+        """Forget a user and all sessions; the trail keeps the name."""
+        with self._store.change():
+            self._store.run("DELETE FROM users WHERE name = ?", (name,))
+            self._store.run("DELETE FROM failures WHERE name = ?", (name,))
+            self._trail.add(by, "user removed", name=name)
 
     def ensure_local(self) -> User:
         """The user of the sign-in link, made at its first use."""
@@ -97,7 +118,7 @@ class Accounts:
 
     async def check(self, name: str, password: str) -> User:
         """The user of a name and password. Raises Problem: 401 for wrong ones, 429 while the name is locked."""
-        self._count_attempt(name)
+        self.count_attempt(name)
         hashed, user = self._hash_of(name)
         async with self._one_at_a_time:
             fits = await asyncio.to_thread(self._fits, hashed, password)
@@ -108,6 +129,31 @@ class Accounts:
                 fresh = await asyncio.to_thread(self._hasher.hash, password)
             self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (fresh, name))
         return user
+
+    def check_code(self, user: User, code: str | None) -> None:
+        """Ask for the second factor where there is one. Raises Problem (401); an attempt must have been counted."""
+        if not user.second_factor:
+            return
+        if code is None:
+            raise Problem(401, "second_factor_needed", "a code of the second factor is needed as well")
+        if not self.second_factor.check(user.name, code):
+            raise Problem(401, "credentials_wrong", "name, password or code is wrong")
+
+    def count_attempt(self, name: str) -> None:
+        """Count an attempt as failed, until `clear_failures`. Raises Problem (429) while the name is locked."""
+        now_ms = self._now_ms()
+        with self._store.change():
+            self._store.run("DELETE FROM failures WHERE last_ms < ?", (now_ms - FAILURES_KEPT_MS,))
+            found = self._store.row("SELECT count, locked_until_ms FROM failures WHERE name = ?", (name,))
+            count, locked_until_ms = found or (0, 0)
+            if locked_until_ms > now_ms:
+                wait_s = -(-(locked_until_ms - now_ms) // 1_000)
+                text = f"too many failed attempts; try again in {wait_s} s"
+                raise Problem(429, "locked", text, {"Retry-After": str(wait_s)})
+            locks = count + 1 - FAILURES_BEFORE_LOCK
+            until_ms = now_ms + min(LOCK_MS << min(locks, 10), LOCK_MAX_MS) if locks >= 0 else 0
+            sql = "INSERT OR REPLACE INTO failures (name, count, last_ms, locked_until_ms) VALUES (?, ?, ?, ?)"
+            self._store.run(sql, (name, count + 1, now_ms, until_ms))
 
     def clear_failures(self, name: str) -> None:
         """Forget failed attempts, after one that succeeded in all its parts."""
@@ -126,20 +172,35 @@ class Accounts:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _count_attempt(self, name: str) -> None:
-        now_ms = self._now_ms()
+    def _check_new(self, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise AccountError(f"{name!r}: a name is 1 to 32 of a-z, 0-9, dot, hyphen and underscore")
+        if self.user(name) is not None:
+            raise AccountError(f"there is already a user {name}")
+
+    def _insert(self, name: str, role: Role, hashed: str | None, by: str) -> User:
         with self._store.change():
-            self._store.run("DELETE FROM failures WHERE last_ms < ?", (now_ms - FAILURES_KEPT_MS,))
-            found = self._store.row("SELECT count, locked_until_ms FROM failures WHERE name = ?", (name,))
-            count, locked_until_ms = found or (0, 0)
-            if locked_until_ms > now_ms:
-                wait_s = -(-(locked_until_ms - now_ms) // 1_000)
-                text = f"too many failed attempts; try again in {wait_s} s"
-                raise Problem(429, "locked", text, {"Retry-After": str(wait_s)})
-            locks = count + 1 - FAILURES_BEFORE_LOCK
-            until_ms = now_ms + min(LOCK_MS << min(locks, 10), LOCK_MAX_MS) if locks >= 0 else 0
-            sql = "INSERT OR REPLACE INTO failures (name, count, last_ms, locked_until_ms) VALUES (?, ?, ?, ?)"
-            self._store.run(sql, (name, count + 1, now_ms, until_ms))
+            columns, values = "name, role, password_hash, made_ms", (name, role, hashed, self._now_ms())
+            if not self._store.run(f"INSERT OR IGNORE INTO users ({columns}) VALUES (?, ?, ?, ?)", values):
+                raise AccountError(f"there is already a user {name}")
+            self._trail.add(by, "user added", name=name, role=role)
+        user = self.user(name)
+        assert user is not None
+        return user
+
+    def _set_hash(self, name: str, hashed: str, by: str) -> None:
+        with self._store.change():
+            self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (hashed, name))
+            self._trail.add(by, "password changed", name=name)
+
+    def _hashed(self, name: str, password: str) -> str:
+        check_password(password, name)
+        return self._hasher.hash(password)
+
+    async def _hashed_aside(self, name: str, password: str) -> str:
+        check_password(password, name)
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._hasher.hash, password)
 
 
 _COLUMNS = "name, role, made_ms, off_ms, password_hash IS NOT NULL, totp_since_ms IS NOT NULL"

@@ -15,13 +15,15 @@ from surefoot.api.guard import PREFIX, Viewer
 from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
-from surefoot.api.routes import auth, health, live, market, now, past, prometheus
+from surefoot.api.routes import audit, auth, health, live, market, now, past, prometheus, users
 from surefoot.api.schema import document
 from surefoot.api.shield import Shield
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
+    users.router,
+    audit.router,
     now.router,
     market.router,
     past.router,

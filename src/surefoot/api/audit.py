@@ -58,18 +58,28 @@ class Trail:
             self._store.run("INSERT OR REPLACE INTO audit_head (one, seq, hash) VALUES (1, ?, ?)", (seq, own))
         return seq
 
-    def rows(self, before_seq: int | None, limit: int, who: str | None = None, action: str | None = None) -> list[Row]:
-        """Rows before a number, newest first."""
-        conditions: list[str] = []
-        values: list[object] = []
-        for column, test, value in (("seq", "<", before_seq), ("who", "=", who), ("action", "=", action)):
-            if value is not None:
-                conditions.append(f"{column} {test} ?")
-                values.append(value)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    def rows(
+        self,
+        before_seq: int | None,
+        limit: int,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> list[Row]:
+        """Rows before a number, newest first; times include `since_ms`, not `until_ms`."""
+        asked = {"seq < ?": before_seq, "who = ?": who, "action = ?": action, "at_ms >= ?": since_ms}
+        asked["at_ms < ?"] = until_ms
+        given = {condition: value for condition, value in asked.items() if value is not None}
+        where = f"WHERE {' AND '.join(given)}" if given else ""
         sql = f"SELECT seq, at_ms, who, action, detail, hash FROM audit {where} ORDER BY seq DESC LIMIT ?"
-        found = self._store.rows(sql, (*values, limit))
-        return [Row(seq, at_ms, who, action, json.loads(text), own) for seq, at_ms, who, action, text, own in found]
+        return [_row(*found) for found in self._store.rows(sql, (*given.values(), limit))]
+
+    def every(self, action: str) -> list[Row]:
+        """All rows of an action, oldest first."""
+        sql = "SELECT seq, at_ms, who, action, detail, hash FROM audit WHERE action = ? ORDER BY seq"
+        return [_row(*found) for found in self._store.rows(sql, (action,))]
 
     def verify(self, noted: str | None = None) -> Verdict:
         """Whether every row is as it was written. `noted` is the hash of some row that was kept elsewhere."""
@@ -102,6 +112,10 @@ class Trail:
         ):
             yield from page
             last = page[-1][0]
+
+
+def _row(seq: int, at_ms: int, who: str, action: str, text: str, own: str) -> Row:
+    return Row(seq, at_ms, who, action, json.loads(text), own)
 
 
 def row_hash(seq: int, at_ms: int, who: str, action: str, detail: str, previous: str) -> str:

@@ -39,14 +39,23 @@ def parts_of(connection: HTTPConnection) -> Parts:
 Shared = Annotated[Parts, Depends(parts_of)]
 
 
-def person_of(parts: Parts, token: str, least: Role = Role.VIEWER, *, confirmed: bool = False) -> Person:
+def person_of(parts: Parts, token: str, least: Role = Role.VIEWER) -> Person:
     """Who has this access token. Raises Problem: 401 for a bad one, 403 for somebody who may not."""
     person = parts.sessions.person(token)
+    _allow(person, least, confirmed=False)
+    return person
+
+
+def _allow(person: Person, least: Role, *, confirmed: bool) -> None:
     if not person.role.covers(least):
         raise Problem(403, "role_too_low", f"this needs the role {least}; yours is {person.role}")
     if confirmed and not person.confirmed:
-        raise Problem(403, "confirmation_needed", "prove who you are once more: POST /api/v1/auth/confirm")
-    return person
+        raise confirmation_needed()
+
+
+def confirmation_needed() -> Problem:
+    """What somebody hears who should prove again who they are."""
+    return Problem(403, "confirmation_needed", "prove who you are once more: POST /api/v1/auth/confirm")
 
 
 def _guard(least: Role, *, confirmed: bool = False) -> Guard:
@@ -55,8 +64,9 @@ def _guard(least: Role, *, confirmed: bool = False) -> Guard:
         if scheme.lower() != "bearer" or not token:
             raise Problem(401, "signed_out", "sign in first: an access token is needed", _BEARER)
         parts: Parts = connection.app.state.parts
-        person = person_of(parts, token.strip(), least, confirmed=confirmed)
-        connection.state.person = person
+        # Kept before it is looked at further: what somebody tried goes into the audit trail too.
+        person = connection.state.person = parts.sessions.person(token.strip())
+        _allow(person, least, confirmed=confirmed)
         return person
 
     return check

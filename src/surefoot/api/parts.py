@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from surefoot.api.accounts import Accounts
+from surefoot.api.anchors import Anchors
 from surefoot.api.audit import Trail
 from surefoot.api.desk import Desk
 from surefoot.api.sessions import Sessions
@@ -45,7 +46,8 @@ class Parts:
         accounts = Accounts(store, trail, now_ms)
         sessions = Sessions(store, trail, tokens, now_ms)
         throttle, desk = Throttle(settings.web), Desk(settings)
-        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, now_ms, [desk])
+        anchors = Anchors(trail, settings.store.journal_path)
+        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, now_ms, [desk, anchors])
 
     def close(self) -> None:
         self.store.close()

@@ -1,13 +1,11 @@
 """What the API answers when it cannot do as asked: problem+json (RFC 9457) with a code that stays the same.
 
-Rules. A problem never repeats what was sent, which may hold a password. What we did not foresee is told as such, and
-without its text; the text goes to the log.
+Rules. A problem never repeats what was sent, which may hold a password.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +17,6 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {404: "not_found", 405: "method_not_allowed"}
-_log = logging.getLogger("surefoot.web")
 
 
 class Problem(Exception):
@@ -51,11 +48,10 @@ def problem_response(problem: Problem, instance: str) -> Response:
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Let an app answer every error as a problem."""
+    """Let an app answer what it refuses as problems; what nobody foresaw is answered by the shield."""
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -72,12 +68,6 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem_response(Problem(422, "invalid_request", what_is_wrong(error.errors())), request.url.path)
-
-
-async def _unforeseen(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "this should not have happened; the log of the web process says more"
-    return problem_response(Problem(500, "unexpected", detail), request.url.path)
 
 
 def what_is_wrong(errors: Iterable[Mapping[str, Any]]) -> str:

@@ -20,9 +20,13 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who makes a request. `confirmed`: has given the second factor, or the password, again in the last minutes."""
+    """Who makes a request. `confirmed`: has given the second factor, or the password, again in the last minutes.
+
+    `confirmed_until_ms` is 0 for who never has.
+    """
 
     name: str
     role: Role
     session_id: str
     confirmed: bool
+    confirmed_until_ms: int

@@ -112,7 +112,12 @@ class Sessions:
         found = self._store.row(sql, (claims.session_id, claims.name, now_ms))
         if found is None:
             raise _ended()
-        return Person(claims.name, Role(found[0]), claims.session_id, found[1] > now_ms)
+        return Person(claims.name, Role(found[0]), claims.session_id, found[1] > now_ms, found[1])
+
+    def owner(self, session_id: str) -> str | None:
+        """Whose session it is."""
+        found = self._store.row("SELECT name FROM sessions WHERE id = ?", (session_id,))
+        return None if found is None else str(found[0])
 
     def of(self, name: str) -> list[Session]:
         """Sessions of a user that have not ended, the newest first."""

@@ -2,12 +2,15 @@
 
 Rules. A request must be meant for us: the Host it names is ours, and a browser's Origin is our own or one of the list,
 so that no page elsewhere can use a signed-in browser. Bodies have a size and a time in which they must arrive. Every
-answer carries the same headers; the page may load nothing from anywhere else.
+answer carries the same headers; the page may load nothing from anywhere else. What somebody did, or tried to, goes into
+the audit trail before the answer leaves, whichever route it was.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -16,9 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem, problem_response
-from surefoot.config import WebSettings
+from surefoot.config import MASK, WebSettings, is_secret_name
 
 BODY_WAIT_S = 10.0
+ASKED_BYTES_MAX = 4_096
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 CONTENT_POLICY = "; ".join(
@@ -45,6 +49,8 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-resource-policy": "same-origin",
 }
 NO_STORE = {"cache-control": "no-store"}
+_UNFORESEEN = Problem(500, "unexpected", "this should not have happened; the log of the web process says more")
+_log = logging.getLogger("surefoot.web")
 HSTS = {"strict-transport-security": "max-age=31536000; includeSubDomains"}
 
 
@@ -58,6 +64,24 @@ def address_of(scope: Scope, web: WebSettings) -> str:
 def is_https(scope: Scope, web: WebSettings) -> bool:
     """Whether the browser speaks HTTPS, to us or to the proxy."""
     return scope["scheme"] in ("https", "wss") or web.behind_proxy
+
+
+def masked_json(body: bytes) -> object:
+    """A body for the trail: what may be secret is masked, what is no JSON or long is left out."""
+    if not body:
+        return None
+    if len(body) > ASKED_BYTES_MAX:
+        return f"{len(body)} bytes"
+    try:
+        return _masked(json.loads(body))
+    except (ValueError, RecursionError):
+        return "no JSON"
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: MASK if is_secret_name(key) else _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 class Shield:
@@ -79,13 +103,36 @@ class Shield:
             await self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal is_begun
+            if message["type"] == "http.response.start":
+                self._remember(scope, body, message["status"])
+                is_begun = True
+            await send(message)
+
+        body = b""
         try:
             await self._check(scope)
-            receive = await self._with_body(scope, receive)
+            body = await self._body(scope, receive)
+            await self._app(scope, _replayed(body, receive), send_on)
         except Problem as problem:
             await problem_response(problem, scope["path"])(scope, receive, send)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if is_begun:
+                raise
+            await problem_response(_UNFORESEEN, scope["path"])(scope, receive, send)
+
+    def _remember(self, scope: Scope, body: bytes, status: int) -> None:
+        """Sign-ins write rows of their own."""
+        person, path = scope.get("state", {}).get("person"), scope["path"]
+        if person is None or scope["method"] in ("GET", "HEAD", "OPTIONS") or path.startswith("/api/v1/auth/"):
             return
-        await self._app(scope, receive, send)
+        address = address_of(scope, self._web)
+        asked = masked_json(body)
+        self._parts.trail.add(person.name, f"{scope['method']} {path}", status=status, address=address, asked=asked)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -107,12 +154,12 @@ class Shield:
             raise Problem(403, "origin_unknown", "pages of that site may not use this API; see web.origins")
         await self._parts.throttle.request(address_of(scope, self._web))
 
-    async def _with_body(self, scope: Scope, receive: Receive) -> Receive:
-        """The same, with the whole body read."""
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body."""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
         if not length and "transfer-encoding" not in headers:
-            return receive
+            return b""
         if length.isdecimal() and int(length) > self._body_max:
             raise self._too_large()
         body = b""
@@ -129,7 +176,7 @@ class Shield:
                         raise self._too_large()
         except TimeoutError:
             raise Problem(408, "body_too_slow", f"the body did not arrive within {BODY_WAIT_S:g} s") from None
-        return _replayed(body, receive)
+        return body
 
     def _too_large(self) -> Problem:
         return Problem(413, "body_too_large", f"the body may have {self._web.body_max_kib} KiB")

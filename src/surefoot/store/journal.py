@@ -11,6 +11,8 @@ file in WAL mode when one connection writes while another one does a checkpoint.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -218,6 +220,20 @@ class JournalReader:
     @property
     def run_count(self) -> int:
         return _count_runs(self._connection)
+
+    @property
+    def schema_version(self) -> int:
+        """That of the file; a migration may say old records in new words."""
+        return _schema_version(self._connection)
+
+    def fingerprint(self, since_seq: int, until_seq: int) -> str:
+        """SHA-256 of the records after `since_seq` up to `until_seq`, as they are written."""
+        digest = hashlib.sha256()
+        for row in _rows(self._connection, None, None, since_seq):
+            if row[0] > until_seq:
+                break
+            digest.update(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode())
+        return digest.hexdigest()
 
     def last_runs(self, n: int) -> list[Run]:
         """The newest `n` runs, newest first."""

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Cookie, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from surefoot.api.guard import PREFIX, Shared, Viewer
+from surefoot.api.accounts import AccountError, User
+from surefoot.api.guard import PREFIX, Shared, Viewer, confirmation_needed
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
+from surefoot.api.roles import Person, Role
 from surefoot.api.sessions import LINK_CONFIRMED_MS, Grant
 from surefoot.api.shield import address_of, is_https
 from surefoot.config import Mode
@@ -36,6 +38,52 @@ class Link(Body):
     token: Text
 
 
+class Confirmation(Body):
+    """The code of the second factor; or the password, for who has no second factor."""
+
+    code: Text | None = None
+    password: Text | None = None
+
+
+class NewPassword(Body):
+    old: Text
+    new: Text
+
+
+class Code(Body):
+    code: Text
+
+
+class Confirmed(BaseModel):
+    confirmed_until_ms: int
+
+
+class Enrolled(BaseModel):
+    """For the authenticator app: the secret, the same as an address, and that as a picture."""
+
+    secret: str
+    uri: str
+    svg: str
+
+
+class RecoveryCodes(BaseModel):
+    """Each is good once, in the place of a code; they are not shown again."""
+
+    recovery_codes: list[str]
+
+
+class SessionShown(BaseModel):
+    id: str
+    name: str
+    way: str
+    made_ms: int
+    seen_ms: int
+    ends_ms: int
+    address: str
+    agent: str
+    is_this: bool
+
+
 class Signed(BaseModel):
     """What somebody gets who has signed in; the refresh token goes into a cookie that no script can read."""
 
@@ -49,6 +97,7 @@ class Me(BaseModel):
     role: str
     session_id: str
     confirmed: bool
+    confirmed_until_ms: int
     second_factor: bool
     mode: str
 
@@ -60,6 +109,7 @@ async def login(body: Login, request: Request, response: Response, parts: Shared
     await parts.throttle.sign_in(address)
     try:
         user = await parts.accounts.check(body.name, body.password)
+        parts.accounts.check_code(user, body.code)
     except Problem as problem:
         parts.trail.add(body.name[:32], "sign-in failed", code=problem.code, address=address)
         raise
@@ -100,19 +150,118 @@ async def logout(person: Viewer, response: Response, parts: Shared) -> None:
     response.delete_cookie(COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict")
 
 
+@router.post("/auth/confirm")
+async def confirm(body: Confirmation, person: Viewer, request: Request, parts: Shared) -> Confirmed:
+    """Prove who you are once more; for five minutes you may then do what has to do with money."""
+    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    user = _user(parts, person)
+    if user.second_factor and body.code is None:
+        raise Problem(401, "second_factor_needed", "give a code of the second factor")
+    if not user.second_factor and parts.settings.mode is Mode.LIVE:
+        raise Problem(403, "second_factor_missing", "in live mode this needs a second factor: enrol one first")
+    if not user.second_factor and not user.has_password:
+        raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
+    if not user.second_factor and body.password is None:
+        raise Problem(422, "invalid_request", "password: give it")
+    try:
+        if user.second_factor:
+            parts.accounts.count_attempt(user.name)
+            parts.accounts.check_code(user, body.code)
+        else:
+            await parts.accounts.check(user.name, body.password or "")
+    except Problem as problem:
+        parts.trail.add(person.name, "confirmation failed", code=problem.code, session=person.session_id)
+        raise
+    parts.accounts.clear_failures(user.name)
+    parts.trail.add(person.name, "confirmed", session=person.session_id)
+    return Confirmed(confirmed_until_ms=parts.sessions.confirm(person.session_id))
+
+
+@router.post("/auth/password", status_code=204)
+async def password(body: NewPassword, person: Viewer, request: Request, parts: Shared) -> None:
+    """Change your password; all your other sessions end."""
+    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    user = _user(parts, person)
+    if not user.has_password:
+        raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
+    await parts.accounts.check(user.name, body.old)
+    try:
+        await parts.accounts.set_password_aside(user.name, body.new, person.name)
+    except AccountError as problem:
+        raise Problem(422, "invalid_request", str(problem)) from None
+    parts.accounts.clear_failures(user.name)
+    parts.sessions.end_all(user.name, person.name, but=person.session_id)
+
+
+@router.post("/auth/totp/enroll")
+async def enroll(person: Viewer, parts: Shared) -> Enrolled:
+    """A secret for an authenticator app; it counts once `totp/verify` has heard a code of it."""
+    _must_be_confirmed(person)
+    made = parts.accounts.second_factor.enrol(person.name)
+    return Enrolled(secret=made.secret, uri=made.uri, svg=made.svg)
+
+
+@router.post("/auth/totp/verify")
+async def verify(body: Code, person: Viewer, request: Request, parts: Shared) -> RecoveryCodes:
+    """Ask for codes of the new secret from now on; the recovery codes are shown once."""
+    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    _must_be_confirmed(person)
+    return RecoveryCodes(recovery_codes=parts.accounts.second_factor.confirm_enrolment(person.name, body.code))
+
+
+@router.get("/sessions")
+async def sessions(person: Viewer, parts: Shared) -> list[SessionShown]:
+    """Where you are signed in."""
+    return [
+        SessionShown(
+            id=each.id,
+            name=each.name,
+            way=each.way,
+            made_ms=each.made_ms,
+            seen_ms=each.seen_ms,
+            ends_ms=each.ends_ms,
+            address=each.address,
+            agent=each.agent,
+            is_this=each.id == person.session_id,
+        )
+        for each in parts.sessions.of(person.name)
+    ]
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def end_session(session_id: str, person: Viewer, parts: Shared) -> None:
+    """Sign out somewhere else; an admin may sign out anybody."""
+    owner = parts.sessions.owner(session_id)
+    if owner is None or (owner != person.name and person.role is not Role.ADMIN):
+        raise Problem(404, "not_found", "there is no such session")
+    parts.sessions.end(session_id, person.name)
+
+
 @router.get("/me")
 async def me(person: Viewer, parts: Shared) -> Me:
     """Who is signed in."""
-    user = parts.accounts.user(person.name)
-    assert user is not None, "a person is a user"
+    user = _user(parts, person)
     return Me(
         name=person.name,
         role=person.role,
         session_id=person.session_id,
         confirmed=person.confirmed,
+        confirmed_until_ms=person.confirmed_until_ms,
         second_factor=user.second_factor,
         mode=parts.settings.mode,
     )
+
+
+def _user(parts: Parts, person: Person) -> User:
+    user = parts.accounts.user(person.name)
+    assert user is not None, "a person is a user"
+    return user
+
+
+def _must_be_confirmed(person: Person) -> None:
+    # Or a stolen access token could bind the account to the thief's telephone.
+    if not person.confirmed:
+        raise confirmation_needed()
 
 
 def _signed(grant: Grant, request: Request, response: Response, parts: Parts) -> Signed:

@@ -1,0 +1,128 @@
+"""The journal in the audit trail: fingerprints of its records, so that orders and fills cannot be edited unseen.
+
+Rules. The journal holds every order, fill, setting and operator's wish, in order. Once a minute, and at the start and
+the end of the web process, a row of the trail takes the SHA-256 of the records that have come since the last one. To
+verify, the records are read again. Journals of paper runs make room for newer ones, which is no problem of the trail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from surefoot.api.audit import Trail, Verdict
+from surefoot.api.webstore import WebStore, store_path
+from surefoot.store.journal import JournalReader, StoreError
+
+ACTION, WHO = "journal", "surefoot"
+EVERY_S = 60.0
+PAPER_PREFIX = "paper-"
+_log = logging.getLogger("surefoot.web")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check of trail and journals; `problem` is None when all fits. `gone` are paper journals that made room."""
+
+    trail: Verdict
+    records: int
+    gone: tuple[str, ...]
+    problem: str | None
+
+
+class Anchors:
+    """Writes the fingerprints while it is entered."""
+
+    def __init__(self, trail: Trail, journal_path: Path, every_s: float = EVERY_S) -> None:
+        self._trail = trail
+        self._journal_path = journal_path
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._go_on())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, at: TracebackType | None) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """A row for each journal of the folder that has records which no row tells of."""
+        folder = self._journal_path.parent
+        for name in dict.fromkeys((*known_journals(self._trail), self._journal_path.name)):
+            since_seq = anchored_seq(self._trail, name)
+            try:
+                found = await asyncio.to_thread(fingerprint_since, folder / name, since_seq)
+            except StoreError as problem:
+                _log.warning("%s is not in the audit trail from record %d on: %s", name, since_seq + 1, problem)
+                continue
+            if found is not None:
+                last_seq, version, digest = found
+                detail = {"file": name, "first_seq": since_seq + 1, "last_seq": last_seq}
+                self._trail.add(WHO, ACTION, **detail, version=version, sha256=digest)
+
+    async def _go_on(self) -> None:
+        while True:
+            await self.catch_up()
+            await asyncio.sleep(self._every_s)
+
+
+def known_journals(trail: Trail) -> list[str]:
+    """Names of journals that the trail tells of, the newest first."""
+    return list(dict.fromkeys(str(row.detail["file"]) for row in trail.every(ACTION)))[::-1]
+
+
+def anchored_seq(trail: Trail, name: str) -> int:
+    """The last record of a journal that the trail tells of; 0 for none."""
+    return max((int(row.detail["last_seq"]) for row in trail.every(ACTION) if row.detail["file"] == name), default=0)
+
+
+def fingerprint_since(path: Path, since_seq: int) -> tuple[int, int, str] | None:
+    """Number of the newest record, schema version and SHA-256 of what follows `since_seq`; None where nothing does."""
+    if not path.is_file():
+        return None
+    with JournalReader(path) as reader:
+        last_seq = reader.last_seq
+        if last_seq <= since_seq:
+            return None
+        return last_seq, reader.schema_version, reader.fingerprint(since_seq, last_seq)
+
+
+def check_all(journal_path: Path, noted: str | None = None) -> Checked:
+    """Read trail and journals again. `noted` is the hash of some row that was kept elsewhere. Raises StoreError."""
+    with WebStore(store_path(journal_path)) as store:
+        trail = Trail(store, lambda: 0)
+        verdict = trail.verify(noted)
+        if verdict.problem is not None:
+            return Checked(verdict, 0, (), verdict.problem)
+        records, gone = 0, dict[str, None]()
+        for row in trail.every(ACTION):
+            name, first, last = str(row.detail["file"]), int(row.detail["first_seq"]), int(row.detail["last_seq"])
+            path = journal_path.parent / name
+            if not path.is_file() and name.startswith(PAPER_PREFIX):
+                gone[name] = None
+                continue
+            problem = next(_problems(path, first, last, row.detail), None)
+            if problem is not None:
+                return Checked(verdict, records, tuple(gone), f"row {row.seq}: {problem}")
+            records += last - first + 1
+        return Checked(verdict, records, tuple(gone), None)
+
+
+def _problems(path: Path, first: int, last: int, told: dict[str, object]) -> Iterator[str]:
+    if not path.is_file():
+        yield f"the journal {path.name} is gone"
+        return
+    with JournalReader(path) as reader:
+        if reader.schema_version == told["version"] and reader.fingerprint(first - 1, last) != told["sha256"]:
+            yield f"records {first} to {last} of {path.name} are not what they were"

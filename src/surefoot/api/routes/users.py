@@ -1,0 +1,99 @@
+"""Users: made, changed and removed by an admin, who cannot do it to themselves and so never locks everybody out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from surefoot.api.accounts import AccountError, User
+from surefoot.api.guard import Admin, Keeper, Shared
+from surefoot.api.parts import Parts
+from surefoot.api.problems import Problem
+from surefoot.api.roles import Role
+from surefoot.api.routes.auth import Body, Text
+
+router = APIRouter(tags=["users"])
+
+
+class UserShown(BaseModel):
+    name: str
+    role: Role
+    made_ms: int
+    off_ms: int | None
+    has_password: bool
+    second_factor: bool
+
+
+class NewUser(Body):
+    name: Text
+    role: Role
+    password: Text
+
+
+class Change(Body):
+    """What shall be otherwise. `second_factor` can only be taken off."""
+
+    role: Role | None = None
+    on: bool | None = None
+    password: Text | None = None
+    second_factor: Annotated[bool | None, Field(description="false takes it off")] = None
+
+
+@router.get("/users")
+async def users(person: Admin, parts: Shared) -> list[UserShown]:
+    """Everybody who may sign in, and who no longer may."""
+    return [_shown(user) for user in parts.accounts.users()]
+
+
+@router.post("/users", status_code=201)
+async def add(body: NewUser, person: Keeper, parts: Shared) -> UserShown:
+    """Make a user."""
+    try:
+        return _shown(await parts.accounts.add_aside(body.name, body.role, body.password, person.name))
+    except AccountError as problem:
+        raise Problem(422, "invalid_request", str(problem)) from None
+
+
+@router.patch("/users/{name}")
+async def change(name: str, body: Change, person: Keeper, parts: Shared) -> UserShown:
+    """Another role, password, or no second factor; off: no signing in. Sessions end where that matters."""
+    _another(parts, name, person.name)
+    if body.second_factor:
+        raise Problem(422, "invalid_request", "second_factor: only its user can enrol one")
+    if body.password is not None:
+        try:
+            await parts.accounts.set_password_aside(name, body.password, person.name)
+        except AccountError as problem:
+            raise Problem(422, "invalid_request", str(problem)) from None
+    if body.role is not None:
+        parts.accounts.change_role(name, body.role, person.name)
+    if body.on is not None:
+        parts.accounts.switch(name, body.on, person.name)
+    if body.second_factor is False:
+        parts.accounts.second_factor.remove(name, person.name)
+    if body.password is not None or body.on is False:
+        parts.sessions.end_all(name, person.name)
+    return _shown(_another(parts, name, person.name))
+
+
+@router.delete("/users/{name}", status_code=204)
+async def remove(name: str, person: Keeper, parts: Shared) -> None:
+    """Forget a user, who is signed out everywhere at once."""
+    _another(parts, name, person.name)
+    parts.accounts.remove(name, person.name)
+
+
+def _another(parts: Parts, name: str, own: str) -> User:
+    user = parts.accounts.user(name)
+    if user is None:
+        raise Problem(404, "not_found", "there is no such user")
+    if name == own:
+        raise Problem(409, "own_account", "another admin must do that: you could lock yourself out")
+    return user
+
+
+def _shown(user: User) -> UserShown:
+    return UserShown(**asdict(user))

@@ -1,0 +1,226 @@
+"""The audit trail: that everything is in it, and that nothing in it can be changed unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pysqlite3.dbapi2 as sqlite
+import pytest
+
+from surefoot.api.anchors import Anchors, check_all
+from surefoot.api.audit import Trail
+from surefoot.api.roles import Role
+from surefoot.api.webstore import WebStore, store_path
+from surefoot.core.messages import RecordAlarm, RunStarted
+from surefoot.store.journal import Journal
+from tests.api.served import PASSWORD, Clock, code_of, place
+
+ROWS = 6
+
+
+def written(folder: Path) -> Path:
+    """A trail of some rows; the path of the journal beside it."""
+    journal = folder / "surefoot.sqlite"
+    with WebStore(store_path(journal)) as store:
+        trail = Trail(store, Clock())
+        for number in range(1, ROWS + 1):
+            trail.add("ann", f"action {number}", reason="why", number=number)
+    return journal
+
+
+def tamper(path: Path, statements: Sequence[str]) -> None:
+    """As somebody would who may write the file, and knows how to take the triggers away."""
+    with sqlite.connect(str(path)) as connection:
+        for trigger in ("audit_keeps_its_rows", "audit_keeps_its_words", "journal_keeps_its_rows"):
+            connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+        connection.execute("DROP TRIGGER IF EXISTS journal_keeps_its_words")
+        for statement in statements:
+            assert connection.execute(statement).rowcount, statement
+    connection.close()
+
+
+@pytest.mark.spec("AUTH-4")
+def test_a_whole_trail_is_found_whole_and_cannot_be_edited_by_mistake(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    checked = check_all(journal)
+    assert (checked.trail.rows, checked.problem) == (ROWS, None)
+    with WebStore(store_path(journal)) as store:
+        for sql in ("DELETE FROM audit", "UPDATE audit SET who = 'bob'"):
+            with pytest.raises(sqlite.IntegrityError, match="append-only"):
+                store.run(sql)
+
+
+@pytest.mark.spec("AUTH-4")
+@pytest.mark.parametrize("column", ["at_ms = at_ms + 1", "who = 'bob'", "action = 'x'", "detail = '{}'"])
+@pytest.mark.parametrize("seq", [1, 3, ROWS])
+def test_a_changed_row_is_found(tmp_path: Path, column: str, seq: int) -> None:
+    journal = written(tmp_path)
+    tamper(store_path(journal), [f"UPDATE audit SET {column} WHERE seq = {seq}"])
+    assert check_all(journal).problem == f"row {seq} was changed"
+
+
+@pytest.mark.spec("AUTH-4")
+@pytest.mark.parametrize("seq", range(1, ROWS + 1))
+def test_a_removed_row_is_found_the_last_one_too(tmp_path: Path, seq: int) -> None:
+    journal = written(tmp_path)
+    tamper(store_path(journal), [f"DELETE FROM audit WHERE seq = {seq}"])
+    problem = check_all(journal).problem
+    assert problem is not None
+    assert (
+        ("missing" in problem)
+        if seq < ROWS
+        else (problem == "the trail ends with row 5, but row 6 was the last written")
+    )
+
+
+@pytest.mark.spec("AUTH-4")
+def test_a_removed_row_whose_gap_was_closed_is_found(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    closed = [f"UPDATE audit SET seq = {n - 1} WHERE seq = {n}" for n in range(4, ROWS + 1)]
+    tamper(store_path(journal), ["DELETE FROM audit WHERE seq = 3", *closed])
+    assert check_all(journal).problem == "row 3 does not follow row 2: one of them was changed"
+
+
+@pytest.mark.spec("AUTH-4")
+def test_two_rows_that_changed_places_are_found(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    swapped = [f"UPDATE audit SET seq = {to} WHERE seq = {of}" for of, to in ((2, 99), (4, 2), (99, 4))]
+    tamper(store_path(journal), swapped)
+    assert check_all(journal).problem == "row 2 does not follow row 1: one of them was changed"
+
+
+@pytest.mark.spec("AUTH-4")
+def test_a_trail_that_was_written_anew_lacks_the_hash_that_was_noted(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    noted = check_all(journal).trail.head
+    with WebStore(store_path(journal)) as store:
+        Trail(store, Clock()).add("ann", "one more")
+    assert check_all(journal, noted).problem is None
+    for file in tmp_path.glob("web.sqlite*"):
+        file.unlink()
+    written(tmp_path)
+    assert check_all(journal).problem is None
+    assert check_all(journal, noted).problem == "no row has the hash that was noted: the trail was written anew"
+
+
+# -- the journal ------------------------------------------------------------------------------------------------------
+
+
+def traded(journal: Path, run: str, records: int) -> None:
+    with Journal.open(journal) as opened:
+        opened.append(RunStarted(1, run, "paper", ("BTCUSDT",), "digest", "0.1.0"))
+        opened.append(*(RecordAlarm(2 + n, "kind", f"text {n}") for n in range(records - 1)))
+
+
+async def anchored(journal: Path) -> None:
+    with WebStore(store_path(journal)) as store:
+        async with Anchors(Trail(store, Clock()), journal):
+            pass
+
+
+@pytest.mark.spec("AUTH-4")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE journal SET body = replace(body, 'text 3', 'text 9') WHERE seq = 5",
+        "DELETE FROM journal WHERE seq = 5",
+        "DELETE FROM journal WHERE seq = 10",
+        "UPDATE journal SET at_ms = at_ms + 1 WHERE seq = 1",
+    ],
+)
+async def test_a_record_of_the_journal_that_was_changed_or_removed_is_found(tmp_path: Path, statement: str) -> None:
+    journal = tmp_path / "surefoot.sqlite"
+    traded(journal, "aaa", 10)
+    await anchored(journal)
+    traded(journal, "bbb", 5)
+    await anchored(journal)
+    await anchored(journal)  # nothing new, no row
+    checked = check_all(journal)
+    assert (checked.trail.rows, checked.records, checked.problem) == (2, 15, None)
+    tamper(journal, [statement])
+    problem = check_all(journal).problem
+    assert problem == "row 1: records 1 to 10 of surefoot.sqlite are not what they were"
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_paper_journals_make_room_and_a_live_one_is_missed(tmp_path: Path) -> None:
+    for name in ("paper-20250601-120000-000.sqlite", "surefoot.sqlite"):
+        traded(tmp_path / name, "aaa", 3)
+        await anchored(tmp_path / name)
+    (tmp_path / "paper-20250601-120000-000.sqlite").unlink()
+    checked = check_all(tmp_path / "surefoot.sqlite")
+    assert (checked.gone, checked.records) == (("paper-20250601-120000-000.sqlite",), 3)
+    assert checked.problem is None
+    (tmp_path / "surefoot.sqlite").unlink()
+    assert check_all(tmp_path / "surefoot.sqlite").problem == "row 2: the journal surefoot.sqlite is gone"
+
+
+async def test_the_last_records_of_an_earlier_journal_are_taken_up_at_the_next_start(tmp_path: Path) -> None:
+    traded(tmp_path / "paper-1.sqlite", "aaa", 3)
+    await anchored(tmp_path / "paper-1.sqlite")
+    traded(tmp_path / "paper-1.sqlite", "bbb", 4)
+    traded(tmp_path / "paper-2.sqlite", "ccc", 2)
+    await anchored(tmp_path / "paper-2.sqlite")
+    assert check_all(tmp_path / "paper-2.sqlite").records == 9
+
+
+# -- what is in it ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_sign_ins_and_acts_and_attempts_are_all_in_the_trail(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        root = await here.signed_in(Role.ADMIN, "root")
+        await here.visitor().sign_in("root", "a wrong password")
+        ann = await here.signed_in(Role.VIEWER, "ann")
+        assert code_of(await ann.post("/users", json={"name": "x", "role": "admin", "password": PASSWORD}))
+        await root.post("/auth/confirm", json={"password": PASSWORD})
+        await root.post("/users", json={"name": "bob", "role": "trader", "password": PASSWORD})
+        await root.patch("/users/bob", json={"role": "viewer", "on": False})
+        await root.delete("/users/bob")
+        await ann.post("/auth/logout")
+        page = (await root.get("/audit")).json()
+        told = [(row["who"], row["action"]) for row in reversed(page["items"])]
+        assert told == [
+            ("the test", "user added"),
+            ("root", "signed in"),
+            ("root", "sign-in failed"),
+            ("the test", "user added"),
+            ("ann", "signed in"),
+            ("ann", "POST /api/v1/users"),
+            ("root", "confirmed"),
+            ("root", "user added"),
+            ("root", "POST /api/v1/users"),
+            ("root", "user's role changed"),
+            ("root", "user switched off"),
+            ("root", "PATCH /api/v1/users/bob"),
+            ("root", "user removed"),
+            ("root", "DELETE /api/v1/users/bob"),
+            ("ann", "session ended"),
+        ]
+        assert [row["detail"]["status"] for row in page["items"] if row["action"] == "POST /api/v1/users"] == [201, 403]
+        assert PASSWORD not in str(page)
+        verdict = (await root.get("/audit/verify")).json()
+        assert (verdict["rows"], verdict["problem"]) == (len(told), None)
+        assert verdict["head"] == page["items"][0]["hash"]
+
+
+async def test_the_trail_is_read_page_by_page_and_filtered(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        root = await here.signed_in(Role.ADMIN, "root")
+        for number in range(25):
+            here.clock.forward(1)
+            here.parts.trail.add("ann" if number % 2 else "bob", "act", number=number)
+        seen, cursor = [], ""
+        while True:
+            page = (await root.get(f"/audit?limit=10{cursor}")).json()
+            seen += [row["seq"] for row in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = f"&cursor={page['next']}"
+        assert seen == list(range(27, 0, -1))
+        assert len((await root.get("/audit?who=ann&action=act")).json()["items"]) == 12
+        since = here.clock() - 4_500
+        assert len((await root.get(f"/audit?since_ms={since}")).json()["items"]) == 5
+        assert code_of(await root.get("/audit?limit=0")) == "invalid_request"

@@ -1,0 +1,132 @@
+"""One-time codes at sign-in and for what has to do with money, confirmation, recovery codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from surefoot.api.onetime import LINK_MS, fingerprint
+from surefoot.api.roles import Role
+from tests.api.served import PASSWORD, Place, Visitor, code_of, place
+
+
+async def enrolled(here: Place, visitor: Visitor) -> tuple[pyotp.TOTP, list[str]]:
+    """A second factor, and its recovery codes; the clock goes on, so that the next code is a new one."""
+    assert (await visitor.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+    offered = (await visitor.post("/auth/totp/enroll")).json()
+    assert f"secret={offered['secret']}" in offered["uri"]
+    assert offered["svg"].startswith("<svg")
+    totp = pyotp.TOTP(offered["secret"])
+    answer = await visitor.post("/auth/totp/verify", json={"code": code_now(here, totp)})
+    assert answer.status_code == 200, answer.text
+    here.clock.forward(60)
+    return totp, answer.json()["recovery_codes"]
+
+
+def code_now(here: Place, totp: pyotp.TOTP) -> str:
+    return totp.at(here.clock() // 1_000)
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_a_code_is_asked_for_at_sign_in_and_good_once(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        totp, _ = await enrolled(here, ann)
+        assert code_of(await here.visitor().sign_in("ann")) == "second_factor_needed"
+        assert code_of(await here.visitor().sign_in("ann", code="000000")) == "credentials_wrong"
+        code = code_now(here, totp)
+        assert (await here.visitor().sign_in("ann", code=code)).status_code == 200
+        assert code_of(await here.visitor().sign_in("ann", code=code)) == "credentials_wrong"
+        here.clock.forward(30)
+        assert (await here.visitor().sign_in("ann", code=code_now(here, totp))).status_code == 200
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_an_older_code_is_no_good_after_a_newer_one(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        totp, _ = await enrolled(here, ann)
+        older = totp.at(here.clock() // 1_000 - 30)
+        assert (await here.visitor().sign_in("ann", code=code_now(here, totp))).status_code == 200
+        assert code_of(await here.visitor().sign_in("ann", code=older)) == "credentials_wrong"
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_each_recovery_code_replaces_one_code(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        _, codes = await enrolled(here, ann)
+        assert len(set(codes)) == 10
+        assert (await here.visitor().sign_in("ann", code=codes[3].upper())).status_code == 200
+        assert code_of(await here.visitor().sign_in("ann", code=codes[3])) == "credentials_wrong"
+        assert (await here.visitor().sign_in("ann", code=codes[4])).status_code == 200
+        kept = (tmp_path / "web.sqlite").read_bytes() + (tmp_path / "web.sqlite-wal").read_bytes()
+        assert not [code for code in codes if code.encode() in kept or code.replace("-", "").encode() in kept]
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_a_confirmation_asks_for_the_second_factor_and_lasts_five_minutes(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        totp, _ = await enrolled(here, ann)
+        here.clock.forward(300)
+        assert (await ann.get("/me")).json()["confirmed"] is False
+        assert code_of(await ann.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_needed"
+        assert code_of(await ann.post("/auth/confirm", json={"code": "123456"})) == "credentials_wrong"
+        answer = await ann.post("/auth/confirm", json={"code": code_now(here, totp)})
+        assert answer.json() == {"confirmed_until_ms": here.clock() + 300_000}
+        assert (await ann.get("/me")).json()["confirmed"] is True
+        here.clock.forward(300)
+        assert (await ann.get("/me")).json()["confirmed"] is False
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_guesses_of_a_confirmation_lock_like_guesses_of_a_password(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        await enrolled(here, ann)
+        answers = [await ann.post("/auth/confirm", json={"code": f"00000{n}"}) for n in range(6)]
+        assert [code_of(answer) for answer in answers] == ["credentials_wrong"] * 5 + ["locked"]
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_in_live_mode_money_needs_a_second_factor_and_no_password_will_do(tmp_path: Path) -> None:
+    async with place(tmp_path, mode="live", live_confirmed="true") as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        assert code_of(await ann.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_missing"
+        here.parts.sessions.offer_link(fingerprint("link"), here.clock() + LINK_MS)
+        local = here.visitor()
+        local.keep(await local.post("/auth/link", json={"token": "link"}))
+        assert code_of(await local.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_missing"
+        # To enrol one is no money action, but needs the password or what replaces it.
+        assert code_of(await ann.post("/auth/totp/enroll")) == "confirmation_needed"
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_a_stolen_access_token_binds_no_telephone_and_replaces_none(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        assert code_of(await ann.post("/auth/totp/enroll")) == "confirmation_needed"
+        assert code_of(await ann.post("/auth/totp/verify", json={"code": "123456"})) == "confirmation_needed"
+        totp, _ = await enrolled(here, ann)
+        await ann.post("/auth/confirm", json={"code": code_now(here, totp)})
+        assert code_of(await ann.post("/auth/totp/enroll")) == "already_enrolled"
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_a_new_password_ends_the_other_sessions(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here_now, elsewhere = await here.signed_in(Role.VIEWER, "ann"), await here.signed_in(Role.VIEWER, "ann")
+        assert len((await here_now.get("/sessions")).json()) == 2
+        answer = await here_now.post("/auth/password", json={"old": "not it", "new": "another good password"})
+        assert code_of(answer) == "credentials_wrong"
+        answer = await here_now.post("/auth/password", json={"old": PASSWORD, "new": "short"})
+        assert code_of(answer) == "invalid_request"
+        answer = await here_now.post("/auth/password", json={"old": PASSWORD, "new": "another good password"})
+        assert answer.status_code == 204
+        assert (await here_now.get("/me")).status_code == 200
+        assert code_of(await elsewhere.get("/me")) == "session_ended"
+        assert code_of(await here.visitor().sign_in("ann", PASSWORD)) == "credentials_wrong"
+        assert (await here.visitor().sign_in("ann", "another good password")).status_code == 200
