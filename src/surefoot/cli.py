@@ -24,6 +24,7 @@ from surefoot.commands.audit import audit_app
 from surefoot.commands.book import book
 from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
+from surefoot.commands.doctor import doctor
 from surefoot.commands.export import export
 from surefoot.commands.keys import keys_app
 from surefoot.commands.operator import cancel_all, close, flatten, kill, pause, resume
@@ -85,7 +86,7 @@ COMMANDS_WITH_HELP = frozenset(
         "strategy",
     }
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
-    | {"web", "user", "add", "audit", "verify"}
+    | {"web", "user", "add", "audit", "verify", "alerts", "doctor"}
 )
 
 EPILOG = """\b
@@ -132,7 +133,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(user_app, name="user")
 app.add_typer(audit_app, name="audit")
-for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web):
+for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web, doctor):
     app.command()(asking)
 
 
