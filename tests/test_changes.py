@@ -52,7 +52,7 @@ def another_value(old: Settings, key: str) -> Settings:
     """The settings with some other value of one key."""
     bounds = bounds_of(key) or ()
     texts = [str(each) for each in bounds] + ["1.5", "9", "45", "75", "15", "0.6", "block", "1d", "atr", "half_kelly"]
-    for text in [*texts, "shrink", "best", "1,2,3,4,5"]:
+    for text in [*texts, "shrink", "best", "1,2,3,4,5", "3m", "4h", "ETHUSDT"]:
         with suppress(ConfigError):
             new = applied(old, {key: text})
             if new != old:

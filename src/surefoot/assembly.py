@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from surefoot.binance.dialogue import Keys
     from surefoot.binance.session import Session
     from surefoot.core.engine import Engine
-    from surefoot.core.messages import SettingsChanged
+    from surefoot.core.messages import Event, SettingsChanged
     from surefoot.signals.decision import Decider
     from surefoot.signals.replay import ReplayedSignals
     from surefoot.signals.window import Columns
@@ -58,7 +58,7 @@ class InForce:
         self._decider(settings)
         return settings
 
-    def settle(self, session: Session, now_ms: int) -> None:
+    def settle(self, session: Session, now_ms: int) -> list[Event]:
         """Let the session follow what the engine took; signals that began anew get their history once more."""
         market = self.settings.market
         settings = replace(
@@ -69,8 +69,8 @@ class InForce:
             context_intervals=self.signals.context_intervals,
             price_age_max_ms=self.settings.risk.price_age_max_ms,
         )
-        session.adopt(settings, now_ms, afresh=self._signals_are_cold)
-        self._signals_are_cold = False
+        afresh, self._signals_are_cold = self._signals_are_cold, False
+        return session.adopt(settings, now_ms, afresh=afresh)
 
     def _take(self, event: SettingsChanged) -> EngineSettings:
         self._changes = changes.merged(self._changes, event.changes)
@@ -79,11 +79,13 @@ class InForce:
         except ConfigError as problem:  # in a journal, over other settings of the start
             self.problem = f"{problem} (changed at run time, see the journal: SettingsChanged)"
             return engine_settings(self.settings)
-        decider = self._decider(settings)
-        if decider is not self.signals.strategy or settings.filters != self.settings.filters:
-            market = settings.market
-            self.signals.begin(decider, market.symbols, market.interval, market.confirm_interval, filters_of(settings))
+        decider, market, filters = self._decider(settings), settings.market, filters_of(settings)
+        wanted = decider, market.interval, market.confirm_interval, filters
+        signals = self.signals
+        if wanted != (signals.strategy, signals.interval, signals.confirm_interval, signals.filters):
+            signals.begin(decider, market.symbols, market.interval, market.confirm_interval, filters)
             self._signals_are_cold = True
+        signals.keep({*market.symbols, *self.engine.portfolio.positions})
         self.settings = settings
         return engine_settings(settings)
 

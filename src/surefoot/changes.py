@@ -20,6 +20,7 @@ _SECTIONS = ("risk", "exits", "breaker", "filters", "rsi", "macd", "bollinger", 
 _NOT_OF_THEM = frozenset({"exits.preset", "breaker.preset", "breaker.backtest_reset_after_h"})
 CHANGEABLE: frozenset[str] = frozenset(
     {f"{section}.{name}" for section in _SECTIONS for name in SECTIONS[section].model_fields} - _NOT_OF_THEM
+    | {"market.symbols", "market.interval", "market.confirm_interval"}
     | {"strategy.score_min_paper", "strategy.score_min_live", "strategy.signal_expiry_s"}
     | {"ensemble.mode", "ensemble.weights", "ensemble.agree_min_votes"}
     | {"orders.entry_limit_offset_pct", "orders.entry_timeout_s", "orders.partial_fill_wait_s"}

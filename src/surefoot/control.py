@@ -55,6 +55,7 @@ ASKERS_MAX = 16  # that ask for something, besides: lookers never keep an operat
 VIEW_BYTES_MAX = 1 << 24
 REASON_LENGTH_MAX = 500
 ANSWER_WAIT_S = 10.0
+ASK_WAIT_S = 9.0  # before who asked gives up
 CANDLES_MAX = 500
 
 CONTROL_KEY = "SUREFOOT_CONTROL_KEY"  # the variable that holds the key of signed wishes, in hexadecimal
@@ -361,7 +362,13 @@ class ControlServer:
         except ControlError as problem:
             return Answer(False, str(problem))
         refusal = refusal_of(wish)
-        return Answer(False, refusal) if refusal else await self._ask(wish, who)
+        if refusal:
+            return Answer(False, refusal)
+        try:
+            async with asyncio.timeout(ASK_WAIT_S):
+                return await self._ask(wish, who)
+        except TimeoutError:
+            return Answer(False, f"the trader did not answer within {ASK_WAIT_S:g} s: its journal says what it took")
 
     def _wish_of(self, request: bytes, peer: str) -> tuple[Wish, str]:
         """What is asked for, and who asks. Raises ControlError."""

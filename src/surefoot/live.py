@@ -193,6 +193,7 @@ class Trader:
         self._reaction_ms = Tally()
         self._flush_ms = Tally()
         self._flush_failures = 0
+        self._studying: Asked | None = None  # a change of settings that waits for what the venue says of new symbols
 
     def view(self) -> View:
         """The engine's picture, with what the connection knows of the venue's limits."""
@@ -284,6 +285,7 @@ class Trader:
             # The market's clock moves in leaps and we follow it: how far it is ahead says nothing.
             if not (isinstance(event, ClockRead) and isinstance(self.clock, MarketClock)):
                 self._react(event)
+        self._end_study()
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
 
@@ -302,7 +304,8 @@ class Trader:
         """Put what was taken on disk; what there is to say when that cannot be."""
         return "" if self._flush() else "; the journal cannot be written now, so that a restart may not know of it"
 
-    def _take_settings(self, asked: Asked) -> None:
+    def _take_settings(self, asked: Asked, *, is_studied: bool = False) -> None:
+        """Validate, and change. Of symbols that are new, the venue is asked first."""
         wish = asked.wish
         try:
             differing = differences(self.in_force.settings, self.in_force.after(wish.settings))
@@ -311,12 +314,32 @@ class Trader:
             return
         if wish.kind == "settings-check":
             asked.answer(Answer(True, _said(differing), differing))
+        elif self._studying is not None and not is_studied:
+            asked.answer(Answer(False, "the venue is being asked about other new symbols: try again in a moment"))
+        elif not is_studied and (new := self._new_symbols(wish)):
+            self._studying = asked
+            self.session.study(new)
+        else:
+            now_ms = self.clock.now_ms()
+            self._react(SettingsChanged(now_ms, asked.who, wish.reason, wish.settings))
+            for event in self.in_force.settle(self.session, now_ms):
+                self._react(event)
+            asked.answer(Answer(True, f"{_said(differing)}, taken from {asked.who}{self._kept()}", differing))
+
+    def _new_symbols(self, wish: Wish) -> list[str]:
+        traded = self.in_force.settings.market.symbols
+        return [symbol for symbol in self.in_force.after(wish.settings).market.symbols if symbol not in traded]
+
+    def _end_study(self) -> None:
+        """The venue has told what new symbols are like, or that it has none of that name: then nothing changes."""
+        asked, studied = self._studying, self.session.studied
+        if asked is None or studied is None:
             return
-        now_ms = self.clock.now_ms()
-        self._react(SettingsChanged(now_ms, asked.who, wish.reason, wish.settings))
-        self.in_force.settle(self.session, now_ms)
-        text = f"{_said(differing)}, taken from {asked.who}{self._kept()}"
-        asked.answer(Answer(True, text, differing))
+        self._studying = None
+        if studied.problem:
+            asked.answer(Answer(False, studied.problem))
+        elif not asked.answered.done():  # whoever asked may have given up, and then nothing is expected any more
+            self._take_settings(asked, is_studied=True)
 
     def _follow(self, market_ms: int) -> None:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""

@@ -124,7 +124,7 @@ def test_only_intervals_that_the_candles_make_up_are_looked_at() -> None:
     assert filters.context_of("15m") == ("4h", "1d")
     assert filters.context_of("8h") == ("1d",)
     assert Filters().context_of("15m") == ()
-    with pytest.raises(ValueError, match="wanted are BTCUSDT 15m"):
+    with pytest.raises(ValueError, match="wanted are those of 15m"):
         SignalSource(Rsi(), ("BTCUSDT",), "15m", "1h").warm(context(random_candles(1, 40), "4h"))
 
 

@@ -37,6 +37,7 @@ class Read(Enum):
 
     TIME = auto()
     PREPARATION = auto()
+    STUDY = auto()
     CANDLES = auto()
     CONTEXT = auto()
     PRICE = auto()

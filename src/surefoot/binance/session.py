@@ -10,14 +10,14 @@ made again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from surefoot.binance import codec
 from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
 from surefoot.binance.candles import CandleFeed
-from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Question, Reading
+from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Preparation, Question, Reading
 from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
@@ -101,6 +101,13 @@ class SessionSettings:
     price_age_max_ms: int = 5_000  # from here on a watched price is read from elsewhere, where streams are watched
 
 
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """What came of a study: the symbols are known, or `problem` says why they cannot be traded."""
+
+    problem: str = ""
+
+
 class Session:
     """One dialogue: `start`, then `receive`, `submit` and `take_requests` in turns. See the module's rules.
 
@@ -127,6 +134,9 @@ class Session:
         self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
         self._watched: set[str] = set()
+        self._joining: set[tuple[str, int]] = set()  # subscriptions beside a connection's first, not answered yet
+        self._study: Preparation | None = None
+        self.studied: Studied | None = None
         self._reading: Reading | None = None
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
@@ -193,18 +203,68 @@ class Session:
                 case _:
                     assert_never(command)
 
-    def adopt(self, settings: SessionSettings, now_ms: int, *, afresh: bool) -> None:
-        """Other settings from now on. `afresh` reads the history of every symbol once more, which is then told anew."""
+    def study(self, symbols: Sequence[str]) -> None:
+        """Learn what symbols to come are like; `studied` says what came of it."""
+        self.studied = None
+        self._study = self._dialect.preparation(symbols, ())
+        for ask in self._study.begin():
+            self._read(Read.STUDY, ask)
+
+    def adopt(self, settings: SessionSettings, now_ms: int, *, afresh: bool) -> list[Event]:
+        """Other settings from now on, for symbols that are known, see `study`.
+
+        `afresh` reads the history of every symbol once more, which is then told anew.
+        """
+        streams = self._all_streams()
         self.settings = settings
+        self._interval_ms = INTERVAL_MS[settings.interval]
         if afresh:
-            self._feeds = {
-                symbol: CandleFeed(symbol, self._interval_ms, settings.warmup_candles) for symbol in self._feeds
-            }
-            self._context_left = {(symbol, one) for symbol in self._feeds for one in settings.context_intervals}
+            self._feeds.clear()
+            self._context_left.clear()
             self.calls.outdate(Read.CANDLES)
             self.calls.outdate(Read.CONTEXT)
-            if self.lines[MARKET].ready:
-                self._read_history(now_ms)
+        self._follow(streams, now_ms)
+        return self._market_whole(now_ms)
+
+    def _follow(self, streams_before: Mapping[str, Sequence[str]], now_ms: int) -> None:
+        """Let candles and streams follow the symbols that are traded or watched, and what is new be read."""
+        settings = self.settings
+        followed = dict.fromkeys((*settings.symbols, *sorted(self._watched)))
+        self._context_left = {each for each in self._context_left if each[0] in followed}
+        self._context_left |= {
+            (symbol, one) for symbol in followed if symbol not in self._feeds for one in settings.context_intervals
+        }
+        known, self._feeds = self._feeds, {}
+        for symbol in followed:
+            self._feeds[symbol] = known.get(symbol) or CandleFeed(symbol, self._interval_ms, settings.warmup_candles)
+        waits = self._change_streams(streams_before, now_ms)
+        if not waits and self._feeds.keys() - known.keys() and self.lines[MARKET].ready:
+            self._read_history(now_ms)
+
+    def _all_streams(self) -> dict[str, list[str]]:
+        return {kind: self._streams(kind) for kind in self._dialect.market_links}
+
+    def _change_streams(self, before: Mapping[str, Sequence[str]], now_ms: int) -> bool:
+        """Subscribe and unsubscribe what differs; whether the answer is to be waited for before candles are read."""
+        waits = False
+        for kind, wanted in self._all_streams().items():
+            line, watchdog = self.lines[kind], self._watchdogs[kind]
+            gone = [stream for stream in before[kind] if stream not in wanted]
+            new = [stream for stream in wanted if stream not in before[kind]]
+            if not line.up:
+                continue
+            for stream in gone:
+                watchdog.unwant(stream)
+            for stream in new:
+                watchdog.want_too(stream, now_ms)
+            if gone:
+                self._requests += line.say(codec.unsubscribe_text(self.calls.next_id(), gone))
+            if new:
+                reply_id = self.calls.next_id()
+                self._requests += line.say(codec.subscribe_text(reply_id, new))
+                self._joining.add((kind, reply_id))
+                waits = waits or kind == MARKET
+        return waits
 
     @property
     def time_path(self) -> str:
@@ -369,6 +429,8 @@ class Session:
                 for ask in self._preparation.take(call.ask, body):
                     self._read(Read.PREPARATION, ask)
                 return self._prepared(now_ms)
+            case Read.STUDY:
+                return self._on_study(call, body, now_ms)
             case Read.CANDLES:
                 return self._on_candle_page(call.symbol, body, now_ms)
             case Read.CONTEXT:
@@ -389,11 +451,41 @@ class Session:
             case _:
                 raise AssertionError(f"no reader for {call.read}")
 
+    def _on_study(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
+        study = self._study
+        assert study is not None, "something is studied"
+        try:
+            for ask in study.take(call.ask, body):
+                self._read(Read.STUDY, ask)
+        except SessionFailed as problem:
+            return self._study_failed(str(problem))
+        rules = study.rules()
+        if rules is None:
+            return []
+        self._study, self.studied = None, Studied()
+        return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())))]
+
+    def _study_failed(self, problem: str) -> list[Event]:
+        self.calls.outdate(Read.STUDY)
+        self._study, self.studied = None, Studied(problem)
+        return []
+
+    def _on_study_refused(self, call: Call, error: codec.VenueError, now_ms: int) -> list[Event]:
+        assert self._study is not None, "something is studied"
+        try:
+            if self._study.is_fine(call.ask, error):
+                return self._on_study(call, b"", now_ms)
+        except SessionFailed as problem:
+            return self._study_failed(str(problem))
+        return self._study_failed(f"the venue refuses {call.ask.path}: {error.code} {error.text}")
+
     def _on_read_refused(self, call: Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
         if kind != "refused" or error.code == BAD_TIMESTAMP:
             return self._repeat(call, f"{error.code} {error.text}", now_ms)
         if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
             return [OrderNotFound(now_ms, call.command.client_order_id)]
+        if call.read is Read.STUDY:
+            return self._on_study_refused(call, error, now_ms)
         if call.read is Read.PREPARATION and self._preparation.is_fine(call.ask, error):
             return self._on_read(call, b"", now_ms)
         if call.read is Read.KEEP_KEY and error.code == BAD_KEY:
@@ -411,6 +503,8 @@ class Session:
                 return [OutcomeUnknown(now_ms, call.command.client_order_id, text)]
             if isinstance(call.command, ReadFills):
                 return []
+            if call.read is Read.STUDY:
+                return self._study_failed(f"the venue does not answer ({text})")
             if not self.venue_ms:
                 raise SessionFailed(f"the venue does not answer ({text}): check the network and the address")
         self.calls.repeat(call, now_ms)
@@ -512,7 +606,7 @@ class Session:
         """What a connection for market data is to carry."""
         streams = []
         if link == MARKET:
-            streams += [codec.kline_stream(symbol, self.settings.interval) for symbol in self.settings.symbols]
+            streams += [codec.kline_stream(symbol, self.settings.interval) for symbol in self._feeds]
         if link == self._dialect.book_link:
             streams += [codec.book_stream(symbol) for symbol in self._wanted_books()]
         return streams
@@ -527,6 +621,7 @@ class Session:
         was_announced, told.announced = told.announced, False
         if line.kind in self._watchdogs:
             self._watchdogs[line.kind].rest()
+            self._joining = {each for each in self._joining if each[0] != line.kind}
         if line.kind == MARKET:
             for feed in self._feeds.values():
                 feed.link_lost()
@@ -632,7 +727,8 @@ class Session:
             self._read(Read.PRICE, self._dialect.best_prices(symbol), symbol)
 
     def _wanted_books(self) -> Sequence[str]:
-        return self.settings.symbols if self.settings.watch_always else sorted(self._watched)
+        always = self.settings.symbols if self.settings.watch_always else ()
+        return tuple(dict.fromkeys((*always, *sorted(self._watched))))
 
     # -- market frames ----------------------------------------------------------------------------------------
 
@@ -660,21 +756,33 @@ class Session:
                 return []
 
     def _on_stream_reply(self, name: str, reply: codec.StreamReply, now_ms: int) -> list[Event]:
-        if reply.id != self.lines[kind_of(name)].reply_id_of(name):
+        kind = kind_of(name)
+        first = reply.id == self.lines[kind].reply_id_of(name)
+        if not first and (kind, reply.id) not in self._joining:
             return []
         if reply.error is not None:
             return self._give_up_link(name, f"the subscription was refused: {reply.error}", now_ms)
-        return self._link_ready(name, now_ms)
+        if first:
+            return self._link_ready(name, now_ms)
+        self._joining = {each for each in self._joining if each != (kind, reply.id)}
+        if kind == MARKET and self.lines[kind].ready:
+            self._read_history(now_ms)
+        return []
 
     def _read_context(self) -> None:
         """The context comes first: what is heard last of a symbol is then its newest candle, no price of a day ago."""
+        asked = [call.ask for call in self.calls.pending() if call.read is Read.CONTEXT and not call.outdated]
         for symbol, interval in sorted(self._context_left):
-            self._read(Read.CONTEXT, self._dialect.candles(symbol, interval, None), symbol)
+            ask = self._dialect.candles(symbol, interval, None)
+            if ask not in asked:
+                self._read(Read.CONTEXT, ask, symbol)
 
     def _on_context(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         interval = dict(call.ask.params)["interval"]
         rows = codec.read_klines(body, call.symbol, interval)
         closed = tuple(row for row in rows if row.close_ms < now_ms + self.calls.offset_ms)
+        if call.symbol not in self._feeds:
+            return []
         self._context_left.discard((call.symbol, interval))
         if not self._context_left:
             self._start_feeds(now_ms)
@@ -682,7 +790,8 @@ class Session:
 
     def _start_feeds(self, now_ms: int) -> None:
         for feed in self._feeds.values():
-            self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
+            if not feed.caught_up:
+                self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
 
     def _on_kline(self, frame: codec.KlineFrame, now_ms: int) -> list[Event]:
         feed = self._feeds.get(frame.candle.symbol)
@@ -703,7 +812,9 @@ class Session:
         self._read(Read.CANDLES, self._dialect.candles(feed.symbol, self.settings.interval, from_ms), feed.symbol)
 
     def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
-        feed = self._feeds[symbol]
+        feed = self._feeds.get(symbol)
+        if feed is None:  # it left meanwhile
+            return []
         rows = codec.read_klines(body, symbol, self.settings.interval)
         events = feed.take_page(rows, now_ms + self.calls.offset_ms, now_ms)
         if feed.read_from_ms is not None:
@@ -716,22 +827,16 @@ class Session:
         """The market link counts as restored when the candles of every symbol are without a hole again."""
         link = self.lines[MARKET]
         ready = all(self.lines[name].ready for name in self._dialect.market_links)
-        if link.announced or not ready or not all(feed.caught_up for feed in self._feeds.values()):
+        if link.announced or not ready or not all(self._feeds[symbol].caught_up for symbol in self.settings.symbols):
             return []
         link.announced = True
         return [LinkRestored(now_ms, MARKET)]
 
     def _watch(self, command: WatchPrice) -> None:
+        """A symbol that is no longer traded is followed for as long as it is watched."""
+        streams = self._all_streams()
         (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
-        kind, stream = self._dialect.book_link, codec.book_stream(command.symbol)
-        if self.settings.watch_always or not self.lines[kind].up:
-            return
-        if command.wanted:
-            self._watchdogs[kind].want_too(stream, command.at_ms)
-        else:
-            self._watchdogs[kind].unwant(stream)
-        say = codec.subscribe_text if command.wanted else codec.unsubscribe_text
-        self._requests += self.lines[kind].say(say(self.calls.next_id(), [stream]))
+        self._follow(streams, command.at_ms)
 
     # -- account frames ---------------------------------------------------------------------------------------
 

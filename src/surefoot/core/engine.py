@@ -151,6 +151,8 @@ class Engine(Contracts):
         self._out = []
         for alarm in self._apply(event):
             self._do(alarm)
+        if self._unvalued:
+            self._value_what_is_owned(event.at_ms)
         self._react(event)
         if not self._only_looked(event) or _due(self.deadline_ms(), event.at_ms):
             self._forget_what_was_known()
@@ -261,6 +263,8 @@ class Engine(Contracts):
         elif direction_of(signal) <= 0 and self.settings.margin is None:
             detail = "spot is long only; a position leaves by its stop, its target or an exit rule"
             self._do(RecordDecision(event.at_ms, signal, "long-only", detail))
+        elif signal.symbol not in self.settings.symbols:
+            self._do(RecordDecision(event.at_ms, signal, "removed", "no longer among market.symbols"))
         elif not direction_of(signal):
             self._do(RecordDecision(event.at_ms, signal, "flat", "the signal wants no exposure"))
         else:
@@ -432,6 +436,14 @@ class Engine(Contracts):
         if price is not None and self.portfolio.opened:
             self._do(RecordTransfer(at_ms, delta * price, self.equity()))
         self._judge_equity(at_ms)
+
+    def _value_what_is_owned(self, at_ms: int) -> None:
+        """Coins that the account has of a symbol that was added count from its first price on: that is no profit."""
+        for symbol in sorted(self._unvalued & self.marks.keys()):
+            self._unvalued.discard(symbol)
+            value = self.portfolio.wallet(self.instruments[symbol].base) * self.marks[symbol]
+            if value and self.settings.margin is None and self.portfolio.opened:
+                self._do(RecordTransfer(at_ms, value, self.equity()))
 
     def _on_income(self, event: IncomePaid) -> None:
         if event.kind is Income.TRANSFER and self._income_was_news:
@@ -730,6 +742,7 @@ class Engine(Contracts):
             due = 0  # its quantity is needed for the sale
         elif order.request.purpose is Purpose.ENTRY:
             unwanted = order.symbol in self._to_leave or order.id in self._to_cancel
+            unwanted = unwanted or order.symbol not in self.settings.symbols
             due = 0 if unwanted else order.submitted_ms + self.settings.entry_timeout_ms
             if order.first_fill_ms is not None:  # what was bought is not protected before the entry ends
                 due = min(due, order.first_fill_ms + self.settings.partial_fill_wait_ms)

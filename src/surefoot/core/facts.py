@@ -160,6 +160,7 @@ class Facts:
         self._to_leave: dict[str, str] = {}  # to be sold whatever the rules say, and why
         self._to_shrink: set[str] = set()  # half of it is to be sold
         self._to_cancel: set[str] = set()  # ids of entries that the operator wants cancelled
+        self._unvalued: set[str] = set()  # symbols added while running, before their first price
         # What the stop no longer covers is to be sold: why, and how many stages are behind the position then.
         self._parts_due: dict[str, tuple[str, int]] = {}
         self._losses_in_row = 0
@@ -243,14 +244,21 @@ class Facts:
                 self._errors_ms.clear()
                 self._same_refusals.clear()
             case SettingsChanged():
-                assert self._settings_after is not None, "these settings were said not to change"
-                self.settings = self._settings_after(event)
-                self.breaker.adopt(self.settings.breaker)
+                self._take_settings(event)
             case PriceDropped() | StreamSilent() | VenueLimited() | Woke():
                 pass
             case _:
                 return self._hear(event)
         return ()
+
+    def _take_settings(self, event: SettingsChanged) -> None:
+        assert self._settings_after is not None, "these settings were said not to change"
+        before, self.settings = self.settings, self._settings_after(event)
+        self.breaker.adopt(self.settings.breaker)
+        new = set(self.settings.symbols) - set(before.symbols)
+        if new:  # what the account has of them is to be looked at before anything is bought
+            self._await_confirmation(event.at_ms)
+            self._unvalued |= new - self.marks.keys()
 
     def _await_confirmation(self, now_ms: int) -> None:
         """Sizes rest on what we own: none is made from a transfer that the account has not confirmed."""
@@ -284,6 +292,7 @@ class Facts:
 
     def _begin_run(self, event: RunStarted) -> None:
         self.run, self._counter = event.run, 0
+        self._unvalued.clear()
         self.books = Books.UNKNOWN
         self.links.clear()
         self._watched.clear()

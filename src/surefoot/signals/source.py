@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from itertools import combinations
 
@@ -36,17 +36,21 @@ class SignalSource:
     ) -> None:
         """Anew, and without any history: what is known so far is forgotten."""
         self.strategy = strategy
-        self.symbols = tuple(symbols)
         self.interval = interval
         self.confirm_interval = confirm_interval
         self.filters = filters
         self.context_intervals = filters.context_of(interval)
-        self._charts = {
-            symbol: _Chart(strategy, symbol, interval, confirm_interval, filters) for symbol in self.symbols
-        }
+        self._charts = {symbol: _Chart(strategy, symbol, interval, confirm_interval, filters) for symbol in symbols}
 
         # By two symbols and the confirming candle that they are asked in: it changes once in such a candle.
         self._correlations: dict[tuple[str, str, int], float | None] = {}
+
+    def keep(self, symbols: Collection[str]) -> None:
+        """Forget all others. A symbol that is not known yet begins with its first candle."""
+        self._charts = {symbol: chart for symbol, chart in self._charts.items() if symbol in symbols}
+        self._correlations = {
+            key: value for key, value in self._correlations.items() if key[0] in symbols and key[1] in symbols
+        }
 
     @property
     def history_candles(self) -> int:
@@ -61,7 +65,7 @@ class SignalSource:
         """
         for candle in candles:
             if candle.interval != self.interval and candle.interval in self.context_intervals:
-                self._charts[candle.symbol].take_context(candle)
+                self._chart_of(candle.symbol).take_context(candle)
             else:
                 self._chart(candle).take(candle)
         for chart in self._charts.values():
@@ -93,7 +97,7 @@ class SignalSource:
 
     def readiness(self, symbol: str) -> Readiness:
         """How far the symbol is warmed up, by the lesser of its two intervals."""
-        return self._charts[symbol].readiness()
+        return self._chart_of(symbol).readiness()
 
     def correlation(self, a: str, b: str) -> float | None:
         """How alike two symbols moved, -1 to 1: log returns of the confirming interval over 30 days.
@@ -101,7 +105,9 @@ class SignalSource:
         Only candles that had ended when the newest primary candle of the two opened count, so that the answer does
         not depend on which of two symbols is told first. None where too few returns are common or one stood still.
         """
-        ours, theirs = self._charts[a], self._charts[b]
+        ours, theirs = self._charts.get(a), self._charts.get(b)
+        if ours is None or theirs is None:
+            return None
         if ours.series.last_open_ms is None or theirs.series.last_open_ms is None:
             return None
         until_ms = max(ours.series.last_open_ms, theirs.series.last_open_ms)
@@ -118,7 +124,7 @@ class SignalSource:
             return False
         next_ms = newest_ms + INTERVAL_MS[self.interval]
         self._forget_changed()
-        for a, b in combinations(sorted(self.symbols), 2):
+        for a, b in combinations(sorted(self._charts), 2):
             if (a, b, self._number(next_ms)) not in self._correlations:
                 self._correlation(a, b, next_ms)
                 return True
@@ -149,10 +155,15 @@ class SignalSource:
             }
 
     def _chart(self, candle: Candle) -> _Chart:
-        if candle.interval != self.interval or candle.symbol not in self._charts:
-            wanted = f"{', '.join(self.symbols)} {self.interval}"
-            raise ValueError(f"a candle of {candle.symbol} {candle.interval} came; wanted are {wanted}")
-        return self._charts[candle.symbol]
+        if candle.interval != self.interval:
+            raise ValueError(f"a candle of {candle.symbol} {candle.interval} came; wanted are those of {self.interval}")
+        return self._chart_of(candle.symbol)
+
+    def _chart_of(self, symbol: str) -> _Chart:
+        if symbol not in self._charts:
+            intervals = self.interval, self.confirm_interval
+            self._charts[symbol] = _Chart(self.strategy, symbol, *intervals, self.filters)
+        return self._charts[symbol]
 
 
 class _Chart:
