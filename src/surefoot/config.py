@@ -740,6 +740,11 @@ class WebSettings(Section):
     requests_max_per_s: Whole = Field(
         default=100, ge=1, le=100_000, description="requests of one address in a second, measured over ten of them"
     )
+    data_folder: MaybeFile = Field(
+        default="data",
+        description="folder of candle files that backtests of the dashboard may read; empty is none",
+        json_schema_extra=_allowed("empty, or the name of a folder"),
+    )
     body_max_kib: Whole = Field(default=256, ge=1, le=65_536, description="size of a request's body, KiB")
 
 
@@ -1145,6 +1150,13 @@ def allowed(field: FieldInfo) -> str:
     low = next(str(bound.ge) for bound in field.metadata if hasattr(bound, "ge"))
     high = next(str(bound.le) for bound in field.metadata if hasattr(bound, "le"))
     return f"{'a whole number from ' if field.annotation is int else ''}{low} to {high}"
+
+
+def described() -> Iterator[tuple[str, Any, str, str]]:
+    """Every setting that is no secret: its dotted key, its default, what it is, and what is allowed, in words."""
+    for key, field in _FIELDS.items():
+        if key not in SECRETS:
+            yield key, field.get_default(call_default_factory=True), field.description or "", allowed(field)
 
 
 def check_value(key: str, value: object, source: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
@@ -251,6 +251,8 @@ def made(hint: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple:
         return (made(inner[0]),) if inner[1:] == (...,) else tuple(map(made, inner))
+    if origin is Mapping:
+        return {made(inner[0]): made(inner[1])}
     if origin in (Union, types.UnionType):
         return made(next(each for each in inner if each is not type(None)))
     if origin is Literal:

@@ -7,12 +7,39 @@ export interface AlarmItem {
   text: string;
 }
 
+export interface AuditPage {
+  items: AuditRow[];
+  next: string | null;
+}
+
+export interface AuditRow {
+  action: string;
+  at_ms: number;
+  detail: Record<string, unknown>;
+  hash: string;
+  seq: number;
+  who: string;
+}
+
+export interface AuditVerdict {
+  head: string;
+  journals_gone: string[];
+  problem: string | null;
+  records: number;
+  rows: number;
+}
+
 export interface BreakerView {
   cooldown_until_ms: number | null;
   history: TurnView[];
   limits: LimitView[];
   off: string | null;
   paused: string | null;
+}
+
+export interface CandleFile {
+  bytes: number;
+  name: string;
 }
 
 export interface CandleItem {
@@ -25,10 +52,57 @@ export interface CandleItem {
   volume: string;
 }
 
+export interface ChangeInput {
+  on?: boolean | null;
+  password?: string | null;
+  role?: Role | null;
+  second_factor?: boolean | null;
+}
+
+export interface ChangeOutput {
+  from: string;
+  key: string;
+  to: string;
+}
+
+export interface Changes {
+  changes: Record<string, string | null>;
+}
+
+export interface ChangesWhy {
+  changes: Record<string, string | null>;
+  reason: string;
+}
+
+export interface Check {
+  passed: boolean;
+  seen: string;
+  what: string;
+}
+
+export interface Checked {
+  changes: ChangeOutput[];
+  problems: string[];
+  text: string;
+}
+
 export interface Clock {
   at_ms: number;
   error_ms: number;
   offset_ms: number;
+}
+
+export interface Code {
+  code: string;
+}
+
+export interface Confirmation {
+  code?: string | null;
+  password?: string | null;
+}
+
+export interface Confirmed {
+  confirmed_until_ms: number;
 }
 
 export interface Connection {
@@ -48,6 +122,25 @@ export interface DecisionItem {
   outcome: string;
   seq: number;
   signal: Signal;
+}
+
+export interface Drill {
+  book: DrillBook;
+  drilled: number;
+  passed: boolean;
+  scenes: Scene[];
+}
+
+export interface DrillBook {
+  equity: string;
+  held: string[];
+  source: string;
+}
+
+export interface Enrolled {
+  secret: string;
+  svg: string;
+  uri: string;
 }
 
 export interface EquityPoint {
@@ -87,6 +180,29 @@ export interface Health {
 export interface Holding {
   amount: string;
   asset: string;
+}
+
+export interface Job {
+  by: string;
+  ended_ms: number | null;
+  id: string;
+  made_ms: number;
+  problem: string | null;
+  progress_pct: number | null;
+  request: Request;
+  started_ms: number | null;
+  state: "waiting" | "running" | "done" | "failed" | "canceled";
+  summary: Record<string, unknown> | null;
+}
+
+export interface JobResult {
+  job: Job;
+  result: Record<string, unknown> | null;
+}
+
+export interface Jobs {
+  items: Job[];
+  next: string | null;
 }
 
 export interface JournalItem {
@@ -131,6 +247,7 @@ export interface Login {
 
 export interface Me {
   confirmed: boolean;
+  confirmed_until_ms: number;
   mode: string;
   name: string;
   role: string;
@@ -170,6 +287,29 @@ export interface Metrics {
   to_ms: number | null;
   volatility_pct: number | null;
   win_rate_pct: number | null;
+}
+
+export interface NewPassword {
+  new: string;
+  old: string;
+}
+
+export interface NewUser {
+  name: string;
+  password: string;
+  role: Role;
+}
+
+export interface Notification {
+  at_ms: number;
+  count: number;
+  deliveries: SentTo[];
+  kind: string;
+  level: string;
+  number: number;
+  text: string;
+  title: string;
+  told_ms: number;
 }
 
 export interface OrderItem {
@@ -218,6 +358,11 @@ export interface PageAlarmItem {
   next: number | null;
 }
 
+export interface PageCandleFile {
+  items: CandleFile[];
+  next: number | null;
+}
+
 export interface PageCandleItem {
   items: CandleItem[];
   next: number | null;
@@ -243,6 +388,11 @@ export interface PageJournalItem {
   next: number | null;
 }
 
+export interface PageNotification {
+  items: Notification[];
+  next: number | null;
+}
+
 export interface PageOrderItem {
   items: OrderItem[];
   next: number | null;
@@ -263,6 +413,16 @@ export interface PageRoundTripItem {
   next: number | null;
 }
 
+export interface PageSetting {
+  items: Setting[];
+  next: number | null;
+}
+
+export interface PageStrategy {
+  items: Strategy[];
+  next: number | null;
+}
+
 export interface PageSymbolItem {
   items: SymbolItem[];
   next: number | null;
@@ -271,6 +431,16 @@ export interface PageSymbolItem {
 export interface PageTurn {
   items: Turn[];
   next: number | null;
+}
+
+export interface Parameter {
+  default: number;
+  high: number;
+  low: number;
+  meaning: string;
+  name: string;
+  unit: string;
+  whole: boolean;
 }
 
 export interface PositionRisk {
@@ -333,6 +503,19 @@ export interface RecordsBegin {
   missed: boolean;
 }
 
+export interface RecoveryCodes {
+  recovery_codes: string[];
+}
+
+export interface Request {
+  band: boolean;
+  detail: string[];
+  engine: "fast" | "exact" | "both";
+  files: string[];
+  gaps: "refuse" | "keep";
+  settings: Record<string, string>;
+}
+
 export interface Risk {
   at_ms: number | null;
   cooldown_until_ms: number | null;
@@ -346,6 +529,8 @@ export interface Risk {
   risk_pct_of_equity: string;
   to_stop_pct: string | null;
 }
+
+export type Role = "viewer" | "trader" | "admin";
 
 export interface RoundTrip {
   dust_loss: string;
@@ -374,6 +559,53 @@ export interface RoundTripItem {
   seq: number;
   side: string;
   symbol: string;
+}
+
+export interface Rule {
+  name: string;
+  score: number;
+  target: number | null;
+}
+
+export interface Scene {
+  checks: Check[];
+  equity_after: string | null;
+  equity_before: string | null;
+  held: string[];
+  limit_pct: string | null;
+  loss_pct: string | null;
+  passed: boolean;
+  rule: string;
+  skipped: string | null;
+  tier: string;
+}
+
+export interface SentTo {
+  problem: string | null;
+  service: string;
+  tries: number;
+}
+
+export interface SessionShown {
+  address: string;
+  agent: string;
+  ends_ms: number;
+  id: string;
+  is_this: boolean;
+  made_ms: number;
+  name: string;
+  seen_ms: number;
+  way: string;
+}
+
+export interface Setting {
+  allowed: string;
+  changeable: boolean;
+  default: string;
+  description: string;
+  key: string;
+  source: string;
+  value: string;
 }
 
 export interface Signal {
@@ -413,6 +645,12 @@ export interface Status {
   running: boolean;
 }
 
+export interface Strategy {
+  name: string;
+  parameters: Parameter[];
+  rules: Rule[];
+}
+
 export interface SymbolItem {
   base: string;
   intervals: string[];
@@ -424,6 +662,10 @@ export interface SymbolItem {
   symbol: string;
   tick_size: string;
   trading: boolean;
+}
+
+export interface Taken {
+  text: string;
 }
 
 export type Tier = "warn" | "no_entries" | "shrink" | "flatten";
@@ -439,6 +681,10 @@ export interface Topics {
   records: JournalItem[] | RecordsBegin;
   round_trips: RoundTrip[];
   status: Status;
+}
+
+export interface Tried {
+  text: string;
 }
 
 export interface Turn {
@@ -464,6 +710,15 @@ export interface TurnView {
   text: string;
 }
 
+export interface UserShown {
+  has_password: boolean;
+  made_ms: number;
+  name: string;
+  off_ms: number | null;
+  role: Role;
+  second_factor: boolean;
+}
+
 export interface VenueLimitView {
   interval_ms: number;
   kind: string;
@@ -479,8 +734,32 @@ export interface Vote {
   values: [string, number][];
 }
 
+export interface Wanted {
+  band?: boolean;
+  detail?: string[];
+  engine?: "fast" | "exact" | "both";
+  files: string[];
+  gaps?: "refuse" | "keep";
+  settings?: Record<string, string>;
+}
+
+export interface Why {
+  reason: string;
+}
+
+export interface WhyOf {
+  reason: string;
+  symbol: string;
+}
+
 export interface Get {
   '/alarms': { query: { symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageAlarmItem };
+  '/audit': { query: { cursor?: number | null; limit?: number; who?: string | null; action?: string | null; since_ms?: number | null; until_ms?: number | null }; body: undefined; answer: AuditPage };
+  '/audit/verify': { query: undefined; body: undefined; answer: AuditVerdict };
+  '/backtests': { query: { cursor?: string | null; limit?: number }; body: undefined; answer: Jobs };
+  '/backtests/files': { query: undefined; body: undefined; answer: PageCandleFile };
+  '/backtests/{job_id}': { query: { job_id: string }; body: undefined; answer: JobResult };
+  '/backtests/{job_id}/report': { query: { job_id: string }; body: undefined; answer: undefined };
   '/breaker': { query: undefined; body: undefined; answer: BreakerView | null };
   '/breaker/history': { query: undefined; body: undefined; answer: PageTurn };
   '/connection': { query: undefined; body: undefined; answer: Connection };
@@ -497,6 +776,7 @@ export interface Get {
   '/market/symbols': { query: undefined; body: undefined; answer: PageSymbolItem };
   '/me': { query: undefined; body: undefined; answer: Me };
   '/metrics': { query: undefined; body: undefined; answer: Metrics };
+  '/notifications': { query: { limit?: number }; body: undefined; answer: PageNotification };
   '/openapi.json': { query: undefined; body: undefined; answer: unknown };
   '/orders': { query: { open?: boolean | null; symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageOrderItem };
   '/orders/{client_order_id}': { query: { client_order_id: string }; body: undefined; answer: OrderLife };
@@ -504,19 +784,44 @@ export interface Get {
   '/positions': { query: undefined; body: undefined; answer: PagePositionView };
   '/risk': { query: undefined; body: undefined; answer: Risk };
   '/round-trips': { query: { symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageRoundTripItem };
+  '/sessions': { query: undefined; body: undefined; answer: SessionShown[] };
+  '/settings': { query: undefined; body: undefined; answer: PageSetting };
   '/signals': { query: undefined; body: undefined; answer: PageDecisionItem };
   '/status': { query: undefined; body: undefined; answer: Status };
+  '/strategies': { query: undefined; body: undefined; answer: PageStrategy };
+  '/users': { query: undefined; body: undefined; answer: UserShown[] };
 }
 
 export interface Post {
+  '/auth/confirm': { query: undefined; body: Confirmation; answer: Confirmed };
   '/auth/link': { query: undefined; body: Link; answer: Signed };
   '/auth/login': { query: undefined; body: Login; answer: Signed };
   '/auth/logout': { query: undefined; body: undefined; answer: undefined };
+  '/auth/password': { query: undefined; body: NewPassword; answer: undefined };
   '/auth/refresh': { query: undefined; body: undefined; answer: Signed };
+  '/auth/totp/enroll': { query: undefined; body: undefined; answer: Enrolled };
+  '/auth/totp/verify': { query: undefined; body: Code; answer: RecoveryCodes };
+  '/backtests': { query: undefined; body: Wanted; answer: Job };
+  '/bot/cancel-all': { query: undefined; body: Why; answer: Taken };
+  '/bot/close': { query: undefined; body: WhyOf; answer: Taken };
+  '/bot/flatten': { query: undefined; body: Why; answer: Taken };
+  '/bot/kill': { query: undefined; body: Why; answer: Taken };
+  '/bot/pause': { query: undefined; body: Why; answer: Taken };
+  '/bot/resume': { query: undefined; body: Why; answer: Taken };
+  '/breaker/drill': { query: undefined; body: undefined; answer: Drill };
+  '/breaker/reset': { query: undefined; body: Why; answer: Taken };
+  '/notifications/test': { query: undefined; body: undefined; answer: Tried };
+  '/settings': { query: undefined; body: ChangesWhy; answer: Checked };
+  '/settings/check': { query: undefined; body: Changes; answer: Checked };
+  '/users': { query: undefined; body: NewUser; answer: UserShown };
 }
 
 export interface Patch {
+  '/users/{name}': { query: { name: string }; body: ChangeInput; answer: UserShown };
 }
 
 export interface Delete {
+  '/backtests/{job_id}': { query: { job_id: string }; body: undefined; answer: undefined };
+  '/sessions/{session_id}': { query: { session_id: string }; body: undefined; answer: undefined };
+  '/users/{name}': { query: { name: string }; body: undefined; answer: undefined };
 }

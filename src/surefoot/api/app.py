@@ -15,7 +15,21 @@ from surefoot.api.guard import PREFIX, Viewer
 from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
-from surefoot.api.routes import audit, auth, health, live, market, now, past, prometheus, users
+from surefoot.api.routes import (
+    actions,
+    alerts,
+    audit,
+    auth,
+    backtests,
+    health,
+    live,
+    market,
+    now,
+    past,
+    prometheus,
+    settings,
+    users,
+)
 from surefoot.api.schema import document
 from surefoot.api.shield import Shield
 
@@ -27,6 +41,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     now.router,
     market.router,
     past.router,
+    actions.router,
+    settings.router,
+    backtests.router,
+    alerts.router,
     live.router,
 )
 

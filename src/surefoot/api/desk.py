@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -17,8 +18,9 @@ from surefoot.api.board import Board
 from surefoot.api.feed import Feed
 from surefoot.api.records import Records
 from surefoot.api.topics import NOT_RUNNING, Clock, connection_of, status_of
+from surefoot.changes import overlaid
 from surefoot.chronicle import AskError, journal_path, view_from_journal
-from surefoot.config import Settings
+from surefoot.config import ConfigError, Loaded, Mode, Settings
 from surefoot.control import ControlError
 from surefoot.core.view import View
 from surefoot.store.journal import StoreError
@@ -31,7 +33,10 @@ class Desk:
     """Kept up to date while it is entered. `problem` is what is odd now, in one line; None when nothing is."""
 
     def __init__(self, settings: Settings) -> None:
+        """`settings` are those of the start; `sources` and `control_key` are set where they are known."""
         self.settings = settings
+        self.sources: Mapping[str, str] = {}
+        self.control_key: bytes | None = None
         self.board = Board()
         self.records: Records | None = None
         self.view: View | None = None
@@ -68,6 +73,19 @@ class Desk:
     @property
     def clock(self) -> Clock | None:
         return None if self.records is None else self.records.clock
+
+    @property
+    def in_force(self) -> Loaded:
+        """The settings in force: what was changed while the trader ran lies over those of the start. A paper run that
+        is over leaves no changes."""
+        given = Loaded(self.settings, self.sources)
+        if self.records is None or (self.settings.mode is Mode.PAPER and not self.running):
+            return given
+        try:
+            return overlaid(given, self.records.changes)
+        except ConfigError as problem:
+            self.problem = str(problem)
+            return given
 
     @property
     def is_ready(self) -> bool:

@@ -11,6 +11,8 @@ from surefoot.api.accounts import Accounts
 from surefoot.api.anchors import Anchors
 from surefoot.api.audit import Trail
 from surefoot.api.desk import Desk
+from surefoot.api.jobs import Jobs
+from surefoot.api.kept import Answers
 from surefoot.api.sessions import Sessions
 from surefoot.api.throttle import Throttle
 from surefoot.api.tokens import Tokens
@@ -34,6 +36,8 @@ class Parts:
     sessions: Sessions
     throttle: Throttle
     desk: Desk
+    answers: Answers
+    jobs: Jobs
     now_ms: Callable[[], int]
     lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
 
@@ -46,8 +50,9 @@ class Parts:
         accounts = Accounts(store, trail, now_ms)
         sessions = Sessions(store, trail, tokens, now_ms)
         throttle, desk = Throttle(settings.web), Desk(settings)
-        anchors = Anchors(trail, settings.store.journal_path)
-        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, now_ms, [desk, anchors])
+        answers, jobs = Answers(store, now_ms), Jobs(store, desk, now_ms)
+        lasting: list[AbstractAsyncContextManager[object]] = [desk, jobs, Anchors(trail, settings.store.journal_path)]
+        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs, now_ms, lasting)
 
     def close(self) -> None:
         self.store.close()

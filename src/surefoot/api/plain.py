@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+JSON = "application/json"
 _ENCODER = msgspec.json.Encoder()
 
 

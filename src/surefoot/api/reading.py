@@ -9,11 +9,10 @@ from pydantic import BaseModel
 
 from surefoot.api.desk import Desk
 from surefoot.api.guard import Shared
-from surefoot.api.plain import encoded
+from surefoot.api.plain import JSON, encoded
 from surefoot.api.problems import Problem
 from surefoot.api.records import PAGE_MAX, Records, Wanted
 
-JSON = "application/json"
 SEQ_MAX = 2**63 - 1
 MS_MAX = 2**53 - 1  # what a number of JavaScript's can hold
 

@@ -30,6 +30,7 @@ from surefoot.core.messages import (
     RecordTrip,
     ReplaceOrder,
     RunStarted,
+    SettingsChanged,
     SubmitList,
     SubmitOrder,
     VenueTraded,
@@ -184,6 +185,7 @@ class Records:
         self.decisions: deque[_Line] = deque(maxlen=ROWS_KEPT)
         self.alarms: deque[_Line] = deque(maxlen=ROWS_KEPT)
         self.trips: deque[RecordTrip | RecordReset] = deque(maxlen=TRIPS_KEPT)
+        self.changes: list[SettingsChanged] = []
         self.candles: dict[tuple[str, str], deque[Candle]] = {}
         self.last_decisions: dict[str, int] = {}
         self._equity: deque[EquityRow] = deque(maxlen=EQUITY_KEPT)
@@ -350,6 +352,8 @@ class Records:
                     kept.append(candle)
             case ClockRead() as read:
                 self.clock = Clock(read.at_ms, read.offset_ms, read.error_ms)
+            case SettingsChanged() as change:
+                self.changes.append(change)
             case RunStarted() as started:
                 self.run, self.symbols = started.run, started.symbols
             case _:

@@ -13,7 +13,8 @@ import uvicorn
 from surefoot.api.app import create_app
 from surefoot.api.onetime import offered_link
 from surefoot.api.parts import Parts
-from surefoot.config import Settings, WebSettings
+from surefoot.config import Loaded, WebSettings
+from surefoot.control import CONTROL_KEY, control_key
 
 GRACE_S = 3
 BACKLOG = 128
@@ -52,9 +53,12 @@ def url_of(bound: socket.socket, web: WebSettings) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def serve(settings: Settings, bound: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `on_ready` is called once requests are answered. Raises StoreError."""
-    parts = Parts.made(settings)
+def serve(loaded: Loaded, bound: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is called once requests are answered. Raises StoreError, and
+    ControlError for a key of the run that is none."""
+    parts = Parts.made(loaded.settings)
+    parts.desk.sources, parts.desk.control_key = loaded.sources, control_key(os.environ)
+    os.environ.pop(CONTROL_KEY, None)  # what is started from here must not sign
     try:
         link = offered_link(os.environ)
         if link is not None:

@@ -43,7 +43,8 @@ def web(
     """
     from surefoot.api.serving import ServingError, listener, serve, url_of
 
-    settings = loaded(config, overrides_of(sets), keyless=True).settings
+    given = loaded(config, overrides_of(sets), keyless=True)
+    settings = given.settings
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
     try:
         bound = listener(settings.web, any_port)
@@ -57,5 +58,5 @@ def web(
         told = {"event": "listening", "url": url}
         print(json.dumps(told) if as_json else f"surefoot web listens at {url}", flush=True)
 
-    serve(settings, bound, say_ready)
+    serve(given, bound, say_ready)
     return EXIT_OK

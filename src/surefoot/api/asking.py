@@ -1,0 +1,56 @@
+"""What a signed-in user asks of the trader: signed with the run's key, and written in the audit trail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surefoot.api.audit import Trail
+from surefoot.api.desk import Desk
+from surefoot.api.problems import Problem
+from surefoot.api.roles import Person
+from surefoot.control import Answer, ControlError, Signer, Wish, ask_trader_async, refusal_of, socket_path
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the trader said: it has the wish, and its journal has it on disk."""
+
+    text: str
+
+
+async def ask(desk: Desk, person: Person, wish: Wish) -> Answer:
+    """What the running trader says to a wish. Raises Problem where there is none to ask, or none that answers."""
+    if desk.control_key is None:
+        text = (
+            "this web process has no key to sign requests with: use surefoot run, or set SUREFOOT_CONTROL_KEY for both"
+        )
+        raise Problem(503, "cannot_sign", text)
+    refusal = refusal_of(wish)
+    if refusal is not None:
+        raise Problem(422, "invalid_request", refusal)
+    path = desk.journal()
+    if path is None or not desk.running:
+        raise Problem(503, "trader_away", "the trader is not running: there is nobody to ask")
+    try:
+        return await ask_trader_async(socket_path(path), wish, signer=Signer(desk.control_key, person.name))
+    except ControlError as problem:
+        raise Problem(503, "no_answer", f"{problem}; it is not known whether it was heard") from None
+
+
+async def demand(desk: Desk, trail: Trail, person: Person, wish: Wish) -> Answer:
+    """`ask` for something that changes what the bot does: both the demand and what became of it are in the trail.
+
+    Raises Problem (409) where the trader refuses.
+    """
+    told = {"reason": wish.reason}
+    told |= {"symbol": wish.symbol} if wish.symbol else {}
+    asked = trail.add(person.name, f"asked for {wish.kind}", **told, settings=dict(wish.settings))
+    try:
+        answer = await ask(desk, person, wish)
+    except Problem as problem:
+        trail.add(person.name, f"{wish.kind} not carried out", asked=asked, problem=problem.detail)
+        raise
+    trail.add(person.name, f"{wish.kind} {'taken' if answer.taken else 'refused'}", asked=asked, answer=answer.text)
+    if not answer.taken:
+        raise Problem(409, "refused", answer.text)
+    return answer

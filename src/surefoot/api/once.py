@@ -1,0 +1,50 @@
+"""Requests that act: with an `Idempotency-Key`, the same request is answered as the first time (see `kept`)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from surefoot.api.guard import Shared
+from surefoot.api.kept import Act, Answers
+from surefoot.api.plain import JSON, encoded
+
+KEY_LENGTH_MAX = 100
+
+
+class Once:
+    """One request: `answer` acts, once where it has a key."""
+
+    def __init__(self, answers: Answers, key: str | None, request: str) -> None:
+        self._answers = answers
+        self._key = key
+        self._request = request
+
+    async def answer(self, name: str, act: Act) -> Response:
+        """What `act` returns, as JSON; for the user `name`."""
+        if self._key is None:
+            return Response(encoded(await act()), media_type=JSON)
+        return await self._answers.once(name, self._key, self._request, act)
+
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=KEY_LENGTH_MAX,
+        pattern="^[!-~]+$",
+        description="The same key and request again: the first answer, and nothing is done twice.",
+    ),
+]
+
+
+async def once_of(request: Request, parts: Shared, key: Key = None) -> Once:
+    """How this request acts."""
+    body = hashlib.sha256(await request.body()).hexdigest()
+    return Once(parts.answers, key, f"{request.method} {request.url.path} {body}")
+
+
+ActOnce = Annotated[Once, Depends(once_of)]

@@ -1,0 +1,227 @@
+"""What may be asked of the trader over HTTP: by whom, once, signed, with a trace in the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from surefoot.api.roles import Role
+from surefoot.control import Answer, Wish
+from tests.api.desks import begun, trading, until
+from tests.api.served import Place, Visitor, code_of, place
+
+KEY = bytes(range(32))
+WHY = {"reason": "because"}
+
+
+class Trader:
+    """Takes every wish, or refuses it; remembers who asked for what."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Wish, str]] = []
+        self.refusal: str | None = None
+
+    async def __call__(self, wish: Wish, who: str) -> Answer:
+        self.asked.append((wish, who))
+        if self.refusal is not None:
+            return Answer(False, self.refusal)
+        changes = {key: ("1", str(text)) for key, text in wish.settings.items()}
+        return Answer(True, f"{wish.kind} taken from {who}", changes)
+
+
+@pytest.fixture
+def trader() -> Trader:
+    return Trader()
+
+
+@pytest.fixture
+async def here(tmp_path: Path, trader: Trader) -> AsyncIterator[Place]:
+    async with trading(begun(tmp_path), ask=trader, key=KEY), place(tmp_path) as served:
+        served.parts.desk.control_key = KEY
+        await until(lambda: served.parts.desk.running and served.parts.desk.is_ready)
+        yield served
+
+
+async def confirmed(here: Place, role: Role = Role.TRADER) -> Visitor:
+    """Somebody of a role who proved who they are again."""
+    visitor = await here.signed_in(role)
+    session = here.parts.sessions.of(str(role))[0]
+    here.parts.sessions.confirm(session.id)
+    return visitor
+
+
+def trail(here: Place) -> list[tuple[str, str]]:
+    """Who asked for what, oldest first, and what became of it; without the row of the request itself."""
+    rows = here.parts.trail.rows(None, 100)
+    own = ("asked", "taken", "refused", "not carried out", "drilled", "sent")
+    return [(row.who, row.action) for row in reversed(rows) if any(word in row.action for word in own)]
+
+
+@pytest.mark.spec("OPS-1", "AUTH-3", "AUTH-4")
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/bot/pause", "pause"),
+        ("/bot/resume", "resume"),
+        ("/bot/cancel-all", "cancel-all"),
+        ("/bot/flatten", "flatten"),
+        ("/bot/kill", "kill"),
+        ("/bot/close", "close"),
+        ("/breaker/reset", "breaker-reset"),
+    ],
+)
+async def test_each_wish_reaches_the_trader_signed_by_its_user_and_is_in_the_trail(
+    here: Place, trader: Trader, path: str, kind: str
+) -> None:
+    visitor = await confirmed(here)
+    symbol = "BTCUSDT" if kind == "close" else ""
+    answer = await visitor.post(path, json=WHY | ({"symbol": symbol} if symbol else {}))
+    assert (answer.status_code, answer.json()) == (200, {"text": f"{kind} taken from trader (web)"}), answer.text
+    assert trader.asked == [(Wish(kind, "because", symbol), "trader (web)")]
+    assert trail(here)[-2:] == [("trader", f"asked for {kind}"), ("trader", f"{kind} taken")]
+    assert here.parts.trail.verify().problem is None
+
+
+@pytest.mark.spec("AUTH-1", "AUTH-2")
+@pytest.mark.parametrize(
+    ("path", "viewer", "unconfirmed"),
+    [
+        ("/bot/pause", "role_too_low", None),
+        ("/bot/resume", "role_too_low", None),
+        ("/bot/cancel-all", "role_too_low", None),
+        ("/bot/flatten", "role_too_low", "confirmation_needed"),
+        ("/bot/kill", "role_too_low", "confirmation_needed"),
+        ("/breaker/reset", "role_too_low", "confirmation_needed"),
+    ],
+)
+async def test_nobody_asks_for_more_than_they_may(
+    here: Place, trader: Trader, path: str, viewer: str, unconfirmed: str | None
+) -> None:
+    assert code_of(await (await here.signed_in(Role.VIEWER)).post(path, json=WHY)) == viewer
+    assert trader.asked == []
+    answer = await (await here.signed_in(Role.TRADER)).post(path, json=WHY)
+    assert (None if answer.status_code == 200 else code_of(answer)) == unconfirmed
+    assert len(trader.asked) == (unconfirmed is None)
+
+
+@pytest.mark.spec("API-1")
+async def test_the_same_key_acts_once_and_is_answered_as_the_first_time(here: Place, trader: Trader) -> None:
+    visitor = await here.signed_in(Role.TRADER)
+
+    async def pause(key: str, reason: str = "because") -> httpx2.Response:
+        return await visitor.post("/bot/pause", json={"reason": reason}, headers={"Idempotency-Key": key})
+
+    first, again = await pause("one"), await pause("one")
+    assert (again.status_code, again.content) == (200, first.content)
+    assert len(trader.asked) == 1
+    assert code_of(await pause("one", "another")) == "key_reused"
+    await pause("two")
+    assert len(trader.asked) == 2
+    other = await here.signed_in(Role.ADMIN)  # a key is its sender's own
+    await other.post("/bot/pause", json=WHY, headers={"Idempotency-Key": "one"})
+    assert len(trader.asked) == 3
+
+
+@pytest.mark.spec("API-1")
+async def test_a_refusal_is_told_and_may_be_tried_again_under_the_same_key(here: Place, trader: Trader) -> None:
+    visitor = await here.signed_in(Role.TRADER)
+    trader.refusal = "nothing to resume"
+    headers = {"Idempotency-Key": "one"}
+    answer = await visitor.post("/bot/resume", json=WHY, headers=headers)
+    assert (answer.status_code, code_of(answer), answer.json()["detail"]) == (409, "refused", "nothing to resume")
+    assert trail(here)[-1] == ("trader", "resume refused")
+    trader.refusal = None
+    assert (await visitor.post("/bot/resume", json=WHY, headers=headers)).status_code == 200
+
+
+@pytest.mark.spec("OPS-3")
+async def test_without_a_trader_or_a_key_it_is_said_that_nobody_was_asked(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        visitor = await here.signed_in(Role.TRADER)
+        assert code_of(await visitor.post("/bot/pause", json=WHY)) == "cannot_sign"
+        here.parts.desk.control_key = KEY
+        assert code_of(await visitor.post("/bot/pause", json=WHY)) == "trader_away"
+        assert trail(here)[-1] == ("trader", "pause not carried out")
+
+
+@pytest.mark.spec("AUTH-3")
+async def test_a_trader_with_another_key_does_not_listen(here: Place, trader: Trader) -> None:
+    here.parts.desk.control_key = bytes(32)
+    answer = await (await here.signed_in(Role.TRADER)).post("/bot/pause", json=WHY)
+    assert (code_of(answer), answer.json()["detail"]) == ("refused", "the signature is wrong")
+    assert trader.asked == []
+
+
+@pytest.mark.spec("API-1")
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 501}, {**WHY, "more": 1}])
+async def test_a_wish_without_a_good_reason_is_refused(here: Place, trader: Trader, body: dict[str, Any]) -> None:
+    answer = await (await here.signed_in(Role.TRADER)).post("/bot/pause", json=body)
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+    assert trader.asked == []
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("CFG-2", "CFG-4")
+async def test_settings_are_told_checked_and_changed(here: Place, trader: Trader) -> None:
+    visitor = await confirmed(here)
+    settings = {each["key"]: each for each in (await visitor.get("/settings")).json()["items"]}
+    assert settings["risk.positions_max"] | {"description": ""} == {
+        "key": "risk.positions_max",
+        "value": "3",
+        "default": "3",
+        "source": "not known",
+        "description": "",
+        "allowed": "a whole number from 1 to 20",
+        "changeable": True,
+    }
+    assert not settings["mode"]["changeable"]
+    assert not {"api_key", "api_secret", "alert_urls"} & set(settings)
+    changes = {"changes": {"risk.positions_max": "2", "rsi.period": None}}
+    checked = (await visitor.post("/settings/check", json=changes)).json()
+    assert checked["changes"][0] == {"key": "risk.positions_max", "from": "1", "to": "2"}
+    assert checked["problems"] == []
+    changed = await visitor.post("/settings", json=changes | WHY)
+    assert changed.status_code == 200, changed.text
+    assert [wish.kind for wish, _ in trader.asked] == ["settings-check", "settings"]
+    assert trader.asked[1][0].settings == changes["changes"]
+    assert ("trader", "settings taken") in trail(here)
+
+
+@pytest.mark.spec("CFG-4", "AUTH-1")
+async def test_what_the_trader_says_against_a_change_is_told(here: Place, trader: Trader) -> None:
+    visitor = await confirmed(here)
+    trader.refusal = "risk.positions_max = 99: allowed is a whole number from 1 to 20"
+    changes = {"changes": {"risk.positions_max": "99"}}
+    checked = (await visitor.post("/settings/check", json=changes)).json()
+    assert checked["problems"] == [trader.refusal]
+    assert code_of(await visitor.post("/settings", json=changes | WHY)) == "refused"
+    unconfirmed = await here.signed_in(Role.ADMIN)
+    assert code_of(await unconfirmed.post("/settings", json=changes | WHY)) == "confirmation_needed"
+
+
+# -- drill and alerts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("BRK-6")
+async def test_the_fire_drill_runs_beside_the_web_process(here: Place) -> None:
+    visitor = await here.signed_in(Role.TRADER)
+    answer = await visitor.post("/breaker/drill", timeout=110)
+    assert answer.status_code == 200, answer.text
+    drill = answer.json()
+    assert drill["passed"]
+    assert drill["drilled"] > 0
+    assert drill["book"]["source"] == "the running trader's"
+    assert ("trader", "breaker drilled") in trail(here)
+
+
+@pytest.mark.spec("NOTE-1")
+async def test_without_an_address_no_test_is_said_to_be_sent(here: Place) -> None:
+    visitor = await here.signed_in(Role.TRADER)
+    assert code_of(await visitor.post("/notifications/test")) == "no_address"
+    assert (await visitor.get("/notifications")).json() == {"items": [], "next": None}
