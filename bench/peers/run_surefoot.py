@@ -102,8 +102,8 @@ def sweep(own: Own, rules: dict[str, Any], combinations: list[list[float]]) -> t
     names = ("period", "low", "high", "stop", "target")
 
     def result_of(combination: list[float]) -> tuple[int, float]:
-        run = prepared.run(variants.of(values_of(rules | dict(zip(names, combination, strict=True)), file)))
-        return len(run.trips) + len(run.open_since_ms), float(run.final_equity)
+        settings = variants.of(values_of(rules | dict(zip(names, combination, strict=True)), file))
+        return prepared.glance(settings, lambda run: (len(run.trips) + len(run.open_since_ms), float(run.final_equity)))
 
     if THREADS == 1:
         results = list(map(result_of, combinations))

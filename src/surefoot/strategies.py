@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
+from stat import S_ISREG
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,9 @@ ENTRY_POINTS = "surefoot.strategies"
 # Rules of one's own that passed their checks in this process. A search tries a thousand parameters of one file: the
 # first stand for all, and who trades with the best of them begins a process, in which those are the first.
 _passed: set[Any] = set()
+
+# Files of strategies by their names, each as it was when it was loaded.
+_modules: dict[Path, tuple[tuple[int, ...], ModuleType]] = {}
 
 
 def decider_of(settings: Settings) -> Decider:
@@ -102,8 +106,22 @@ def _is_file(name: str) -> bool:
 
 
 def _module(path: Path) -> ModuleType:
-    if not path.is_file():
+    """The file's module; a search that asks for it a thousand times does not read it as often."""
+    try:
+        told = path.stat()
+    except OSError:
+        told = None
+    if told is None or not S_ISREG(told.st_mode):
         raise ConfigError(f"{path}: there is no such file")
+    # Who writes the file, or puts another one in its place, changes one of these.
+    state = told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_ino, told.st_dev
+    known = _modules.get(path)
+    if known is None or known[0] != state:
+        known = _modules[path] = state, _loaded(path)
+    return known[1]
+
+
+def _loaded(path: Path) -> ModuleType:
     # A name of its own, so that it neither hides another module nor is taken for one that was loaded before.
     text = path.read_bytes()
     name = f"surefoot_strategy_{path.stem}_{sha256(str(path.resolve()).encode() + text).hexdigest()[:16]}"

@@ -20,7 +20,7 @@ from surefoot.research.data import CandleFile, DataError, load_candles
 from surefoot.research.evaluation import ExactEvaluator, Period
 from surefoot.research.fastbacktest import differences, run_fast_loaded
 from surefoot.research.fastevaluation import FastEvaluator, outcome_of
-from surefoot.research.fastrun import Prepared, prepare
+from surefoot.research.fastrun import Outcome, Prepared, prepare
 from surefoot.research.inputs import settings_for, tapes_of
 from surefoot.signals.strategy import strategy_named
 from surefoot.strategies import own_strategy
@@ -79,6 +79,31 @@ def test_runs_side_by_side_in_threads_do_not_touch_each_other(files: list[Candle
         together = list(pool.map(lambda one: arrays.run(one).final_equity, stops))
     assert together == alone
     assert len(set(alone)) == 2
+
+
+@pytest.mark.spec("PERF-2", "BT-6")
+def test_a_sweep_finds_for_each_settings_what_a_run_of_them_alone_finds(files: list[CandleFile]) -> None:
+    def figures(run: Outcome) -> tuple[Any, ...]:
+        arrays = (run.trips, run.alarms, run.levels, run.curve_ms, run.curve, run.counts)
+        return *(array.tolist() for array in arrays), run.final_equity, run.open_since_ms, run.fees, run.refusals
+
+    others: list[dict[str, object]] = [
+        {"exits__take_1_at_pct": "0.3", "exits__take_1_share_pct": "40"},
+        {"exits__target_pct_of_price": "2", "risk__positions_max": 1},
+        {"breaker__day_loss_max_pct": "0.2", "breaker__backtest_reset_after_h": 3, "rsi__oversold": 48},
+        {"exits__mode": "atr", "exits__trail_activate_pct": "0.3", "exits__trail_distance_pct": "0.2"},
+        {"paper__fee_bps": 1, "paper__balance_usdt": 20_000, "costs__latency_ms": 0},
+        {},
+    ]
+    every = [settings_for(chosen(**values), files) for values in others]
+    shared = prepare(tapes_of(every[0], files, ()), every[0])
+    alone = [figures(prepare(tapes_of(settings, files, ()), settings).run(settings)) for settings in every]
+    assert len({trips[-1][3] for trips, *_ in alone if trips}) > 1
+    for at in [0, 5, 1, 5, 2, 3, 0, 4, 5, 4, 3, 2]:
+        assert shared.glance(every[at], figures) == alone[at], others[at]
+        kept = shared.run(every[at])
+        shared.glance(every[at - 1], figures)
+        assert figures(kept) == alone[at], "what was taken away is not written over"
 
 
 @pytest.mark.spec("BT-2")

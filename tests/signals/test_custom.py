@@ -163,6 +163,16 @@ def test_a_file_that_changed_is_read_and_checked_anew(tmp_path: Path) -> None:
         decider(strategy__name=name)
 
 
+@pytest.mark.spec("SIG-7", "PERF-2")
+def test_a_file_that_did_not_change_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = written(tmp_path, GOOD)
+    first = own_strategy(name, {"rise": 1})
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
+    again = own_strategy(name, {"rise": 2})
+    assert again.thresholds == (2.0,)
+    assert again.rule is first.rule
+
+
 @pytest.mark.spec("SIG-7")
 def test_a_strategy_of_ones_own_may_confirm_and_be_a_member_of_an_ensemble(tmp_path: Path) -> None:
     confirming = GOOD.replace("rule(change, rise)", "rule(change, confirm_close, rise)")

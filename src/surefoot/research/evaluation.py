@@ -20,7 +20,7 @@ from surefoot.config import SECRETS, ConfigError, Settings, changed
 from surefoot.core.model import INTERVAL_MS
 from surefoot.research.backtest import run_loaded
 from surefoot.research.data import CandleFile, DataError, EvaluationError, load_candles, utc_text
-from surefoot.research.metrics import Curve, Floats, Times, Trips, daily_returns, measure
+from surefoot.research.metrics import Curve, Floats, Times, Trips, curve_of, daily_returns, measure
 from surefoot.signals.window import Columns
 
 EVALUATORS_KEPT = 2  # a process: the whole of the candles, and those up to a time
@@ -194,7 +194,8 @@ def measured(outcome: Outcome, period: Period) -> Measured:
     at = int(np.searchsorted(at_ms, period.from_ms, side="right"))
     # What was known last before the beginning is the equity it begins with.
     first_ms, first = (np.array([period.from_ms]), equity[at - 1 : at]) if at else (at_ms[:0], equity[:0])
-    curve = Curve(np.concatenate((first_ms, at_ms[at:].clip(max=period.to_ms))), np.concatenate((first, equity[at:])))
+    parts = np.concatenate((first_ms, at_ms[at:].clip(max=period.to_ms))), np.concatenate((first, equity[at:]))
+    curve = curve_of(Curve(*parts))
     trips = outcome.trips
     inside = trips.entry_ms >= period.from_ms
     figures = measure(curve, Trips(trips.entry_ms[inside], trips.exit_ms[inside], trips.pnl[inside]))

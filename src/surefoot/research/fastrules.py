@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,27 @@ Numbers = Mapping[str, Any]
 Maker = Callable[[Settings, Market], Numbers]
 
 
+_Key = tuple[int, ...]
+
+
+class Begun(NamedTuple):
+    """What a block began with the last time, and for each part of it which sections it was made of, and its words."""
+
+    words: IntArray
+    parts: list[tuple[_Key, _Part]]
+
+
+class _Part(NamedTuple):
+    """Where in a block the numbers of a part stand, and the words there. The sections that it was made of are kept, so
+    that no other section can come to lie where they are."""
+
+    sections: tuple[Any, ...]
+    slots: IntArray
+    words: IntArray
+
+
 class Records:
-    """Views of a block, in the kinds that the loop takes."""
+    """Views of a block, in the kinds that the loop takes. `begun` is the beginning of the last run in them."""
 
     def __init__(self, symbols: int) -> None:
         kinds: dict[str, tuple[Any, int]] = {
@@ -48,6 +67,7 @@ class Records:
         }
         ends = np.cumsum([kind.itemsize * count for kind, count in kinds.values()])
         self.block = np.zeros(int(ends[-1]) // 8, dtype=np.int64)
+        self.begun: Begun | None = None
         of = {
             name: self.block[(end - kind.itemsize * count) // 8 : end // 8].view(kind)
             for (name, (kind, count)), end in zip(kinds.items(), ends.tolist(), strict=True)
@@ -62,24 +82,34 @@ class Beginnings:
     def __init__(self, market: Market) -> None:
         self._market = market
         self._fresh = _fresh(market)
-        self._known: dict[tuple[int, ...], tuple[tuple[Any, ...], IntArray, IntArray]] = {}
+        self._known: dict[_Key, _Part] = {}
 
-    def write(self, block: IntArray, settings: Settings) -> None:
-        """Into a block. ConfigError for what only the exact engine can run."""
-        block[:] = self._fresh.block
-        for number, (sections, make) in enumerate(PARTS):
-            seen = [getattr(settings, name) for name in sections]
-            key = (number, *map(id, seen))
-            known = self._known.get(key)
-            if known is None:
+    def write(self, records: Records, settings: Settings) -> None:
+        """Into their block. ConfigError for what only the exact engine can run.
+
+        Parts that are those of the last run in these records are not written again.
+        """
+        begun = records.begun
+        if begun is None:
+            none = _Part((), *(np.zeros(0, dtype=np.int64) for _ in range(2)))
+            begun = records.begun = Begun(self._fresh.block.copy(), [((), none)] * len(PARTS))
+        for number, (names, make) in enumerate(PARTS):
+            sections = tuple([getattr(settings, name) for name in names])
+            key = (number, *map(id, sections))
+            last_key, last = begun.parts[number]
+            if key == last_key:
+                continue
+            part = self._known.get(key)
+            if part is None:
                 if len(self._known) >= PARTS_KEPT:
                     self._known.clear()
-                # With what it was made of, so that no other section can come to lie there.
-                known = self._known[key] = (
-                    tuple(seen),
-                    *_words(make(settings, self._market), len(self._market.symbols)),
+                part = self._known[key] = _Part(
+                    sections, *_words(make(settings, self._market), len(self._market.symbols))
                 )
-            block[known[1]] = known[2]
+            begun.words[last.slots] = self._fresh.block[last.slots]
+            begun.words[part.slots] = part.words
+            begun.parts[number] = key, part
+        records.block[:] = begun.words
 
 
 def _fresh(market: Market) -> Records:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from surefoot.research.tape import Tape
 from surefoot.signals.memory import Seen
 from surefoot.signals.window import FloatArray, IntArray
 from surefoot.strategies import decider_of, filters_of
+
+Found = TypeVar("Found")
 
 OPINIONS_KEPT = 16
 GIVEN = (*Opinions._fields, "alike", "atrs")  # what differs between runs, as the loop's table calls it
@@ -192,15 +194,25 @@ class Prepared:
 
         Raises ConfigError for settings that only the exact engine can run.
         """
+        return self._lived(settings, _Arrays.taken, say)
+
+    def glance(self, settings: Settings, take: Callable[[Outcome], Found]) -> Found:
+        """The same for a sweep, which wants a few figures of each run: what `take` makes of the outcome.
+
+        The next run writes over the arrays of the outcome: `take` must keep none of them.
+        """
+        return self._lived(settings, lambda arrays: take(arrays.outcome()), None)
+
+    def _lived(self, settings: Settings, take: Callable[[_Arrays], Found], say: Callable[[str], None] | None) -> Found:
         room = ROOM_FIRST
         while True:
             arrays = self._arrays(room)
-            self._beginnings.write(arrays.records.block, settings)
+            self._beginnings.write(arrays.records, settings)
             arrays.equity[0] = float(settings.paper.balance_usdt)
             given = self.opinions_for(settings), self.alike_for(settings), self.ranges_for(settings)
             why = run_loop(arrays.table_of(*given), say)
             if why == state.DONE:
-                found = arrays.outcome()
+                found = take(arrays)
                 self._idle.append(arrays)
                 return found
             if why == state.QUEUE_FULL:
@@ -260,31 +272,38 @@ class _Arrays:
         )  # fmt: skip
 
     def outcome(self) -> Outcome:
-        """Taken away: what the next run writes is elsewhere."""
-        market, world = self.market, _taken(self.records.world, 1)
-        curve_ms, now = market.curve_ms, int(world["now"][0])
+        """Of the last run, in the arrays that the next one writes to."""
+        market, records = self.market, self.records
+        world = records.world[0]
+        curve_ms, now = market.curve_ms, int(world["now"])
         if now > market.end_ms:
             curve_ms = curve_ms.copy()
             curve_ms[-1] = now
-        curve = self.equity
-        if curve.nbytes < HANDED_OVER_BYTES:
-            curve = curve.copy()
-        else:
-            self.equity = np.empty(curve.size)
-            fill_table(self._table, {"curve": self.equity[1:]})
         return Outcome(
             market,
-            _taken(self.trips, world["round_trips"][0]),
-            _taken(self.alarms, world["alarms"][0]),
-            _taken(self.levels, world["levels"][0]),
+            self.trips[: world["round_trips"]],
+            self.alarms[: world["alarms"]],
+            self.levels[: world["levels"]],
             curve_ms,
-            curve,
-            world,
-            _taken(self.records.symbols, len(market.symbols)),
-            self.records.counts.copy(),
+            self.equity,
+            records.world,
+            records.symbols,
+            records.counts,
         )
 
+    def taken(self) -> Outcome:
+        """The same, taken away: what the next run writes is elsewhere."""
+        seen = self.outcome()
+        if seen.curve.nbytes < HANDED_OVER_BYTES:
+            seen.curve = seen.curve.copy()
+        else:
+            self.equity = np.empty(seen.curve.size)
+            fill_table(self._table, {"curve": self.equity[1:]})
+        seen.trips, seen.alarms, seen.levels = _copied(seen.trips), _copied(seen.alarms), _copied(seen.levels)
+        seen.world, seen.records, seen.counts = _copied(seen.world), _copied(seen.records), seen.counts.copy()
+        return seen
 
-def _taken(records: Any, count: int) -> Any:
-    """A copy of the first records, word by word: NumPy would go field by field, which takes longer than a run."""
-    return records[:count].view(np.int64).copy().view(records.dtype)
+
+def _copied(records: Any) -> Any:
+    """A copy word by word: NumPy would go field by field, which takes longer than a run."""
+    return records.view(np.int64).copy().view(records.dtype)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Protocol
 
 import numpy as np
@@ -71,6 +71,12 @@ class Trips:
         return len(self.pnl)
 
 
+class _Checked(Curve):
+    """One that `curve_of` has looked through: what asks for several figures of a curve has it checked once."""
+
+    __slots__ = ()
+
+
 EquityCurve = Sequence[tuple[int, float]] | Curve
 
 
@@ -119,7 +125,7 @@ class Metrics:
     funding: float | None
 
     def as_dict(self) -> dict[str, float | int | str | None]:
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def measure(
@@ -139,7 +145,9 @@ def measure(
     """
     points = curve_of(curve)
     trips = trips_of(round_trips)
-    fall = max_drawdown(points)
+    returns = daily_returns(points)
+    deviation = _deviation(returns)
+    fall, growth = max_drawdown(points), cagr_pct(points)
     wins, losses = trips.pnl[trips.pnl > 0].tolist(), trips.pnl[trips.pnl < 0].tolist()
     spans = (trips.exit_ms - trips.entry_ms).tolist()
     streaks = longest_streaks(trips)
@@ -147,13 +155,13 @@ def measure(
         from_ms=int(points.at_ms[0]) if len(points) else None,
         to_ms=int(points.at_ms[-1]) if len(points) else None,
         return_pct=return_pct(points),
-        cagr_pct=cagr_pct(points),
-        volatility_pct=volatility_pct(points),
+        cagr_pct=growth,
+        volatility_pct=_volatility(deviation),
         max_drawdown_pct=fall.depth_pct if fall else None,
         max_drawdown_ms=fall.length_ms if fall else None,
-        sharpe=sharpe(points),
-        sortino=sortino(points),
-        calmar=calmar(points),
+        sharpe=_sharpe(returns, deviation),
+        sortino=_sortino(returns),
+        calmar=_calmar(growth, fall),
         sharpe_basis=SHARPE_BASIS,
         exposure_pct=exposure_pct(points, trips, open_since_ms),
         round_trips=len(trips),
@@ -208,10 +216,19 @@ def cagr_pct(curve: EquityCurve) -> float | None:
 
 def volatility_pct(curve: EquityCurve) -> float | None:
     """Sample deviation of the daily returns (divisor n - 1), times the root of the days a year; None under two days."""
-    returns = daily_returns(curve)
+    return _volatility(_deviation(daily_returns(curve)))
+
+
+def _volatility(deviation: float | None) -> float | None:
+    return None if deviation is None else 100 * deviation * math.sqrt(DAYS_PER_YEAR)
+
+
+def _deviation(returns: Sequence[float] | None) -> float | None:
+    """The sample deviation (n - 1); sums are exact, so that only the roundings of their terms are left."""
     if returns is None or len(returns) < 2:
         return None
-    return 100 * stdev(returns) * math.sqrt(DAYS_PER_YEAR)
+    mean = fmean(returns)
+    return math.sqrt(math.fsum([(change - mean) ** 2 for change in returns]) / (len(returns) - 1))
 
 
 def sharpe(curve: EquityCurve) -> float | None:
@@ -221,10 +238,11 @@ def sharpe(curve: EquityCurve) -> float | None:
     only a part of them. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
     returns = daily_returns(curve)
-    if returns is None or len(returns) < 2:
-        return None
-    deviation = stdev(returns)
-    if deviation < DEVIATION_MIN:
+    return _sharpe(returns, _deviation(returns))
+
+
+def _sharpe(returns: Sequence[float] | None, deviation: float | None) -> float | None:
+    if returns is None or deviation is None or deviation < DEVIATION_MIN:
         return None
     return fmean(returns) / deviation * math.sqrt(DAYS_PER_YEAR)
 
@@ -236,7 +254,10 @@ def sortino(curve: EquityCurve) -> float | None:
     negative ones only: Sortino and Price, "Performance Measurement in a Downside Risk Framework", Journal of Investing
     3 (1994). None under two days, or where no day lost.
     """
-    returns = daily_returns(curve)
+    return _sortino(daily_returns(curve))
+
+
+def _sortino(returns: Sequence[float] | None) -> float | None:
     if returns is None or len(returns) < 2:
         return None
     downside = math.sqrt(math.fsum(change * change for change in returns if change < 0) / len(returns))
@@ -248,7 +269,11 @@ def calmar(curve: EquityCurve) -> float | None:
 
     None where the one has no value or the curve never fell.
     """
-    growth, fall = cagr_pct(curve), max_drawdown(curve)
+    points = curve_of(curve)
+    return _calmar(cagr_pct(points), max_drawdown(points))
+
+
+def _calmar(growth: float | None, fall: Drawdown | None) -> float | None:
     return growth / fall.depth_pct if growth is not None and fall is not None and fall.depth_pct > 0 else None
 
 
@@ -361,11 +386,13 @@ def _mean(values: Floats | None) -> float | None:
 
 def curve_of(curve: EquityCurve) -> Curve:
     """The curve as columns. Raises ValueError where it goes back in time or its equity is not finite."""
+    if isinstance(curve, _Checked):
+        return curve
     if isinstance(curve, Curve):
-        points = curve
+        points = _Checked(curve.at_ms, curve.equity)
     else:
         at_ms = np.fromiter((at for at, _ in curve), np.int64, len(curve))
-        points = Curve(at_ms, np.fromiter((equity for _, equity in curve), np.float64, len(curve)))
+        points = _Checked(at_ms, np.fromiter((equity for _, equity in curve), np.float64, len(curve)))
     odd = np.flatnonzero(~np.isfinite(points.equity))
     if len(odd):
         raise ValueError(f"the equity at {points.at_ms[odd[0]]} is not finite")

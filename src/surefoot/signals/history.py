@@ -87,7 +87,7 @@ def sides_for(
         kinds = (said.target > 0).astype(np.int8)
         kinds[said.target <= 0] = -1  # no opinion is neither
         return Sides(kinds, said.score, said.readiness, said.filtered, np.flatnonzero(kinds))
-    scene = _Scene(strategy, interval, confirm_interval, columns, filters, look)
+    scene = _Scene(strategy, interval, confirm_interval, columns, look)
     places, spoken = _answers(strategy, scene.seen[0], scene.first, ask)
     sides = [0 if rule.target is None else 1 if rule.target > 0 else -1 for rule in strategy.rules]
     kinds, scores, fired = np.zeros(places.size, dtype=np.int8), np.empty(places.size), places[spoken]
@@ -107,7 +107,7 @@ def decisions_for(
 ) -> Decisions:
     """The decision at each candle. `ask` knows a quicker way to some rules' answers than to call them candle by candle,
     and says None where it does not."""
-    scene = _Scene(strategy, interval, confirm_interval, columns, filters, plainly)
+    scene = _Scene(strategy, interval, confirm_interval, columns, plainly)
     asked = [
         _answers(member, seen, scene.first, ask)[0] for member, seen in zip(scene.members, scene.seen, strict=True)
     ]
@@ -118,7 +118,8 @@ def decisions_for(
         place = asked[0]
         target, score = _looked_up(strategy, place)
     target[: scene.first], score[: scene.first], place[: scene.first] = np.nan, 0.0, len(names) - 1
-    score, blocked = filtered_columns(filters, target, score, scene.trends, scene.flips)
+    trends = [trend_columns(columns, interval, one, filters) for one in filters.context_of(interval)]
+    score, blocked = filtered_columns(filters, target, score, trends, flips_at_each(columns, filters.choppy_candles))
     return Decisions(
         close_ms=columns.open_ms + INTERVAL_MS[interval] - 1,
         target=target,
@@ -135,9 +136,7 @@ def decisions_for(
 class _Scene:
     """Everything that decisions look at, as arrays of one length. `first` is the candle from which on all are ready."""
 
-    def __init__(
-        self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, filters: Filters, look: Look
-    ) -> None:
+    def __init__(self, strategy: Decider, interval: str, confirm_interval: str, columns: Columns, look: Look) -> None:
         self.members = members_of(strategy)
         self.seen = [look(member, "primary", columns) for member in self.members]
         finished = None
@@ -147,8 +146,6 @@ class _Scene:
                 (*own, *(at_finished(array, finished) for array in look(member, "confirm", confirm)))
                 for own, member in zip(self.seen, self.members, strict=True)
             ]
-        self.flips = flips_at_each(columns, filters.choppy_candles)
-        self.trends = [trend_columns(columns, interval, one, filters) for one in filters.context_of(interval)]
         self.level, self.first = _levels(self.members, columns.open_ms.size, finished)
 
 
