@@ -42,6 +42,7 @@ from surefoot.commands.options import (
     JournalFile,
     ParentPid,
     Sets,
+    begin_log,
     check_writable,
     end_with,
     gaps_of,
@@ -196,13 +197,14 @@ def run(
     """
     import asyncio
 
-    from surefoot.supervise import Run
+    from surefoot.supervise import LoggedScreen, Run
     from surefoot.terminal import summary_lines
 
     for_s = None if for_ is None else _seconds(for_)
     job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal, web)
+    logs = begin_log(job.settings, "supervisor")
     with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
-        ended = asyncio.run(Run(job, screen).go())
+        ended = asyncio.run(Run(job, LoggedScreen(screen) if logs else screen).go())
     summary = _summary(job, ended)
     print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
     if ended.code in (EXIT_OK, EXIT_INTERRUPTED):
@@ -250,6 +252,7 @@ def trade(
         venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
     )
     keys, signed_with = keys_of(settings, os.environ), control_key(os.environ)
+    begin_log(settings, "trader")
     os.environ.pop(CONTROL_KEY, None)
     if parent_pid is not None:
         end_with(parent_pid)

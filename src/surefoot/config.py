@@ -748,6 +748,15 @@ class WebSettings(Section):
     body_max_kib: Whole = Field(default=256, ge=1, le=65_536, description="size of a request's body, KiB")
 
 
+class LogSettings(Section):
+    """Log lines on stderr; the journal holds everything whatever stands here"""
+
+    level: Literal["off", "debug", "info", "warning", "error"] = Field(
+        default="off", description="least level that is logged; debug has every candle too"
+    )
+    format: Literal["json", "text"] = Field(default="json", description="what a line looks like")
+
+
 class Settings(BaseModel):
     """Everything that can be set. Made by `load`; by itself it reads neither files nor the environment."""
 
@@ -776,6 +785,7 @@ class Settings(BaseModel):
     costs: CostSettings = CostSettings()
     store: StoreSettings = StoreSettings()
     alerts: AlertSettings = AlertSettings()
+    log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
     api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
     api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")
@@ -1306,9 +1316,9 @@ def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Give
 def settings_digest(settings: Settings) -> str:
     """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written.
 
-    Left out are the web process and alerts, which change nothing about the trading.
+    Left out are the web process, alerts and logs, which change nothing about the trading.
     """
-    others = ("web.", "alerts.")
+    others = ("web.", "alerts.", "log.")
     about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith(others))
     values = {key: _plain(value) for key, value in about_trading}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surefoot import __version__
 from surefoot.assembly import InForce, build_session
@@ -43,6 +44,9 @@ from surefoot.core.tally import Tally
 from surefoot.core.view import AnswerView, LinkView, TrafficView, VenueLimitView, View, view_of
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
+
+if TYPE_CHECKING:
+    from surefoot.logs import TraderLog
 
 INBOX_MERGES_AT = 64  # from here on, of best prices and of candles that go on only the newest of a stream is kept
 PACED_INBOX_MERGES_AT = 4_096  # in a replay every price has been asked to be digested
@@ -194,6 +198,7 @@ class Trader:
         self._flush_ms = Tally()
         self._flush_failures = 0
         self._studying: Asked | None = None  # a change of settings that waits for what the venue says of new symbols
+        self.log: TraderLog | None = None
 
     def view(self) -> View:
         """The engine's picture, with what the connection knows of the venue's limits."""
@@ -255,6 +260,8 @@ class Trader:
                 gateway.read_on()
                 self._flush_in_time()
                 self._answer_pings(gateway)
+                if self.log is not None:
+                    self.log.wake()
                 _look_for_garbage()
                 if self.engine.prepare():  # a part at a time: something may have come meanwhile
                     await asyncio.sleep(0)
@@ -351,6 +358,8 @@ class Trader:
         commands = self.engine.step(event)
         self.journal.append(*commands)
         self.session.submit(commands, event.at_ms)
+        if self.log is not None:
+            self.log.note(event, *commands)
 
     def _send(self, gateway: Gateway) -> bool:
         """Let leave what may; whether anything did."""
@@ -513,8 +522,11 @@ async def _trade_with(
 ) -> int:
     in_force = InForce(settings)
     engine = in_force.engine
+    log = _log_of(settings)
     for entry in journal.read():
         engine.fold(entry.message)
+        if log is not None:
+            log.learn(entry.message)
     if in_force.problem is not None:
         say(in_force.problem)
         return EXIT_USE
@@ -527,12 +539,15 @@ async def _trade_with(
     clock = MarketClock() if paced else WallClock()
     session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
     trader = Trader(in_force, session, journal, clock)
+    trader.log = log
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
     control = ControlServer(socket_path(path), trader.view, trader.ask, in_force.signals.held, control_key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, trader.stop)
     await gateway.start()
+    if log is not None:
+        log.start()
     try:
         await control.start()
     except ControlError as problem:  # nobody can look in, but what is held still needs its trader
@@ -551,7 +566,18 @@ async def _trade_with(
     finally:
         await control.stop()
         await gateway.close()
+        if log is not None:
+            log.close()
     return EXIT_OK
+
+
+def _log_of(settings: Settings) -> TraderLog | None:
+    """What logs for the trader; loaded only where somebody wants it."""
+    if settings.log.level == "off":
+        return None
+    from surefoot.logs import TraderLog
+
+    return TraderLog()
 
 
 async def _set_clock(clock: WallClock | MarketClock, gateway: Gateway, time_path: str) -> bool:

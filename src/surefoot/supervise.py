@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import os
 import signal
@@ -63,6 +64,23 @@ class Screen(Protocol):
     def note(self, text: str) -> None: ...
 
     def show(self, view: View) -> None: ...
+
+
+class LoggedScreen:
+    """A screen whose notes are logged too."""
+
+    def __init__(self, screen: Screen) -> None:
+        from surefoot.logs import write
+
+        self._screen = screen
+        self._write = write
+
+    def note(self, text: str) -> None:
+        self._screen.note(text)
+        self._write(logging.INFO, "note", text=text)
+
+    def show(self, view: View) -> None:
+        self._screen.show(view)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,15 @@ def loaded(config: Path | None, overrides: Mapping[str, str], *, keyless: bool =
     return load(config, overrides, os.environ, keyless=keyless)
 
 
+def begin_log(settings: Settings, process: str) -> bool:
+    """Let this process log as the settings say; whether it does. Nothing is loaded for it where it does not."""
+    if settings.log.level == "off":
+        return False
+    from surefoot.logs import begin
+
+    return begin(settings.log, process, os.environ)
+
+
 def keys_of(settings: Settings, env: Mapping[str, str]) -> Keys:
     """The key and secret of the mode. Raises CommandError where paper's are missing."""
     from surefoot.binance.dialogue import Keys

@@ -17,6 +17,7 @@ from surefoot.commands.options import (
     ConfigFile,
     ParentPid,
     Sets,
+    begin_log,
     end_with,
     loaded,
     overrides_of,
@@ -45,7 +46,8 @@ def web(
 
     given = loaded(config, overrides_of(sets), keyless=True)
     settings = given.settings
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
+    if not begin_log(settings, "web"):
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
     try:
         bound = listener(settings.web, any_port)
     except ServingError as problem:
