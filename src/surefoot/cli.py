@@ -42,6 +42,7 @@ from surefoot.commands.options import (
     JournalFile,
     ParentPid,
     Sets,
+    ask_for_passphrase,
     begin_log,
     check_writable,
     end_with,
@@ -201,6 +202,7 @@ def run(
     from surefoot.terminal import summary_lines
 
     for_s = None if for_ is None else _seconds(for_)
+    ask_for_passphrase(config, overrides_of(sets))
     job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal, web)
     logs = begin_log(job.settings, "supervisor")
     with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
@@ -591,6 +593,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from surefoot.chronicle import AskError
     from surefoot.config import ConfigError
     from surefoot.control import ControlError
+    from surefoot.keystore import KeyStoreError
     from surefoot.research.data import DataError, EvaluationError
     from surefoot.store.journal import StoreError
     from surefoot.supervise import StartError
@@ -600,7 +603,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
             return _complain(str(error), error.code)
         case typer.TyperException():
             return _complain(f"{_usage_text(error)}; see surefoot {_command_of(words)}--help", EXIT_USAGE)
-        case ConfigError() | StoreError() | AskError():
+        case ConfigError() | StoreError() | AskError() | KeyStoreError():
             return _complain(str(error), EXIT_USAGE)
         case DataError():
             return _complain(str(error), EXIT_DATA)

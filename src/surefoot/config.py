@@ -42,11 +42,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from surefoot.core.model import INTERVAL_MS, Market
+from surefoot.keystore import KeyStoreError, key_for, keys_path, read_keys
 from surefoot.presets import filled_in
 
 PREFIX = "SUREFOOT_"
 MASK = "**********"
 VENUE_SECRETS = ("api_key", "api_secret")
+PASSPHRASE = "keys_passphrase"  # of the key store; no setting, because nothing but `load` may have it
 SECRETS = (*VENUE_SECRETS, "alert_urls", "metrics_token")
 SECTIONS_KEPT = 4_096  # different ones of a search
 _SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key|alert\w*\W+url", re.IGNORECASE)
@@ -997,6 +999,7 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     names = SECRETS if needs_keys else tuple(name for name in SECRETS if name not in VENUE_SECRETS)
     known |= _secrets(names, env)
     if needs_keys:
+        known |= _stored_keys(mode, known, env)
         problems += _missing_keys(mode, known)
     try:
         settings = Settings(**_nested(known))
@@ -1046,7 +1049,35 @@ def _missing_keys(mode: str, known: Mapping[str, _Given]) -> list[str]:
     if not missing:
         return []
     ways = ", ".join(f"{PREFIX}{name.upper()} or {PREFIX}{name.upper()}_FILE" for name in missing)
-    return [f"{', '.join(missing)} not set: mode = {mode} needs the venue's API key; set {ways}"]
+    other = f"or put a key into the key store: surefoot keys add {mode}"
+    return [f"{', '.join(missing)} not set: mode = {mode} needs the venue's API key; set {ways}; {other}"]
+
+
+def _stored_keys(mode: str, known: Mapping[str, _Given], env: Mapping[str, str]) -> dict[str, _Given]:
+    """Key and secret from the key store, where neither is given otherwise and its passphrase is."""
+    if any(name in known for name in VENUE_SECRETS):
+        return {}
+    passphrase = passphrase_of(env)
+    if passphrase is None:
+        return {}
+    journal = known["store.journal_path"].value if "store.journal_path" in known else StoreSettings().journal_path
+    path = keys_path(Path(str(journal)))
+    venue = known["market.venue"].value if "market.venue" in known else Market.SPOT
+    try:
+        found = key_for(read_keys(path, passphrase), mode, str(venue))
+    except KeyStoreError as problem:
+        raise ConfigError(f"key store: {problem}") from None
+    if found is None:
+        return {}
+    name, key = found
+    source = f"key store {path} ({name})"
+    return {"api_key": _Given(key.api_key, source), "api_secret": _Given(key.api_secret, source)}
+
+
+def passphrase_of(env: Mapping[str, str]) -> str | None:
+    """The passphrase of the key store, from its variable or mounted file. Raises ConfigError."""
+    given = _secret(PASSPHRASE, env)
+    return None if given is None else str(given.value)
 
 
 def _secrets(names: Sequence[str], env: Mapping[str, str]) -> dict[str, _Given]:
@@ -1383,4 +1414,4 @@ SECTIONS: dict[str, type[Section]] = {
 _FIELDS: dict[str, FieldInfo] = dict(_dotted())
 _TABLES = frozenset(key for key, field in _FIELDS.items() if get_origin(field.annotation) is Mapping)
 _OPEN_FIELDS = tuple(key for key in _FIELDS if key not in SECRETS)
-_SECRET_VARIABLES = tuple(name + end for name in SECRETS for end in ("", "_file"))
+_SECRET_VARIABLES = tuple(name + end for name in (*SECRETS, PASSPHRASE) for end in ("", "_file"))

@@ -44,7 +44,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTER
 # Ends that starting again cannot mend: as asked, wrong settings, a journal that is in use.
 LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 
-REAL_KEYS = tuple(f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE"))
+REAL_KEYS = tuple(
+    f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET", "KEYS_PASSPHRASE") for end in ("", "_FILE")
+)
 # Secrets of the supervising and of the web process, which sends a test when asked for one.
 OWN_SECRETS = tuple(f"SUREFOOT_{name}{end}" for name in ("ALERT_URLS", "METRICS_TOKEN") for end in ("", "_FILE"))
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"

@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from surefoot.api.audit import Trail
+from surefoot.api.onetime import fingerprint
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
 from surefoot.api.secondfactor import SecondFactor
@@ -141,7 +142,7 @@ class Accounts:
 
     def count_attempt(self, name: str) -> None:
         """Count an attempt as failed, until `clear_failures`. Raises Problem (429) while the name is locked."""
-        now_ms = self._now_ms()
+        now_ms, name = self._now_ms(), self._counted_as(name)
         with self._store.change():
             self._store.run("DELETE FROM failures WHERE last_ms < ?", (now_ms - FAILURES_KEPT_MS,))
             found = self._store.row("SELECT count, locked_until_ms FROM failures WHERE name = ?", (name,))
@@ -171,6 +172,10 @@ class Accounts:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
+
+    def _counted_as(self, name: str) -> str:
+        """A name that is nobody's is not kept as it is: it may be a password in the wrong place."""
+        return fingerprint(name) if self.user(name) is None else name
 
     def _check_new(self, name: str) -> None:
         if not NAME.fullmatch(name):

@@ -126,12 +126,12 @@ class Shield:
             await problem_response(_UNFORESEEN, scope["path"])(scope, receive, send)
 
     def _remember(self, scope: Scope, body: bytes, status: int) -> None:
-        """Sign-ins write rows of their own."""
+        """Sign-ins write rows of their own. What was refused is not repeated: a password may be in a wrong place."""
         person, path = scope.get("state", {}).get("person"), scope["path"]
         if person is None or scope["method"] in ("GET", "HEAD", "OPTIONS") or path.startswith("/api/v1/auth/"):
             return
         address = address_of(scope, self._web)
-        asked = masked_json(body)
+        asked = masked_json(body) if status < 400 else None
         self._parts.trail.add(person.name, f"{scope['method']} {path}", status=status, address=address, asked=asked)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_IN_USE, EXIT_VENUE, EXIT_DATA, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 PARENT_LOOK_S = 0.5
+PASSPHRASE_VARIABLE = "SUREFOOT_KEYS_PASSPHRASE"
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings.")]
 Sets = Annotated[
@@ -69,6 +71,21 @@ def begin_log(settings: Settings, process: str) -> bool:
     from surefoot.logs import begin
 
     return begin(settings.log, process, os.environ)
+
+
+def ask_for_passphrase(config: Path | None, overrides: Mapping[str, str]) -> None:
+    """Where the key is in the key store and nobody gave the passphrase: ask on the terminal, if there is one."""
+    import getpass
+
+    from surefoot.config import VENUES
+    from surefoot.keystore import keys_path
+    from surefoot.supervise import REAL_KEYS
+
+    if any(os.environ.get(name) for name in REAL_KEYS) or not sys.stdin.isatty():
+        return
+    settings = loaded(config, overrides, keyless=True).settings
+    if settings.mode in VENUES and keys_path(settings.store.journal_path).is_file():
+        os.environ[PASSPHRASE_VARIABLE] = getpass.getpass("Passphrase of the key store: ")
 
 
 def keys_of(settings: Settings, env: Mapping[str, str]) -> Keys:

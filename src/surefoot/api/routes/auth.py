@@ -111,7 +111,9 @@ async def login(body: Login, request: Request, response: Response, parts: Shared
         user = await parts.accounts.check(body.name, body.password)
         parts.accounts.check_code(user, body.code)
     except Problem as problem:
-        parts.trail.add(body.name[:32], "sign-in failed", code=problem.code, address=address)
+        # A name that is nobody's may be a password in the wrong place.
+        who = "unknown" if parts.accounts.user(body.name) is None else body.name
+        parts.trail.add(who, "sign-in failed", code=problem.code, address=address)
         raise
     parts.accounts.clear_failures(user.name)
     grant = parts.sessions.begin(user.name, "password", address, request.headers.get("user-agent", ""))
