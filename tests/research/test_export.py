@@ -15,11 +15,22 @@ import pytest
 
 from surefoot.cli import main
 from surefoot.config import Settings, load
-from surefoot.core.messages import BalanceMoved, CandleClosed, InstrumentsLoaded
+from surefoot.core.messages import BalanceMoved, CandleClosed, InstrumentsLoaded, SettingsChanged
 from surefoot.core.model import Candle
 from surefoot.core.portfolio import fill_postings
-from surefoot.research.export import Books, Format, Table, What, books_of, tables_of, tax_report, write_table
+from surefoot.research.export import (
+    Bookkeeping,
+    Books,
+    Format,
+    Table,
+    What,
+    books_of,
+    tables_of,
+    tax_report,
+    write_table,
+)
 from surefoot.research.tax_lots import Method, total
+from surefoot.store.journal import JournalReader
 from tests.core.desk import BTC, FEES, INTERVAL_MS, Desk, dec
 from tests.journals import OFTEN, kept, two_days
 
@@ -173,6 +184,27 @@ def test_the_ledger_tells_openings_and_transfers_from_fills(paid_in_bnb: Path, s
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("PNL-4")
+def test_a_journal_in_which_settings_changed_is_folded_with_those_that_were_in_force(
+    paid_in_bnb: Path, settings: Settings, tmp_path: Path
+) -> None:
+    with JournalReader(paid_in_bnb) as reader:
+        messages = [entry.message for entry in reader.read()]
+    at_ms = messages[1].at_ms
+    changes = [
+        SettingsChanged(at_ms, "ann", "wider", {"breaker.drawdown_max_pct": "40"}),
+        SettingsChanged(at_ms, "ann", "of another program", {"risk.no_such_thing": "1"}),
+    ]
+    changed = kept(tmp_path / "changed.sqlite", [messages[0], *changes, *messages[1:]])
+    assert books_of(changed, settings).fills == books_of(paid_in_bnb, settings).fills
+    bookkeeping = Bookkeeping(settings)
+    with JournalReader(changed) as reader:
+        for entry in reader.read(limit=2):
+            bookkeeping.take(entry)
+    limits = dict(bookkeeping.facts.breaker.settings.losses())
+    assert limits["drawdown"].value_pct == 40
 
 
 @pytest.mark.spec("PNL-4")
