@@ -91,25 +91,29 @@ export async function freshToken(least_ms = 20_000): Promise<string | null> {
   return token;
 }
 
-const CONFIRM = /confirm/;
+// What a new access token mends; any other 401 is about a password or a code.
+const STALE_TOKEN = new Set(['signed_out', 'token_expired', 'token_invalid']);
+const CONFIRMATION = 'confirmation_needed';
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const acts = method !== 'GET' && !path.startsWith('/auth/');
-  const key = acts ? crypto.randomUUID() : null;
-  let answer = await send(method, path, body, key);
-  if (answer.status === 401 && !/^\/auth\/(login|link|refresh|confirm)/.test(path)) {
+  const acts = method === 'POST' && !path.startsWith('/auth/');
+  const once = async (): Promise<Response | Problem> => {
+    const answer = await send(method, path, body, acts ? crypto.randomUUID() : null);
+    return answer.ok ? answer : problemOf(answer);
+  };
+  let answer = await once();
+  if (answer instanceof Problem && STALE_TOKEN.has(answer.code)) {
     if (!(await refresh())) {
       onSignedOut();
       throw new Problem(401, 'signed_out', 'You are signed out.');
     }
-    answer = await send(method, path, body, key);
+    answer = await once();
   }
-  if (answer.status === 403 && acts) {
-    const problem = await problemOf(answer);
-    if (!CONFIRM.test(problem.code) || !(await askToConfirm(problem.message))) throw problem;
-    answer = await send(method, path, body, crypto.randomUUID());
+  if (answer instanceof Problem && answer.code === CONFIRMATION && (await askToConfirm(answer.message))) answer = await once();
+  if (answer instanceof Problem) {
+    if (answer.code === 'session_ended') onSignedOut();
+    throw answer;
   }
-  if (!answer.ok) throw await problemOf(answer);
   const text = await answer.text();
   return (text ? JSON.parse(text) : null) as T;
 }
@@ -133,8 +137,6 @@ export const post = <P extends keyof Post>(path: P, ...[body, values]: Asked<Pos
   call('POST', address(path, values as Record<string, unknown> | undefined), body);
 export const patch = <P extends keyof Patch>(path: P, body: Patch[P]['body'], values: Patch[P]['query']): Promise<Patch[P]['answer']> => call('PATCH', address(path, values), body);
 export const remove = <P extends keyof Delete>(path: P, values: Delete[P]['query']): Promise<Delete[P]['answer']> => call('DELETE', address(path, values));
-export { call as raw };
-
 /** A file that the API hands out, as the page opens it: with the token, which a plain link could not carry. */
 export async function download(path: string): Promise<Blob> {
   await freshToken();

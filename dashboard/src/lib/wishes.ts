@@ -1,22 +1,24 @@
 // What a person asks of the bot. Each is asked back first, has a reason, and what the bot answered is told.
-import type { Problem } from './api';
-import { post } from './untyped';
+import { post, type Problem } from './api';
 import { ask, type Question } from './ask.svelte';
 import { news } from './news.svelte';
 import { stream } from './stream.svelte';
 
-async function wish(path: string, question: Question, body: Record<string, unknown> = {}): Promise<boolean> {
+type Wish = '/bot/pause' | '/bot/resume' | '/bot/flatten' | '/bot/cancel-all' | '/bot/kill' | '/breaker/reset';
+
+async function asked(question: Question, does: (reason: string) => Promise<{ text: string }>): Promise<boolean> {
   const reason = await ask.open(question);
   if (reason === null) return false;
   try {
-    const answer = await post<{ text?: string } | null>(path, { reason, ...body });
-    news.tell('good', answer?.text ?? `${question.yes}: done.`);
+    news.tell('good', (await does(reason)).text);
     return true;
   } catch (problem) {
     news.tell('bad', `${question.title}: ${(problem as Problem).message}`);
     return false;
   }
 }
+
+const wish = (path: Wish, question: Question) => asked(question, (reason) => post(path, { reason }));
 
 export const pause = () =>
   wish('/bot/pause', {
@@ -49,8 +51,7 @@ export function flatten(): Promise<boolean> {
 }
 
 export const close = (symbol: string, quantity: string) =>
-  wish(
-    '/bot/close',
+  asked(
     {
       title: `Close ${symbol}`,
       text: `Closes the position of ${quantity} at the market, now, and takes its stop and target back.`,
@@ -58,7 +59,7 @@ export const close = (symbol: string, quantity: string) =>
       danger: true,
       reason: `closed ${symbol} from the dashboard`,
     },
-    { symbol },
+    (reason) => post('/bot/close', { reason, symbol }),
   );
 
 export const cancelAll = () =>
@@ -72,7 +73,7 @@ export const cancelAll = () =>
 export const kill = () =>
   wish('/bot/kill', {
     title: 'Kill switch',
-    text: 'Sells everything that is held at the market, and trips the breaker: no entries until somebody resets it.',
+    text: 'Pauses entries and sells everything that is held, at the market, in one. Entries stay off until you resume.',
     yes: 'Kill',
     danger: true,
     reason: 'kill switch from the dashboard',
