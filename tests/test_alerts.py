@@ -10,15 +10,18 @@ import pytest
 
 from surefoot.alerts import ALARMS, RECORDS, Alert, Level, Watcher
 from surefoot.core.messages import (
+    BreakerResetRequested,
     Command,
     Event,
     FlattenRequested,
+    KillRequested,
     OperatorEvent,
     PauseRequested,
     RecordAlarm,
     RecordReset,
     RecordTrip,
     RunStarted,
+    SettingsChanged,
 )
 from surefoot.core.model import MS_PER_DAY, Tier
 from surefoot.core.view import VenueLimitView, View
@@ -60,6 +63,8 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (RecordAlarm(5, "order-overfill", "1 of 0.5"), [("warning", "order-overfill")]),
     (PauseRequested(5, "ann", "news"), [("info", "operator")]),
     (FlattenRequested(5, "ann", "news"), [("info", "operator")]),
+    (KillRequested(5, "ann", "news"), [("warning", "operator")]),
+    (BreakerResetRequested(5, "ann", "told by what came of it"), []),
 ]
 
 
@@ -83,6 +88,12 @@ def test_every_alarm_that_is_known_by_name_stands_in_the_table() -> None:
 def test_a_reason_and_a_name_are_told_with_what_an_operator_asked_for() -> None:
     (alert,) = watcher().read(PauseRequested(5, "ann", "news at two"))
     assert (alert.title, alert.text) == ("Asked for: pause", "by ann: news at two")
+
+
+@pytest.mark.spec("NOTE-1")
+def test_changed_settings_are_told_with_their_values() -> None:
+    (alert,) = watcher().read(SettingsChanged(5, "ann", "too much", {"risk.risk_pct_of_equity": "1"}))
+    assert (alert.title, alert.text) == ("Asked for: settings changed", "by ann: too much; risk.risk_pct_of_equity = 1")
 
 
 @pytest.mark.spec("NOTE-1")

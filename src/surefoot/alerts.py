@@ -7,6 +7,7 @@ again when it is over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,14 +15,17 @@ from enum import StrEnum
 from typing import get_args
 
 from surefoot.core.messages import (
+    BreakerResetRequested,
     Command,
     Event,
+    KillRequested,
     OperatorEvent,
     OrderFilled,
     RecordAlarm,
     RecordReset,
     RecordTrip,
     RunStarted,
+    SettingsChanged,
 )
 from surefoot.core.model import MS_PER_DAY, Tier
 from surefoot.core.view import View
@@ -115,15 +119,10 @@ class Watcher:
                 yield Alert(record.at_ms, *known, record.text)
             case OrderFilled():
                 self._day.fills += 1
+            case BreakerResetRequested():
+                pass  # told by what came of it
             case _ if isinstance(record, get_args(OperatorEvent)):
-                wish = type(record).__name__.removesuffix("Requested")
-                yield Alert(
-                    record.at_ms,
-                    Level.INFO,
-                    "operator",
-                    f"Asked for: {wish.lower()}",
-                    f"by {record.who}: {record.reason}",
-                )
+                yield _asked_for(record)
 
     def look(self, view: View) -> list[Alert]:
         """What a picture says that the one before it did not."""
@@ -182,6 +181,16 @@ class Watcher:
                 text = self._day.text(view)
                 yield Alert(view.at_ms, Level.INFO, "day", "The day in short", text)
             self._day = _Day(view.equity, view.round_trip_count)
+
+
+def _asked_for(record: OperatorEvent) -> Alert:
+    wish = type(record).__name__.removesuffix("Requested")
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", wish).lower()
+    text = f"by {record.who}: {record.reason}"
+    if isinstance(record, SettingsChanged):
+        text += "".join(f"; {key} = {value}" for key, value in record.changes.items())
+    level = Level.WARNING if isinstance(record, KillRequested) else Level.INFO
+    return Alert(record.at_ms, level, "operator", f"Asked for: {words}", text)
 
 
 @dataclass(slots=True)
