@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +24,8 @@ from surefoot.binance.gateway import Pinged
 from surefoot.config import load
 from surefoot.control import Answer, Wish
 from surefoot.core.messages import OperatorEvent, RunStarted
+from surefoot.core.model import Candle
+from surefoot.core.view import SeriesView
 from surefoot.live import (
     FLUSH_AFTER_S,
     INBOX_MAX,
@@ -208,6 +211,27 @@ async def test_an_operator_comes_before_everything_that_waits() -> None:
     inbox.put(asked)
     assert inbox.take() is asked
     assert inbox.take() == candle_frame(0)
+
+
+@pytest.mark.spec("DATA-5")
+def test_the_picture_tells_how_many_candles_are_held_and_how_old_the_newest_is(tmp_path: Path) -> None:
+    settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
+    session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        trader = Trader(InForce(settings), session, journal, WallClock())
+        assert trader.view().series == (
+            SeriesView("BTCUSDT", "15m", 0, 500, None, 0, 0),
+            SeriesView("BTCUSDT", "1h", 0, 723, None, 0, 0),
+        )
+        now_ms = trader.clock.now_ms()
+        open_ms = now_ms - 900_000 - 5_000
+        price = Decimal(100)
+        closed = Candle("BTCUSDT", "15m", open_ms, open_ms + 899_999, price, price, price, price, price)
+        trader.in_force.signals.warm([closed])
+        held, _ = trader.view().series
+        assert held.candles == 1
+        assert held.age_ms is not None
+        assert held.age_ms >= 5_000
 
 
 @pytest.mark.spec("OPS-1")

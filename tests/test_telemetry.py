@@ -27,7 +27,17 @@ from surefoot.control import ControlServer, socket_path
 from surefoot.core.messages import RecordAlarm, RecordDecision, RecordTrip, RunStarted
 from surefoot.core.model import Signal, Tier
 from surefoot.core.tally import BOUNDS_MS, Tally
-from surefoot.core.view import AnswerView, BreakerView, LimitView, LinkView, TrafficView, TurnView, VenueLimitView, View
+from surefoot.core.view import (
+    AnswerView,
+    BreakerView,
+    LimitView,
+    LinkView,
+    SeriesView,
+    TrafficView,
+    TurnView,
+    VenueLimitView,
+    View,
+)
 from surefoot.notify import AlertLog, Delivery, alerts_path
 from surefoot.store.journal import Journal
 from surefoot.supervise import Job, Run
@@ -125,6 +135,7 @@ def calm_view() -> View:
         breaker=BreakerView(None, (limit,), ()),
         venue_limits=(VenueLimitView("weight", 60_000, 6_000, 60),),
         traffic=traffic(),
+        series=(SeriesView("BTCUSDT", "15m", 500, 500, 400, 9, 9),),
     )
 
 
@@ -153,6 +164,7 @@ def troubled_view() -> View:
         venue_limits=(VenueLimitView("weight", 60_000, 1_200, 1_100),),
         banned_until_ms=calm.at_ms + 90_000,
         traffic=traffic(4),
+        series=(SeriesView("BTCUSDT", "15m", 20, 500, 2_000_000, 30, 9),),
     )
 
 

@@ -17,7 +17,7 @@ import random
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ from surefoot.config import ConfigError, Mode, Settings, Venue, settings_digest
 from surefoot.control import SETTINGS_KINDS, Answer, ControlError, ControlServer, Wish, event_of, socket_path
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, SettingsChanged, Woke
 from surefoot.core.tally import Tally
-from surefoot.core.view import AnswerView, LinkView, TrafficView, VenueLimitView, View, view_of
+from surefoot.core.view import AnswerView, LinkView, SeriesView, TrafficView, VenueLimitView, View, view_of
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
 
@@ -212,7 +212,14 @@ class Trader:
             venue_limits=tuple(limits),
             banned_until_ms=banned_until_ms,
             traffic=self._traffic(now_ms),
+            series=tuple(self._series(now_ms)),
         )
+
+    def _series(self, now_ms: int) -> Iterator[SeriesView]:
+        for symbol, interval, held in self.in_force.signals.series():
+            last_ms = held.last_open_ms
+            age_ms = None if last_ms is None else now_ms - last_ms - held.interval_ms
+            yield SeriesView(symbol, interval, len(held), held.capacity, age_ms, held.looked_up, held.found)
 
     def _traffic(self, now_ms: int) -> TrafficView:
         calls, journal = self.session.calls, self.journal

@@ -146,6 +146,16 @@ def _of_view(view: View) -> Iterator[Metric]:
     yield _gauge("venue_limit", "What the venue allows in a window", [(labels, each.limit) for labels, each in budget])
     yield _gauge("venue_used", "What is used of it", [(labels, each.used) for labels, each in budget])
     yield _gauge("venue_banned", "Whether the venue has banned us", [({}, int(view.banned_until_ms is not None))])
+    series = [({"symbol": each.symbol, "interval": each.interval}, each) for each in view.series]
+    yield _gauge("series_candles", "Closed candles that are held", [(labels, each.candles) for labels, each in series])
+    aged = [(labels, None if each.age_ms is None else each.age_ms / 1_000) for labels, each in series]
+    yield _gauge("series_age_seconds", "How long ago the newest of them closed", aged)
+    found = [
+        ({**labels, "found": found}, count)
+        for labels, each in series
+        for found, count in (("all", each.found), ("less", each.looked_up - each.found))
+    ]
+    yield _counter("series_lookups", "How often candles were wanted, and whether all were held", found)
 
 
 def _of_positions(view: View) -> Iterator[Metric]:

@@ -255,6 +255,8 @@ def made(hint: Any) -> Any:
         return {made(inner[0]): made(inner[1])}
     if origin in (Union, types.UnionType):
         return made(next(each for each in inner if each is not type(None)))
+    if origin is Mapping:
+        return {made(inner[0]): made(inner[1])}
     if origin is Literal:
         return inner[0]
     if is_dataclass(hint) and isinstance(hint, type):

@@ -337,3 +337,19 @@ def test_coins_of_an_added_symbol_that_the_account_has_are_no_profit() -> None:
     assert stage.engine.equity() == 15_000
     assert stage.engine.breaker.start_of("day loss") == 15_000
     assert stage.counts["RecordTransfer"] == 1
+
+
+@pytest.mark.spec("DATA-5")
+def test_candles_held_are_bounded_and_a_restart_finds_all_it_wants_while_a_new_series_does_not() -> None:
+    stage = started(symbols=ALL[:1])
+    told(stage)
+    (_, _, primary), (_, _, confirm) = stage.in_force.signals.series()
+    assert len(primary) == primary.capacity == 500, "more than that is known, and read"
+    assert (primary.looked_up, primary.found) == (1, 1)
+    assert (len(confirm), confirm.found) == (HISTORY_CANDLES // 4, 0), "no window is full of these yet"
+    held = stage.in_force.signals.held("BTCUSDT", "15m", 500)
+    assert held is not None
+    assert len(held) == 500
+    assert (primary.looked_up, primary.found) == (2, 2)
+    assert stage.in_force.signals.held("BTCUSDT", "1h", 5) is not None
+    assert confirm.found == 1

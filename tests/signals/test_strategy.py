@@ -13,6 +13,7 @@ import pytest
 from surefoot.core.model import Candle, Readiness, Signal
 from surefoot.signals.rsi import Rsi
 from surefoot.signals.source import SignalSource
+from surefoot.signals.strategy import STRATEGIES, strategy_named
 from tests.signals.agreement import assert_same_decisions, replayed
 from tests.signals.market import START_MS, candle, candles, random_candles, real_candles
 
@@ -183,3 +184,15 @@ def test_other_parameters_and_intervals_work_the_same_way() -> None:
     # A strategy that confirms itself: the same interval twice.
     own = SignalSource(strategy, ("BTCUSDT",), "15m", "15m")
     assert_same_decisions([own.on_candle(one) for one in given], replayed(strategy, "15m", "15m", given))
+
+
+@pytest.mark.spec("DATA-5")
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_a_series_holds_five_hundred_candles_and_never_less_than_a_strategy_wants(name: str) -> None:
+    strategy = strategy_named(name, {})
+    for _, _, series in SignalSource(strategy, ("BTCUSDT",), "15m", "1h").series():
+        assert series.capacity >= max(500, strategy.window, strategy.warmup.best)
+    long = Rsi(period=100)
+    assert long.window > 500
+    for _, _, series in SignalSource(long, ("BTCUSDT",), "15m", "1h").series():
+        assert series.capacity >= max(long.window, long.warmup.best)

@@ -44,6 +44,16 @@ def test_a_known_open_time_is_replaced_and_makes_no_duplicate() -> None:
     assert series.columns().close.tolist() == [3, 40, 5, 6, 70]
 
 
+@pytest.mark.spec("DATA-5")
+def test_a_look_up_counts_as_found_when_all_that_is_wanted_is_held() -> None:
+    series = Series("15m", capacity=5)
+    for one in candles([1, 2, 3]):
+        series.append(one)
+    for count in (1, 3, 4, 6):
+        series.look_up(count)
+    assert (series.looked_up, series.found) == (4, 2)
+
+
 @pytest.mark.spec("DATA-2")
 def test_a_late_unknown_candle_is_ignored_and_counted() -> None:
     series = Series("15m", capacity=3)

@@ -153,8 +153,25 @@ class TrafficView:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesView:
+    """The closed candles that are held of a symbol and interval, at most `capacity` of them.
+
+    `age_ms` is since the newest one closed, None without any. Of `looked_up` times that signals or charts wanted some,
+    all that they wanted were there `found` times.
+    """
+
+    symbol: str
+    interval: str
+    candles: int
+    capacity: int
+    age_ms: int | None
+    looked_up: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """`venue_limits`, `banned_until_ms` and `traffic` are what the connection knows; without one there are none."""
+    """`venue_limits`, `banned_until_ms`, `traffic` and `series` are what a running trader knows; else there is none."""
 
     at_ms: int
     run: str
@@ -177,6 +194,7 @@ class View:
     venue_limits: tuple[VenueLimitView, ...] = ()
     banned_until_ms: int | None = None
     traffic: TrafficView | None = None
+    series: tuple[SeriesView, ...] = ()
 
 
 def view_of(engine: Engine, now_ms: int) -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from itertools import combinations
 
@@ -88,12 +88,19 @@ class SignalSource:
         if chart is None or interval not in (self.interval, self.confirm_interval):
             return None
         series = chart.series if interval == self.interval else chart.confirm
+        series.look_up(limit)
         rows = zip(*(column.tolist() for column in newest(series.columns(), limit)), strict=True)
         length_ms = INTERVAL_MS[interval]
         return tuple(
             Candle(symbol, interval, open_ms, open_ms + length_ms - 1, *(Decimal(repr(value)) for value in values))
             for open_ms, *values in rows
         )
+
+    def series(self) -> Iterator[tuple[str, str, Series]]:
+        """All that is held, by symbol and interval; each is bounded by its capacity."""
+        for symbol, chart in sorted(self._charts.items()):
+            yield symbol, self.interval, chart.series
+            yield symbol, self.confirm_interval, chart.confirm
 
     def readiness(self, symbol: str) -> Readiness:
         """How far the symbol is warmed up, by the lesser of its two intervals."""
@@ -175,8 +182,8 @@ class _Chart:
         self._symbol = symbol
         self._confirm_interval = confirm_interval
         self._filters = filters
-        capacity = max(max(one.window, one.warmup.best) for one in self._members)
-        capacity = max(WINDOW_CANDLES_DEFAULT, ATR_WINDOW, capacity)
+        self._wanted = max(max(one.window, one.warmup.best) for one in self._members)
+        capacity = max(WINDOW_CANDLES_DEFAULT, ATR_WINDOW, self._wanted)
         self.series = Series(interval, max(capacity, filters.choppy_candles + 1))
         # A return needs two candles, and thirty days are counted back from the newest candle that may be looked at.
         self.confirm = Series(confirm_interval, max(capacity, CORRELATION_MS // INTERVAL_MS[confirm_interval] + 3))
@@ -216,6 +223,8 @@ class _Chart:
         if last_ms is not None and candle.open_ms < last_ms:
             why = "old candle: a newer one was decided on"
             return Signal(self._symbol, candle.close_ms, None, 0.0, why, readiness=self.readiness())
+        self.series.look_up(self._wanted)
+        self.confirm.look_up(self._wanted)
         columns = self.series.columns()
         moment = self._moment(candle, columns)
         primary = (_last(member.primary(newest(columns, member.window))) for member in self._members)

@@ -60,12 +60,15 @@ class Series:
     """
 
     def __init__(self, interval: str, capacity: int = WINDOW_CANDLES_DEFAULT) -> None:
-        """`last_open_ms` is None while there is no candle; `ignored` counts candles that came too late."""
+        """`last_open_ms` is None while there is no candle; `ignored` counts candles that came too late.
+
+        `looked_up` counts how often candles were wanted, `found` how often all of them were held.
+        """
         if not 0 < capacity <= WINDOW_CANDLES_MAX:
             raise ValueError(f"capacity {capacity} is outside 1 to {WINDOW_CANDLES_MAX} candles")
         self.interval_ms = INTERVAL_MS[interval]
         self.capacity = capacity
-        self.ignored = 0
+        self.ignored = self.looked_up = self.found = 0
         self.last_open_ms: int | None = None
         self._buffers = Columns(np.zeros(2 * capacity, dtype=np.int64), *np.zeros((5, 2 * capacity)))
         self._start = 0
@@ -90,6 +93,11 @@ class Series:
             return Placement.IGNORED
         self._write(at, candle)
         return Placement.REPLACED
+
+    def look_up(self, count: int) -> None:
+        """So many of the newest candles are wanted."""
+        self.looked_up += 1
+        self.found += len(self) >= count
 
     def gap_before(self, candle: Candle) -> tuple[int, int] | None:
         """Missing candles between the newest one and this: first missing open time, and `candle.open_ms`, exclusive."""
