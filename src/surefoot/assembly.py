@@ -7,8 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from surefoot import changes
-from surefoot.config import ConfigError, Mode, Settings
+from surefoot.changes import Changed
+from surefoot.config import Mode, Settings
 from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
@@ -36,25 +36,25 @@ EXPIRIES_MS = ((INTERVAL_MS["1m"], 120_000), (INTERVAL_MS["5m"], 600_000), (INTE
 
 
 class InForce:
-    """The settings in force, and the signals and the engine that follow from them.
-
-    `problem` says why what was changed does not go with the settings of the start; then the ones before are in force.
-    """
+    """The settings in force, and the signals and the engine that follow from them."""
 
     def __init__(self, start: Settings) -> None:
         from surefoot.core.engine import Engine
 
-        self.settings = self._start = start
-        self.problem: str | None = None
+        self.settings = start
         self.signals = build_signals(start)
         self._signals_are_cold = False
         self.engine = Engine(engine_settings(start), self.signals, self._take)
-        self._changes: dict[str, str] = {}
+        self._changed = Changed(start)
+
+    @property
+    def problem(self) -> str | None:
+        """Why what was changed does not go with the settings of the start; then the ones before are in force."""
+        return self._changed.problem
 
     def after(self, wanted: Mapping[str, str | None]) -> Settings:
         """What would be in force after a change. Raises ConfigError where that cannot be."""
-        changes.check_keys(wanted)
-        settings = changes.applied(self._start, changes.merged(self._changes, wanted))
+        settings = self._changed.after(wanted)
         self._decider(settings)
         return settings
 
@@ -73,12 +73,7 @@ class InForce:
         return session.adopt(settings, now_ms, afresh=afresh)
 
     def _take(self, event: SettingsChanged) -> EngineSettings:
-        self._changes = changes.merged(self._changes, event.changes)
-        try:
-            settings, self.problem = changes.applied(self._start, self._changes), None
-        except ConfigError as problem:  # in a journal, over other settings of the start
-            self.problem = f"{problem} (changed at run time, see the journal: SettingsChanged)"
-            return engine_settings(self.settings)
+        settings = self._changed.take(event)
         decider, market, filters = self._decider(settings), settings.market, filters_of(settings)
         wanted = decider, market.interval, market.confirm_interval, filters
         signals = self.signals

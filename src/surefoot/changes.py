@@ -50,6 +50,32 @@ def applied(start: Settings, changes: Mapping[str, str]) -> Settings:
     return changed(start, changes) if changes else start
 
 
+class Changed:
+    """The settings in force over a journal, change by change.
+
+    `problem` says why what was changed does not go with the settings of the start; then the ones before are in force.
+    """
+
+    def __init__(self, start: Settings) -> None:
+        self.settings = self._start = start
+        self.problem: str | None = None
+        self._changes: dict[str, str] = {}
+
+    def after(self, wanted: Mapping[str, str | None]) -> Settings:
+        """What would be in force after a change. Raises ConfigError where that cannot be."""
+        check_keys(wanted)
+        return applied(self._start, merged(self._changes, wanted))
+
+    def take(self, event: SettingsChanged) -> Settings:
+        """What is in force after a change that a journal tells of."""
+        self._changes = merged(self._changes, event.changes)
+        try:
+            self.settings, self.problem = applied(self._start, self._changes), None
+        except ConfigError as problem:
+            self.problem = f"{problem} (changed at run time, see the journal: SettingsChanged)"
+        return self.settings
+
+
 def differences(old: Settings, new: Settings) -> dict[str, tuple[str, str]]:
     """Each setting that differs: its old and its new value, as the file would say it."""
     pairs = {key: (value_of(old, key), value_of(new, key)) for key in sorted(CHANGEABLE)}

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from surefoot.assembly import engine_settings
-from surefoot.changes import applied, merged
-from surefoot.config import ConfigError, Settings
-from surefoot.core.facts import EngineSettings, Facts
-from surefoot.core.messages import BalanceMoved, CandleClosed, RecordEquity, SettingsChanged
+from surefoot.changes import Changed
+from surefoot.config import Settings
+from surefoot.core.facts import Facts
+from surefoot.core.messages import BalanceMoved, CandleClosed, RecordEquity
 from surefoot.core.model import Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
 from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
@@ -201,18 +201,12 @@ class Bookkeeping:
     """Facts that are folded line by line, and the books that they fill."""
 
     def __init__(self, settings: Settings) -> None:
-        self._start, self._changes = settings, dict[str, str]()
-        self.facts, self.books = Facts(engine_settings(settings), self._settings_after), Books()
+        changed = Changed(settings)
+        self.facts = Facts(engine_settings(settings), lambda event: engine_settings(changed.take(event)))
+        self.books = Books()
         self.facts.portfolio = self.books
         # The facts' own: they grow as it is folded.
         self.books.closes, self.books.instruments = self.facts.closes, self.facts.instruments
-
-    def _settings_after(self, event: SettingsChanged) -> EngineSettings:
-        self._changes = merged(self._changes, event.changes)
-        try:
-            return engine_settings(applied(self._start, self._changes))
-        except ConfigError:  # made over other settings of the start: those before stay in force, as for the trader
-            return self.facts.settings
 
     def take(self, entry: Entry) -> None:
         """The next line of the journal."""
