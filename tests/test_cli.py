@@ -41,7 +41,19 @@ COMMANDS = (
     *("run", "trade", "backtest", "status", "journal", "config show", "config set", "config unset", "export"),
     *("data download", "data import", "data check"),
     *("breaker status", "breaker reset", "breaker drill", "promote"),
-    *("pause", "resume", "flatten", "close", "cancel-all", "kill", "web", "user add", "audit verify"),
+    *(
+        "pause",
+        "resume",
+        "flatten",
+        "close",
+        "cancel-all",
+        "kill",
+        "web",
+        "user add",
+        "user password",
+        "audit verify",
+        "keys add",
+    ),
 )
 PATIENCE_S = 30
 

@@ -255,3 +255,15 @@ async def test_paper_relays_the_hosts_of_mode_live_in_real_time(
 def test_a_paper_market_that_cannot_be_is_refused(flags: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         settings(**flags)
+
+
+@pytest.mark.spec("AUTH-3", "CFG-1")
+@pytest.mark.parametrize("mode", ["paper", "testnet", "live"])
+def test_the_web_process_is_given_no_key_of_the_venue_in_any_mode(mode: str) -> None:
+    names = ("API_KEY", "API_SECRET", "KEYS_PASSPHRASE")
+    secrets = {f"SUREFOOT_{name}{end}": "secret" for name in names for end in ("", "_FILE")}
+    chosen = load(None, {"mode": mode, "live_confirmed": "true"}, {}, keyless=True).settings
+    run = Run(Job(chosen, (), True, {"HOME": "x", **secrets}), Silent())
+    given = run._web_env()
+    assert given["HOME"] == "x"
+    assert "secret" not in given.values()

@@ -100,9 +100,9 @@ def test_no_web_leaves_it_out(tmp_path: Path) -> None:
 
 @pytest.mark.spec("AUTH-1")
 def test_the_first_user_is_made_by_a_command_that_asks_for_the_password(tmp_path: Path) -> None:
-    def add(*words: str, password: str) -> subprocess.CompletedProcess[str]:
+    def user(*words: str, password: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command("user", "add", *words),
+            command("user", *words),
             input=f"{password}\n",
             capture_output=True,
             text=True,
@@ -111,11 +111,18 @@ def test_the_first_user_is_made_by_a_command_that_asks_for_the_password(tmp_path
             timeout=PATIENCE_S,
         )
 
-    assert add("ann", "--role", "admin", password="correct horse battery").stdout == "ann may sign in as admin\n"
-    assert "already a user ann" in add("ann", password="correct horse battery").stderr
-    assert "12 to 200 characters" in add("bob", password="short").stderr
-    assert "give viewer, trader or admin" in add("bob", "--role", "root", password="correct horse battery").stderr
-    assert "a name is 1 to 32" in add("Bob!", password="correct horse battery").stderr
+    assert (
+        user("add", "ann", "--role", "admin", password="correct horse battery").stdout == "ann may sign in as admin\n"
+    )
+    assert "already a user ann" in user("add", "ann", password="correct horse battery").stderr
+    assert "12 to 200 characters" in user("add", "bob", password="short").stderr
+    assert (
+        "give viewer, trader or admin" in user("add", "bob", "--role", "root", password="correct horse battery").stderr
+    )
+    assert "a name is 1 to 32" in user("add", "Bob!", password="correct horse battery").stderr
+    assert user("list").stdout.split()[:2] == ["ann", "admin"]
+    assert user("password", "ann", password="another good one").stdout.startswith("ann has a new password; 0 sessions")
+    assert "there is no user bob" in user("remove", "bob").stderr
     kept = (tmp_path / "var" / FILE_NAME).read_bytes()
     assert b"correct horse battery" not in kept
     assert b"$argon2id$" in kept

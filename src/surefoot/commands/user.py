@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from surefoot.commands.options import EXIT_OK, AsJson, CommandError, ConfigFile,
 
 if TYPE_CHECKING:
     from surefoot.api.accounts import Accounts
+    from surefoot.api.sessions import Sessions
 
 user_app = typer.Typer(rich_markup_mode=None, help="Users of the dashboard.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, dot, hyphen, underscore.")]
@@ -47,12 +48,82 @@ def add(
 
     if role not in list(Role):
         raise CommandError(f"--role {role}: give viewer, trader or admin")
-    with _accounts(config, journal) as accounts:
-        if accounts.user(name) is not None:
+    with _accounts(config, journal) as parts:
+        if parts.accounts.user(name) is not None:
             raise CommandError(f"there is already a user {name}")
-        user = accounts.add(name, Role(role), password_asked(), f"command line: {getpass.getuser()}")
+        user = parts.accounts.add(name, Role(role), password_asked(), _who())
     print(json.dumps(asdict(user)) if as_json else f"{user.name} may sign in as {user.role}")
     return EXIT_OK
+
+
+@user_app.command("list")
+def list_(config: ConfigFile = None, journal: JournalFile = None, as_json: AsJson = False) -> int:
+    """Who may sign in.
+
+    \b
+    examples:
+      surefoot user list
+    """
+    with _accounts(config, journal) as parts:
+        users = parts.accounts.users()
+    if as_json:
+        print(json.dumps([asdict(user) for user in users]))
+    else:
+        factor = {True: "second factor", False: "no second factor"}
+        lines = [f"{user.name:<20} {user.role:<8} {factor[user.second_factor]}" for user in users]
+        print("\n".join(lines) or "no users yet: surefoot user add NAME --role admin")
+    return EXIT_OK
+
+
+@user_app.command("password")
+def password(
+    name: Name,
+    no_second_factor: Annotated[
+        bool, typer.Option("--no-second-factor", help="Take the second factor off too, as for a lost telephone.")
+    ] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+) -> int:
+    """Give a user another password; all sessions of the user end.
+
+    \b
+    examples:
+      surefoot user password ann
+      surefoot user password ann --no-second-factor
+    """
+    with _accounts(config, journal) as parts:
+        _known(parts, name)
+        parts.accounts.set_password(name, password_asked(), _who())
+        if no_second_factor:
+            parts.accounts.second_factor.remove(name, _who())
+        parts.accounts.clear_failures(name)
+        ended = parts.sessions.end_all(name, _who())
+    print(f"{name} has a new password; {ended} sessions have ended")
+    return EXIT_OK
+
+
+@user_app.command("remove")
+def remove(name: Name, config: ConfigFile = None, journal: JournalFile = None) -> int:
+    """Remove a user, who is signed out at once.
+
+    \b
+    examples:
+      surefoot user remove ann
+    """
+    with _accounts(config, journal) as parts:
+        _known(parts, name)
+        parts.accounts.remove(name, _who())
+    print(f"{name} is no longer a user")
+    return EXIT_OK
+
+
+def _known(parts: _Parts, name: str) -> None:
+    if parts.accounts.user(name) is None:
+        raise CommandError(f"there is no user {name}")
+
+
+def _who() -> str:
+    return f"command line: {getpass.getuser()}"
 
 
 def password_asked() -> str:
@@ -65,10 +136,18 @@ def password_asked() -> str:
     return password
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    accounts: Accounts
+    sessions: Sessions
+
+
 @contextmanager
-def _accounts(config: Path | None, journal: Path | None) -> Iterator[Accounts]:
+def _accounts(config: Path | None, journal: Path | None) -> Iterator[_Parts]:
     from surefoot.api.accounts import AccountError, Accounts
     from surefoot.api.audit import Trail
+    from surefoot.api.sessions import Sessions
+    from surefoot.api.tokens import Tokens
     from surefoot.api.webstore import WebStore, store_path
 
     path = journal or loaded(config, {}, keyless=True).settings.store.journal_path
@@ -77,7 +156,8 @@ def _accounts(config: Path | None, journal: Path | None) -> Iterator[Accounts]:
         return time.time_ns() // 1_000_000
 
     with WebStore(store_path(path)) as store:
+        trail = Trail(store, now_ms)
         try:
-            yield Accounts(store, Trail(store, now_ms), now_ms)
+            yield _Parts(Accounts(store, trail, now_ms), Sessions(store, trail, Tokens(store, now_ms), now_ms))
         except AccountError as problem:
             raise CommandError(str(problem)) from None
