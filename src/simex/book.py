@@ -116,10 +116,10 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
             if self.log is not None:
                 self.log.add(Span(candles, 0, len(candles), first_id))
 
-    def pass_candles(self, strip: Strip, start: int, end: int, volume_share: Decimal) -> None:
+    def pass_candles(self, strip: Strip, start: int, end: int, volume_share: Decimal, told: bool) -> None:
         """As after all prints of the candles from `start` to `end`, exclusive; the first one's open may be printed.
 
-        ValueError when somebody's kline ends inside them, or more of the first one was printed.
+        ValueError when somebody's kline ends inside them and is to be told, or more of the first one was printed.
         """
         series = self.series
         before = series.trade_id
@@ -128,9 +128,11 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
             skipped = PRINTS_PER_CANDLE - (series.trade_id - before)
             self.log.add(Span(strip, start, end, before + 1, skipped))
         if end > start + 1:
-            if strip.open_ms[end - 1] >= series.next_close_ms:
+            if told and strip.open_ms[end - 1] >= series.next_close_ms:
                 raise ValueError(f"{self.spec.symbol}: a kline ends inside these candles, and somebody listens to it")
             series.skip(strip, start + 1, end)
+        if not told:
+            series.close_until(strip.end_ms(end - 1))
         last = strip.candle(end - 1)
         self.print(last.close, volume_share * last.volume)
 
@@ -151,11 +153,15 @@ class OrderBook(Generic[AnyOrder, AnySpec]):
     def quote(self) -> tuple[Decimal, Decimal] | None:
         """The market's bid and ask; None before the first price."""
         if self._quote is None and self.last is not None:
-            tick = self.spec.tick_size
-            ticks = (self.last * self._half_spread / tick).to_integral_value(ROUND_HALF_UP)
-            half = max(ticks, Decimal(1)) * tick
-            self._quote = self.last - half, self.last + half
+            self._quote = self.quote_at(self.last)
         return self._quote
+
+    def quote_at(self, price: Decimal) -> tuple[Decimal, Decimal]:
+        """The bid and ask that a print at this price makes."""
+        tick = self.spec.tick_size
+        ticks = (price * self._half_spread / tick).to_integral_value(ROUND_HALF_UP)
+        half = max(ticks, Decimal(1)) * tick
+        return price - half, price + half
 
     def taker_price(self, side: Side, limit: Decimal | None) -> Decimal | None:
         """What a taker pays or gets: the quote and slippage, rounded against it, never beyond its limit.

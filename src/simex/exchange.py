@@ -181,13 +181,14 @@ class Exchange:
             if symbol in market:
                 market[symbol].quoted(bid, ask)
 
-    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int, told: bool = True) -> None:
         """Base candles of a strip in one go, from `start` to `end`, exclusive; the first one's open may be printed.
 
         ValueError when an order or somebody's kline would not pass over them, or more of the first one was printed.
+        Klines that are not to be `told` may end there and with them; nobody hears of them.
         """
         if self.futures is not None and symbol in self.futures.books:
-            self.futures.pass_candles(symbol, strip, start, end)
+            self.futures.pass_candles(symbol, strip, start, end, told)
         book = self._books.get(symbol)
         if book is None or book.status != "TRADING":
             return
@@ -195,7 +196,15 @@ class Exchange:
             self._close_klines(symbol, strip.open_ms[start])
         if book.open_count and not strip.lies_within(start, end, *(book.calm or NOWHERE)):
             raise ValueError(f"{symbol}: an order would notice these candles: their prints must be made one by one")
-        book.pass_candles(strip, start, end, self.model.volume_share)
+        book.pass_candles(strip, start, end, self.model.volume_share, told)
+
+    def quote_at(self, symbol: str, price: Decimal) -> tuple[Decimal, Decimal]:
+        """The bid and ask that a print at this price would make, as long as no order is nearer."""
+        return next(market[symbol] for market in self._markets if symbol in market).quote_at(price)
+
+    def due_ms(self) -> int:
+        """When something is to happen to orders or wallets that no print causes."""
+        return NEVER_MS if self.futures is None else self.futures.due_ms()
 
     def next_close_ms(self, symbol: str) -> int:
         """When the next kline ends that somebody listens to, or something else is due."""

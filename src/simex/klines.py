@@ -183,15 +183,22 @@ class Series:
             )
 
     def skip(self, strip: Strip, start: int, end: int) -> None:
-        """Whole candles of a strip in one go; none of them ends a running candle, and none has begun."""
+        """Whole candles of a strip in one go; none has begun. Running ones that end before the last are forgotten."""
         self._keep(Run(strip, start, end, self.trade_id + 1))
         trades = TICKS_PER_CANDLE * (end - start)
         self.trade_id += trades
         self._totals.clear()
         self._at_ms = strip.end_ms(end - 1) - 1
         self._volume_at_ms = Decimal(0)
-        if self._running:
-            self._extend_running(*strip.total(start, end), trades, strip.open_ms[start])
+        for name, bar in self._running.items():
+            open_ms, end_ms = interval_bounds(name, strip.open_ms[end - 1])
+            first = strip.first_from(open_ms, start)
+            total, trades = strip.total(first, end), TICKS_PER_CANDLE * (end - first)
+            if bar is not None and bar.open_ms == open_ms:
+                bar.add(*total[1:], trades, self.trade_id)
+            else:
+                self._running[name] = Bar(open_ms, end_ms, *total, trades, self.trade_id - trades + 1)
+        self._note_next_close()
 
     def watch(self, interval: str, now_ms: int) -> None:
         """Keep a running candle of this interval, starting with what is known of the present one."""

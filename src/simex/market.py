@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from simex.strip import Spool, Strip, spool_of
 from simex.venue import DEFAULT_INSTRUMENTS, Candle, InstrumentSpec
@@ -23,6 +23,7 @@ VOLUME_STEP = Decimal("0.00000001")
 DEFAULT_VOLUME_SHARE = Decimal("0.10")
 
 Path = Literal["worst", "best"]
+Price = TypeVar("Price", int, Decimal)  # whole steps or amounts
 # Asked between two events: until when, and by symbol between which prices (exclusive), a print would change nothing for
 # whoever watches but the price itself, as long as all of them stay there; None when it would.
 Ranges = Callable[[], tuple[int, Mapping[str, tuple[Decimal, Decimal]]] | None]
@@ -44,6 +45,12 @@ class PrintTaker(Protocol):
     def is_idle(self, symbol: str) -> bool: ...
 
     def stop_side(self, symbol: str) -> int: ...
+
+
+class QuietTaker(PrintTaker, Protocol):
+    """What passing over candles needs of one, klines and all."""
+
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int, told: bool = True) -> None: ...
 
 
 class Market(Protocol):
@@ -115,7 +122,9 @@ class CandleTape:
 
     def _print(self, reel: _Reel, exchange: PrintTaker, told: bool) -> None:
         if reel.stage == 1:
-            reel.low_first = self._is_low_first(reel.candle, exchange.stop_side(reel.symbol))
+            candle = reel.candle
+            stop_side = exchange.stop_side(reel.symbol)
+            reel.low_first = self._is_low_first(candle.low, candle.high, candle.close, stop_side)
         volume = reel.last_volume if reel.stage == 3 else reel.quarter_volume
         liquidity = self._volume_share * reel.candle.volume
         exchange.tick(reel.symbol, reel.price(), volume, liquidity, reel.due_ms, told)
@@ -156,10 +165,34 @@ class CandleTape:
             while last >= reel.at and reel.stage < TOLD_FROM:
                 self._print(reel, exchange, told=False)
 
-    def _is_low_first(self, candle: Candle, stop_side: int) -> bool:
+    def _is_low_first(self, low: Price, high: Price, close: Price, stop_side: int) -> bool:
         # The worst path runs into the stop first; without a stop, it visits the extreme further from the close first.
-        worst = stop_side < 0 if stop_side else candle.close - candle.low > candle.high - candle.close
+        worst = stop_side < 0 if stop_side else close - low > high - close
         return worst if self._path == "worst" else not worst
+
+    # -- for a driver that passes over candles by itself ----------------------------------------------------------
+
+    def lanes(self) -> Sequence[Lane]:
+        """Where each symbol is whose last candle has not ended."""
+        return [Lane(reel.symbol, reel.strip, reel.at, reel.stage) for reel in self._reels if not reel.is_over]
+
+    def second_extreme(self, strip: Strip, at: int, stop_side: int) -> int:
+        """The third print of a candle, in the strip's steps."""
+        low, high = strip.low[at], strip.high[at]
+        return high if self._is_low_first(low, high, strip.close[at], stop_side) else low
+
+    def pass_to(self, exchange: QuietTaker, until_ms: int) -> None:
+        """Let the exchange take all candles before those that open at a time, and these opening prints; nobody is told.
+
+        The strip of what has begun has such a candle.
+        """
+        for reel in self._reels:
+            if not reel.is_over and reel.due_ms < until_ms:
+                end = reel.strip.first_from(until_ms, reel.at)
+                exchange.pass_candles(reel.symbol, reel.strip, reel.at, end, told=False)
+                reel.go_to(end)
+                self._print(reel, exchange, told=False)
+        self._next_ms = self._soonest_ms()
 
     def _soonest_ms(self) -> int | None:
         soonest_ms = None
@@ -169,11 +202,29 @@ class CandleTape:
         return soonest_ms
 
 
+class Lane(NamedTuple):
+    """A symbol's place on the tape: the candle of its strip, and how many of its prints were made."""
+
+    symbol: str
+    strip: Strip
+    at: int
+    stage: int
+
+    @property
+    def next_opening_ms(self) -> int:
+        """When the next candle opens."""
+        return self.strip.end_ms(self.at) if self.stage else self.strip.open_ms[self.at]
+
+    @property
+    def opening_ms(self) -> int:
+        """When its candle opens, or the next one if more than the opening was printed of it."""
+        return self.strip.open_ms[self.at] if self.stage <= 1 else self.strip.end_ms(self.at)
+
+
 class _Reel:
     """The position of the tape in one symbol's candles."""
 
     __slots__ = (
-        "_strip",
         "_strips",
         "at",
         "candle",
@@ -183,6 +234,7 @@ class _Reel:
         "low_first",
         "quarter_volume",
         "stage",
+        "strip",
         "symbol",
     )
 
@@ -192,20 +244,20 @@ class _Reel:
         self.low_first = False
         self.is_over = False
         self._strips = strips
-        self._strip = next(strips)
-        self._go_to(0)
+        self.strip = next(strips)
+        self.go_to(0)
 
     def next_candle(self) -> None:
-        self._go_to(self.at + 1)
+        self.go_to(self.at + 1)
 
     def pass_to(self, exchange: PrintTaker, end: int) -> None:
         """Let the exchange take the present candle and those up to `end`, exclusive, in one go."""
-        exchange.pass_candles(self.symbol, self._strip, self.at, end)
-        self._go_to(end)
+        exchange.pass_candles(self.symbol, self.strip, self.at, end)
+        self.go_to(end)
 
     def end_of_begun(self, before_ms: int, close_ms: int) -> int:
         """Behind the present candle and those that open before `close_ms` and are a quarter over before `before_ms`."""
-        strip, after = self._strip, self.at + 1
+        strip, after = self.strip, self.at + 1
         end = strip.first_from(min(before_ms, close_ms), after)
         while end > after and strip.open_ms[end - 1] + strip.length_ms[end - 1] // 4 >= before_ms:
             end -= 1
@@ -216,7 +268,7 @@ class _Reel:
 
         Nothing is passed over before it but minutes: of longer candles the exchange keeps when each print was.
         """
-        strip = self._strip
+        strip = self.strip
         end = strip.first_from(until_ms, self.at)
         if end > self.at and strip.end_ms(end - 1) > until_ms:
             end -= 1
@@ -226,23 +278,24 @@ class _Reel:
 
     def inside_until_ms(self, low: Decimal, high: Decimal, until_ms: int) -> int:
         """When the first candle opens that does not lie between two prices, exclusive, or the strip ends."""
-        strip = self._strip
+        strip = self.strip
         end = strip.first_from(until_ms, self.at)
         outside = strip.first_outside(self.at, end, low, high)
         if outside < end:
             return strip.open_ms[outside]
         return until_ms if end < len(strip) else min(until_ms, strip.end_ms(end - 1))
 
-    def _go_to(self, at: int) -> None:
-        if at == len(self._strip):
+    def go_to(self, at: int) -> None:
+        """Go on with a candle of this strip; behind its last one, with the first of the next."""
+        if at == len(self.strip):
             strip = next(self._strips, None)
             if strip is None:
                 self.is_over = True
                 self.due_ms = -1
                 return
-            self._strip, at = strip, 0
+            self.strip, at = strip, 0
         self.at = at
-        self.candle = candle = self._strip.candle(at)
+        self.candle = candle = self.strip.candle(at)
         self.stage = 0
         self.due_ms = candle.open_ms
         self.quarter_volume = (candle.volume / 4).quantize(VOLUME_STEP, ROUND_DOWN)

@@ -93,14 +93,14 @@ class InForce:
         return decider_of(settings)
 
 
-def build_engine(settings: Settings, known: Mapping[str, Columns] | None = None) -> Engine:
-    """An engine with empty books and cold signals. `known` are a backtest's primary candles, by symbol."""
+def build_engine(settings: Settings, known: ReplayedSignals | None = None) -> Engine:
+    """An engine with empty books and cold signals. `known` are those of a backtest, whose candles are known."""
     if known is None:
         return InForce(settings).engine
     # Imported here: the fast backtest takes only settings and signals from this module, and is soon over.
     from surefoot.core.engine import Engine
 
-    return Engine(engine_settings(settings), build_replay(settings, known))
+    return Engine(engine_settings(settings), known)
 
 
 def build_session(

@@ -135,7 +135,7 @@ class Futures:
         if told and self._feeds[symbol].is_watched:
             self._streams.printed(symbol, price, volume, trade_id, now_ms)
 
-    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int) -> None:
+    def pass_candles(self, symbol: str, strip: Strip, start: int, end: int, told: bool = True) -> None:
         """As `Exchange.pass_candles`."""
         book = self.books[symbol]
         if strip.open_ms[start] >= book.series.next_close_ms:
@@ -146,7 +146,7 @@ class Futures:
                 raise ValueError(f"{symbol}: an order or a margin would notice these candles: print them one by one")
             if strip.end_ms(end - 1) > self.due_ms():
                 raise ValueError(f"{symbol}: something is due inside these candles")
-        book.pass_candles(strip, start, end, self._model.volume_share)
+        book.pass_candles(strip, start, end, self._model.volume_share, told)
 
     def calm(self, symbol: str) -> tuple[Decimal, Decimal] | None:
         """Prints between these two prices, exclusive, change nobody's order, conditional order or margin."""

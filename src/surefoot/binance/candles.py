@@ -61,6 +61,10 @@ class CandleFeed:
         self.read_from_ms, self.caught_up = None, True
         return events + self._release(now_ms)
 
+    def pass_to(self, next_open_ms: int) -> None:
+        """Candles closed in their order of which the stream was not listened to, since nothing depends on them."""
+        self.next_open_ms = next_open_ms
+
     def take_closed(self, candle: Candle, now_ms: int) -> list[Event]:
         """A candle that the stream says has closed. When it does not fit, `read_from_ms` asks for the missing ones."""
         if self.next_open_ms is not None and candle.open_ms < self.next_open_ms:

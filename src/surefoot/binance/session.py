@@ -302,6 +302,20 @@ class Session:
         """Whether nothing is waiting for an answer and nothing could leave now."""
         return not self._requests and self.calls.idle(now_ms)
 
+    @property
+    def reading_trips(self) -> int:
+        """How many requests one after the other the last reading of the account took, if nothing disturbed it."""
+        return 0 if self._reading is None else len(self._reading.asks)
+
+    def is_level(self, symbol: str, open_ms: int) -> bool:
+        """Whether the candle that opens then is the next that a symbol's stream has to tell."""
+        feed = self._feeds[symbol]
+        return feed.caught_up and feed.next_open_ms == open_ms
+
+    def pass_candles(self, symbol: str, next_open_ms: int) -> None:
+        """A driver of a backtest has passed over a symbol's candles: the next that comes is this one."""
+        self._feeds[symbol].pass_to(next_open_ms)
+
     def withdraw_entries(self, now_ms: int) -> list[Event]:
         """Take back entries that have not left: they could not be made durable. Exits and protection stay."""
         withdrawn = self.calls.take_back_entries()

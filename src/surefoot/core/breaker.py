@@ -137,6 +137,28 @@ class Breaker:
         ]
         return (self._hour + 1) * MS_PER_HOUR, max(floors, default=ZERO), self.peak
 
+    def turns_calmly(self, hour: int, low: Decimal, high: Decimal) -> bool:
+        """Whether an hour that begins with an equity between two others says nothing but that it has begun."""
+        if self.peak is None or high > self.peak:
+            return False
+        day = hour // HOURS_PER_DAY
+        for rule, limit in self.settings.losses():
+            start = self._start_in(rule, hour, high)
+            if start is not None and start > 0 and not self._is_known(rule, limit.tier, day):
+                least = start * (1 - NEAR_SHARE * limit.value_pct / 100)
+                if low <= least:
+                    return False
+        return True
+
+    def _start_in(self, rule: str, hour: int, high: Decimal) -> Decimal | None:
+        """The most that a loss will be measured from in the hour that comes next."""
+        begins_anew = self._hour is None or (
+            _day(self._hour) != _day(hour) if rule == "day loss" else _week(self._hour) != _week(hour)
+        )
+        if rule in ("day loss", "week loss") and begins_anew:
+            return high
+        return self._hours.get(hour - HOURS_PER_DAY) if rule == "rolling loss" else self.start_of(rule)
+
     def _limit_of(self, rule: str, limit: Limit) -> Decimal:
         start = self.start_of(rule)
         assert start is not None, "a rule without a start has no limit"

@@ -7,7 +7,7 @@ does not call: so the journal holds everything that a decision rests on, and not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol, assert_never, get_args
@@ -16,6 +16,7 @@ from surefoot.core.breaker import Near
 from surefoot.core.contracts import HOPELESS, PRICE_MAX, Contracts
 from surefoot.core.exits import (
     Action,
+    Course,
     Held,
     Leave,
     Levels,
@@ -112,6 +113,7 @@ FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this muc
 
 NEVER_MS = 1 << 62
 CALM_SHARE = Decimal("0.999999")
+LEFT_OVER_SHARE = Decimal("0.001")
 MOVES = (*get_args(Request), RecordTrip)  # commands after which a duty may be nearer
 
 
@@ -490,18 +492,66 @@ class Engine(Contracts):
         until_ms, floor, peak = calm
         if self._shares_margin() and not self._is_ample(floor):
             return None
-        owned = {symbol: self._owned(symbol) for symbol in self._watched}
-        held = sum(1 for amount in owned.values() if amount)
-        ranges = {}
-        for symbol, amount in owned.items():
+        shares, ranges = self._shares_of_room(), {}
+        for symbol in self._watched | shares.keys():
             low, high, exits_ms = self._calm_for_exits(symbol)
-            if amount:  # every symbol may use up its share of what equity may fall and rise, or a little less
-                mark, share = self.marks[symbol], CALM_SHARE / (amount * held)
+            if symbol in shares:
+                mark, share = self.marks[symbol], shares[symbol]
                 falls, rises = mark - (equity - floor) * share, mark + (peak - equity) * share
                 low, high = max(low, min(falls, rises)), min(high, max(falls, rises))
             ranges[symbol] = low, high
             until_ms = min(until_ms, exits_ms)
         return until_ms, ranges
+
+    def _shares_of_room(self) -> dict[str, Decimal]:
+        """For each symbol that equity moves with, the change of its price that changes equity by that symbol's share of
+        one, or a little less. What is left over of coins gets little: it moves little."""
+        owned = {symbol: amount for symbol in self.settings.symbols if (amount := self._owned(symbol))}
+        left_over = owned.keys() - self._watched
+        watched = len(owned) - len(left_over)
+        rest = (CALM_SHARE - LEFT_OVER_SHARE * len(left_over)) / watched if watched else ZERO
+        each = LEFT_OVER_SHARE if watched else CALM_SHARE / max(len(left_over), 1)
+        return {symbol: (each if symbol in left_over else rest) / amount for symbol, amount in owned.items()}
+
+    def turns_calmly(self, hour: int, prices: Mapping[str, tuple[Decimal, Decimal]]) -> bool:
+        """Whether nothing follows from the beginning of the next hour, if it begins with marks between these."""
+        worst, best = dict(self.marks), dict(self.marks)
+        for symbol, (low, high) in prices.items():
+            worst[symbol], best[symbol] = (low, high) if self._owned(symbol) >= 0 else (high, low)
+        least, most = self._equity_at(worst), self._equity_at(best)
+        return least is not None and most is not None and self.breaker.turns_calmly(hour, least, most)
+
+    def equity_at(self, prices: Mapping[str, Decimal]) -> Decimal | None:
+        """What the account would be worth at these prices, by symbol."""
+        return self._equity_at({**self.marks, **prices})
+
+    def only_refuses(self, symbol: str, target: float, score: float, at_ms: int) -> bool:
+        """Whether a signal would certainly come to a record and nothing else, as things are. `score` is the most that
+        it may have."""
+        position, margin, risk = self.portfolio.positions.get(symbol), self.settings.margin, self.settings.risk
+        if position is not None:
+            return not (self.settings.exits.opposite_score_min > 0 and target * position.direction <= 0)
+        if not target or (target < 0 and margin is None):
+            return True
+        stopped = self.entries_off() or self.breaker.off_text() or self.paused or at_ms < self.cooldown_until_ms
+        return bool(stopped) or score < risk.score_min or len(self.portfolio.positions) >= risk.positions_max
+
+    def asks_on_closes(self, symbol: str) -> bool:
+        """Whether a position is asked at each close of its candles how they went."""
+        return bool(self.settings.exits.reversal_closes) and symbol in self.portfolio.positions
+
+    def may_reverse(self, candle: Candle) -> bool:
+        """Whether a position would end with this candle for how its candles went."""
+        known, course = self._known_levels(candle.symbol), self.courses.get(candle.symbol)
+        if known is None:
+            return False
+        course = Course(direction=known[0].direction) if course is None else replace(course)
+        course.take(candle.high, candle.low, candle.close)
+        return on_reversal(candle.close, known[0], course, self.settings.exits) is not None
+
+    def reading_due_ms(self) -> int | None:
+        """When the books are next to be compared, if they agree and nothing is on its way."""
+        return self._compare_ms if self.books is Books.AGREE and self._may_compare() else None
 
     def _calm_for_exits(self, symbol: str) -> tuple[Decimal, Decimal, int]:
         """Between which prices, exclusive, and until when no exit rule has something to do."""

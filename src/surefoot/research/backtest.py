@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from surefoot import __version__
-from surefoot.assembly import QUOTE, build_engine, build_session
+from surefoot.assembly import QUOTE, build_engine, build_replay, build_session
 from surefoot.config import ConfigError, Settings, settings_digest
 from surefoot.core.engine import Engine
 from surefoot.core.messages import (
@@ -39,6 +39,7 @@ from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
 from surefoot.research.metrics import Floats, Times, measure
 from surefoot.research.result import Ran, result_of, thinned, trip_row
+from surefoot.research.stretch import Stretches
 from surefoot.research.tape import Tape, resample_tape
 from surefoot.research.traces import Traces
 from surefoot.signals.replay import SeesFuture
@@ -146,20 +147,22 @@ def run_loaded(
     progress: Progress | None = None,
     sink: Sink | None = None,
     every_price: bool = False,
+    every_close: bool | None = None,
     streamed: bool = False,
 ) -> dict[str, Any]:
     """The same over candles that are in memory, one file a symbol and all of one interval.
 
-    `every_price` tells the engine also each price that changes nothing, `streamed` makes the signals from the candles
-    that the engine is told and from no others: slower, and the same result. ConfigError for a strategy that turns out
-    to see the future.
+    `every_price` tells the engine also each price that changes nothing, `every_close` each close, which is the default
+    where a sink listens; `streamed` makes the signals from the candles that the engine is told, so from all: slower,
+    and the same result. ConfigError for a strategy that turns out to see the future.
     """
     settings = settings_for(settings, loaded)
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = tapes_of(settings, loaded, finer)
     try:
-        engine, curve = _run(settings, tapes, notes, progress, every_price, streamed)
+        every_close = (sink is not None) if every_close is None else every_close
+        engine, curve = _run(settings, tapes, notes, progress, every_price, every_close or every_price, streamed)
     except SeesFuture as problem:
         raise ConfigError(str(problem)) from None
     seconds = time.perf_counter() - began_s
@@ -172,11 +175,13 @@ def _run(
     notes: _Notes,
     progress: Progress | None,
     every_price: bool,
+    every_close: bool,
     streamed: bool,
 ) -> tuple[Engine, list[tuple[int, float]]]:
     interval = settings.market.interval
-    known = None if streamed else {tape.symbol: resample_tape(tape.columns, interval)[0] for tape in tapes}
-    engine = build_engine(settings, known)
+    candles_of = {} if streamed else {tape.symbol: resample_tape(tape.columns, interval)[0] for tape in tapes}
+    signals = build_replay(settings, candles_of) if candles_of else None
+    engine = build_engine(settings, signals)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
     exchange, tape = candle_exchange(tapes, _costs(settings))
     reset_ms = settings.breaker.backtest_reset_after_h * MS_PER_HOUR
@@ -195,13 +200,25 @@ def _run(
     step_ms = INTERVAL_MS[settings.market.interval]
     candles = sum(map(len, tapes))
     marks = [*range(start_ms + step_ms, end_ms, step_ms), end_ms]
-    for at, until_ms in enumerate(marks):
+    stretches = None
+    if signals is not None and not every_close and driver.strides_allowed:
+        stretches = Stretches(driver, exchange, tape, signals, interval)
+    at, told = 0, 0
+    while at < len(marks):
+        until_ms = marks[at] if stretches is None else stretches.next_try_ms(marks[at])
         driver.run(until_ms)
-        equity = engine.equity()
-        if equity is not None:
-            curve.append((until_ms, float(equity)))
-        if progress is not None and at % max(1, len(marks) // PROGRESS_STEPS) == 0:
+        if until_ms == marks[at]:
+            equity = engine.equity()
+            if equity is not None:
+                curve.append((until_ms, float(equity)))
+            at += 1
+        if stretches is not None:
+            passed = stretches.pass_over(marks, at)
+            curve += passed
+            at += len(passed)
+        if progress is not None and at >= told:
             progress(candles * at // len(marks), candles)
+            told = at + max(1, len(marks) // PROGRESS_STEPS)
     exchange.roll(end_ms)
     driver.take_frames()
     driver.drain()

@@ -41,7 +41,18 @@ from surefoot.binance.dialogue import (
 )
 from surefoot.binance.session import Session
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, PriceMarked, RunStarted, Woke
+from surefoot.core.messages import (
+    AccountSnapshot,
+    CandleClosed,
+    Command,
+    Event,
+    PriceMarked,
+    ReadAccount,
+    RecordDecision,
+    RecordEquity,
+    RunStarted,
+    Woke,
+)
 from surefoot.core.model import MS_PER_DAY, Market
 from surefoot.research.tape import Tape, TapeColumns, counted
 
@@ -50,6 +61,7 @@ STRIDE_LATENCY_MAX_MS = 1_000  # what a stride leaves to be told last has to arr
 KEPT_MS = 7 * MS_PER_DAY  # the bot reads candles only at its start, when there are none yet
 BOOT_MS = 60_000  # how long before the first candle the bot starts, to be ready when it opens
 DEMO_KEYS = Keys("surefoot-backtest-key", "surefoot-backtest-secret")
+RECORDS = RecordDecision, RecordEquity, ReadAccount  # what a calm stretch comes to
 
 Sink = Callable[[Event | Command], None]
 
@@ -115,6 +127,8 @@ class VirtualTime:
     fates: Fates = field(default_factory=Faultless)
     now_ms: int = 0
     strides: bool = False  # what changes nothing is passed over, see `CandleTape` and `Engine.calm_prices`
+    looks_between: bool = False  # the tape is looked at between two runs: no symbol is ahead of the time
+    last_reading: AccountSnapshot | None = None  # of the account, while nothing has happened to it since
     _heap: list[tuple[int, int, _Travelling | _Told | Request | Arrival]] = field(default_factory=list)
     _sequence: int = 0
     _links: dict[str, int] = field(default_factory=dict)
@@ -122,6 +136,10 @@ class VirtualTime:
     _last_link: int = 0
     _wake_ms: int = NEVER_MS
     _until_ms: int = 0
+
+    @property
+    def strides_allowed(self) -> bool:
+        return self.strides and self.latency_ms <= STRIDE_LATENCY_MAX_MS
 
     def begin(self, started: RunStarted, extra_symbols: Sequence[str] = ()) -> None:
         """Start the run at its own time."""
@@ -177,9 +195,10 @@ class VirtualTime:
             self._deliver(heapq.heappop(self._heap)[2])
         elif market_ms == now_ms:
             assert self.tape is not None
-            strides = self.strides and self.latency_ms <= STRIDE_LATENCY_MAX_MS
+            strides = self.strides_allowed
             # What nobody watches is not looked at between two runs either.
-            before_ms = min(arrival_ms, self._wake_ms + 1, NEVER_MS if strides else self._until_ms + 1)
+            looks_ms = NEVER_MS if strides and not self.looks_between else self._until_ms + 1
+            before_ms = min(arrival_ms, self._wake_ms + 1, looks_ms)
             self.tape.advance(self.exchange, before_ms, self._calm_prices if strides else None)
             self.take_frames()
         else:
@@ -313,7 +332,29 @@ class VirtualTime:
         for event in self.session.receive(arrival, self.now_ms):
             self._react(event)
 
+    def hear(self, event: Event) -> None:
+        """Let the engine hear of something on a calm stretch, where nothing follows for the venue."""
+        self.sink(event)
+        for command in self.engine.step(event):
+            assert isinstance(command, RECORDS), f"a calm stretch was not calm: {command}"
+            self.sink(command)
+
+    def quiet_until_ms(self) -> int:
+        """When the next message arrives or the session is to be woken, if nothing happens before."""
+        session_ms = self.session.deadline_ms()
+        arrival_ms = self._heap[0][0] if self._heap else NEVER_MS
+        return arrival_ms if session_ms is None else min(arrival_ms, session_ms)
+
+    def resume(self, now_ms: int) -> None:
+        """Go on from a time up to which nothing has happened."""
+        self.now_ms = now_ms
+        self._send_requests()
+
     def _react(self, event: Event) -> None:
+        if isinstance(event, AccountSnapshot):
+            self.last_reading = event
+        elif not isinstance(event, (PriceMarked, CandleClosed, Woke)):
+            self.last_reading = None
         self.sink(event)
         commands = self.engine.step(event)
         if not commands:

@@ -181,6 +181,18 @@ def trend_columns(columns: Columns, interval: str, context: str, filters: Filter
     return at_finished(higher.close, finished), at_finished(averages, finished)
 
 
+def opinions(decider: Decider, seen: Sequence[Sequence[FloatArray]], first: int) -> tuple[FloatArray, FloatArray]:
+    """Target (NaN for none) and score, before any filter, of what each member's rule sees; none before `first`."""
+    members = members_of(decider)
+    asked = [_answers(member, arrays, first, None)[0] for member, arrays in zip(members, seen, strict=True)]
+    if isinstance(decider, Ensemble):
+        targets, scores, _ = _together(decider, members, asked)
+    else:
+        targets, scores = _looked_up(decider, asked[0])
+    targets[:first] = np.nan
+    return targets, scores
+
+
 def _answers(strategy: Strategy, seen: Sequence[FloatArray], first: int, ask: Ask | None) -> tuple[Places, IntArray]:
     """The place in the strategy's rules at each candle, one behind the last where it is not ready or there is no value;
     and the candles whose rule has a target. A rule is asked only about what it would be asked live."""

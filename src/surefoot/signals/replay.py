@@ -8,17 +8,18 @@ sees as its newest and the other with later ones behind it: a value that differs
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
 
-from surefoot.core.model import INTERVAL_MS, Candle, Signal
+from surefoot.core.model import INTERVAL_MS, Candle, Readiness, Signal
 from surefoot.signals.correlation import CORRELATION_MS, correlation_at
-from surefoot.signals.decision import ATR_WINDOW, Decider, Moment, decided, members_of, range_of
+from surefoot.signals.decision import ATR_WINDOW, Decider, Moment, decided, members_of, range_of, readiness
 from surefoot.signals.filters import Filters, Trend, flips_at_each
-from surefoot.signals.history import at_finished, trend_columns
+from surefoot.signals.history import at_finished, opinions, trend_columns
 from surefoot.signals.source import OFF
 from surefoot.signals.strategy import Strategy
 from surefoot.signals.window import Columns, FloatArray, resample, span
@@ -57,6 +58,14 @@ class ReplayedSignals:
         """The signal at this candle's close. ValueError for a candle that is not the known one; SeesFuture."""
         return self._pasts[candle.symbol].signal(candle)
 
+    def ahead(self, symbol: str) -> Ahead:
+        """What is known of a symbol's next candles. SeesFuture as for a signal."""
+        return self._pasts[symbol].ahead()
+
+    def pass_to(self, symbol: str, open_ms: int) -> None:
+        """The candle that opens then has closed, without an opinion, as have those before it. SeesFuture."""
+        self._pasts[symbol].pass_to(open_ms)
+
     def correlation(self, a: str, b: str) -> float | None:
         """As `SignalSource.correlation`, reckoned once for as long as no candle of the confirming interval ends."""
         ours, theirs = self._pasts[a], self._pasts[b]
@@ -75,10 +84,21 @@ class ReplayedSignals:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """The candles of one stretch that have an opinion, by the time at which they end: target, and the most that its
+    score may be. Nothing is known of candles that end after `end_ms`."""
+
+    opinions: Mapping[int, tuple[float, float]]
+    ends_ms: Sequence[int]  # of those with an opinion, in order
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Stretch:
     """What decisions look at from candle `start` on, by candle; `seen` by member and candle, `trends` by interval."""
 
     start: int
+    ahead: Ahead
     seen: Sequence[Sequence[tuple[float, ...]]]
     ranges: Sequence[float]
     gaps: Sequence[bool]
@@ -128,6 +148,13 @@ class _Past:
         seen = [values[row] for values in stretch.seen]
         return decided(self._strategy, self._symbol, self._confirm_interval, moment, seen, self._filters)
 
+    def ahead(self) -> Ahead:
+        return self._stretch_of(min(self.at + 1, self._columns.open_ms.size - 1)).ahead
+
+    def pass_to(self, open_ms: int) -> None:
+        self.at = int(np.searchsorted(self._columns.open_ms, open_ms))
+        self._stretch_of(self.at)
+
     def open_ms(self) -> int:
         return self._columns.open_ms.item(self.at)
 
@@ -167,9 +194,11 @@ class _Past:
         before = max(0, start - max(ATR_WINDOW, flips_back, 1))
         nearby = span(columns, before, end)
         gaps = np.diff(nearby.open_ms, prepend=nearby.open_ms[:1]) > self._interval_ms
+        seen = [self._seen(member, start, end) for member in self._members]
         return _Stretch(
             start=start,
-            seen=[_rows(self._seen(member, start, end)) for member in self._members],
+            ahead=self._ahead(seen, start, end),
+            seen=[_rows(arrays) for arrays in seen],
             ranges=range_of(nearby)[start - before :].tolist(),
             gaps=gaps[start - before :].tolist(),
             flips=flips_at_each(nearby, flips_back)[start - before :].tolist(),
@@ -181,6 +210,18 @@ class _Past:
                 for one, closes, averages in self._contexts
             ],
         )
+
+    def _ahead(self, seen: Sequence[Sequence[FloatArray]], start: int, end: int) -> Ahead:
+        ready = bisect_left(range(start, end), True, key=self._is_ready)
+        targets, scores = opinions(self._strategy, seen, ready)
+        spoken = np.flatnonzero(targets == targets)
+        ends_ms = (self._columns.open_ms[start + spoken] + self._interval_ms).tolist()
+        said = zip(targets[spoken].tolist(), scores[spoken].tolist(), strict=True)
+        last_ms = self._columns.open_ms.item(end - 1) + self._interval_ms
+        return Ahead(dict(zip(ends_ms, said, strict=True)), ends_ms, last_ms)
+
+    def _is_ready(self, at: int) -> bool:
+        return readiness(self._strategy, at + 1, self._finished.item(at)) is not Readiness.NOT_READY
 
     def _seen(self, member: Strategy, start: int, end: int) -> list[FloatArray]:
         """What the member's rule sees at each candle from `start` to `end`, exclusive."""
