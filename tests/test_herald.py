@@ -47,7 +47,7 @@ def settings(**flags: str) -> Settings:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while not happened():
             await asyncio.sleep(0.01)
 
@@ -142,7 +142,7 @@ async def test_a_run_tells_of_its_start_a_crash_and_its_end(tmp_path: Path) -> N
         lines = Lines()
         run = Run(Job(given, sets, True, {**os.environ, **env}, web=False), lines)
         running = asyncio.create_task(run.go())
-        await until(lambda: run._last_view is not None)
+        await until(lambda: run._last_view is not None and bool(hooks.posts))
         assert run._trader is not None
         assert run._trader.child is not None
         trader_env = Path(f"/proc/{run._trader.child.pid}/environ").read_bytes() if sys.platform == "linux" else b""

@@ -253,7 +253,7 @@ def test_a_run_logs_as_json_from_candle_to_fill_and_no_secret(tmp_path: Path, ca
         "SUREFOOT_API_KEY": "MARKEDapikeyvalue",
         "SUREFOOT_API_SECRET": "MARKEDapisecretvalue",
     }
-    words = ("run", "--replay", str(candles), "--no-terminal", "--for", "40s", *EAGER, "log.level=debug")
+    words = ("run", "--replay", str(candles), "--no-terminal", "--for", "70s", *EAGER, "log.level=debug")
     done = subprocess.run(
         command(*words), capture_output=True, text=True, cwd=tmp_path, env=environment(**secrets), timeout=110
     )
