@@ -21,7 +21,7 @@ CLIENTS_READY := .clients/.ready
 PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f -print)
 ARGS ?=
 
-.PHONY: help run test check format bench soak swarm equality proofs trace referees clients referee-metrics dashboard lock clean
+.PHONY: help run test check format bench soak swarm equality proofs fuzz trace referees clients referee-metrics dashboard lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -59,6 +59,9 @@ equality: $(DEV_READY) ## Compare the two backtest engines on 500 random configu
 proofs: $(DEV_READY) ## Long forms of tests: a day of broken streams, ten minutes of flood, fifty kills, twenty cuts
 	@SUREFOOT_FULL=1 $(BIN)/python -m pytest -n 0 -s tests/binance/test_day_of_streams.py tests/binance/test_flood.py \
 	  tests/e2e/test_kill.py tests/e2e/test_cuts.py $(ARGS)
+
+fuzz: $(DEV_READY) ## Try the whole API against its own description for long: SEED=7 repeats one
+	@SUREFOOT_FULL=1 $(if $(SEED),SUREFOOT_SEED=$(SEED)) $(BIN)/python -m pytest -n 0 -s tests/api/test_schema.py $(ARGS)
 
 trace: $(DEV_READY) ## Table of requirement ids and the tests that show them
 	@$(BIN)/python -m tests.trace

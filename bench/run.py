@@ -13,7 +13,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import fast, live, parts
+from bench import api, fast, live, parts
 from bench.figures import Figure, show
 from bench.ground import NoData
 
@@ -21,6 +21,7 @@ GROUPS: dict[str, Callable[[], list[Callable[[], list[Figure]]]]] = {
     "parts": parts.makers,
     "fast": fast.makers,
     "live": live.makers,
+    "api": api.makers,
 }
 
 

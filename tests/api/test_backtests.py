@@ -106,24 +106,24 @@ async def test_one_that_fails_says_why(here: Place, trader: Visitor) -> None:
 
 @pytest.mark.spec("AUTH-3")
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("change", "status", "code"),
     [
-        ({"files": ["../secret.csv"]}, "invalid_request"),
-        ({"files": ["x/../../secret.csv"]}, "file_unknown"),
-        ({"files": ["notes.txt"]}, "file_unknown"),
-        ({"files": ["none.csv"]}, "file_unknown"),
-        ({"settings": {"strategy.name": "mine.py"}}, "setting_refused"),
-        ({"settings": {"ensemble.members": "rsi, mine.py"}}, "setting_refused"),
-        ({"settings": {"store.journal_path": "elsewhere.sqlite"}}, "setting_refused"),
-        ({"settings": {"mode": "live"}}, "setting_refused"),
-        ({"settings": {"rsi.period": "1"}}, "setting_refused"),
-        ({"settings": {"nonsense.at_all": "1"}}, "setting_refused"),
-        ({"engine": "magic"}, "invalid_request"),
+        ({"files": ["../secret.csv"]}, 422, "invalid_request"),
+        ({"files": ["x/../../secret.csv"]}, 404, "file_unknown"),
+        ({"files": ["notes.txt"]}, 404, "file_unknown"),
+        ({"files": ["none.csv"]}, 404, "file_unknown"),
+        ({"settings": {"strategy.name": "mine.py"}}, 409, "setting_refused"),
+        ({"settings": {"ensemble.members": "rsi, mine.py"}}, 409, "setting_refused"),
+        ({"settings": {"store.journal_path": "elsewhere.sqlite"}}, 409, "setting_refused"),
+        ({"settings": {"mode": "live"}}, 409, "setting_refused"),
+        ({"settings": {"rsi.period": "1"}}, 409, "setting_refused"),
+        ({"settings": {"nonsense.at_all": "1"}}, 409, "setting_refused"),
+        ({"engine": "magic"}, 422, "invalid_request"),
     ],
 )
-async def test_what_must_not_be_run_is_refused(trader: Visitor, change: dict[str, Any], code: str) -> None:
+async def test_what_must_not_be_run_is_refused(trader: Visitor, change: dict[str, Any], status: int, code: str) -> None:
     answer = await trader.post("/backtests", json=FILE | change)
-    assert (answer.status_code, code_of(answer)) == (422, code)
+    assert (answer.status_code, code_of(answer)) == (status, code)
     assert (await trader.get("/backtests")).json()["items"] == []
 
 

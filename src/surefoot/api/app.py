@@ -33,14 +33,15 @@ from surefoot.api.routes import (
 from surefoot.api.schema import document
 from surefoot.api.shield import Shield
 
+# What is asked for most stands first: routes are tried in this order.
 ROUTERS: tuple[APIRouter, ...] = (
+    now.router,
+    past.router,
+    market.router,
     health.router,
     auth.router,
     users.router,
     audit.router,
-    now.router,
-    market.router,
-    past.router,
     actions.router,
     settings.router,
     backtests.router,

@@ -140,13 +140,13 @@ class Jobs:
         for key, text in request.settings.items():
             known = is_setting(key) or key.startswith("strategy.parameters.")
             if not known or "." not in key or key.startswith(_NOT_HERE):
-                raise Problem(422, "setting_refused", f"{key} is nothing that a backtest may change")
+                raise Problem(409, "setting_refused", f"{key} is nothing that a backtest may change")
             if key in _OWN_CODE and not {word.strip() for word in text.split(",")} <= self._strategies(given):
-                raise Problem(422, "setting_refused", f"{key}: a strategy that is not known here")
+                raise Problem(409, "setting_refused", f"{key}: a strategy that is not known here")
         try:
             return changed(given, request.settings) if request.settings else given
         except ConfigError as problem:
-            raise Problem(422, "setting_refused", str(problem)) from None
+            raise Problem(409, "setting_refused", str(problem)) from None
 
     def _strategies(self, given: Settings) -> set[str]:
         listed = {each["name"] for each in self.strategies or ()}
@@ -156,9 +156,9 @@ class Jobs:
         folder = self._data_folder()
         file = None if folder is None else (folder / name).resolve()
         if folder is None or file is None or not file.is_relative_to(folder.resolve()) or file.suffix not in SUFFIXES:
-            raise Problem(422, "file_unknown", "there is no such candle file: see GET backtests/files")
+            raise Problem(404, "file_unknown", "there is no such candle file: see GET backtests/files")
         if not file.is_file():
-            raise Problem(422, "file_unknown", "there is no such candle file: see GET backtests/files")
+            raise Problem(404, "file_unknown", "there is no such candle file: see GET backtests/files")
         return file
 
     def _data_folder(self) -> Path | None:

@@ -6,9 +6,9 @@ from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Response
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
 from surefoot.api.desk import Desk
-from surefoot.api.guard import Shared
 from surefoot.api.plain import JSON, encoded
 from surefoot.api.problems import Problem
 from surefoot.api.records import PAGE_MAX, Records, Wanted
@@ -26,15 +26,16 @@ class Page(BaseModel, Generic[Item]):
     next: int | None
 
 
-def desk_of(parts: Shared) -> Desk:
-    """What the web process knows of the bot."""
-    return parts.desk
+async def desk_of(connection: HTTPConnection) -> Desk:
+    """What the web process knows of the bot. As what it is made from: nothing here is worth a thread's turn."""
+    desk: Desk = connection.app.state.parts.desk
+    return desk
 
 
 TheDesk = Annotated[Desk, Depends(desk_of)]
 
 
-def records_of(desk: TheDesk) -> Records:
+async def records_of(desk: TheDesk) -> Records:
     """The records of the journal. Raises Problem (503) where there is none yet."""
     if desk.records is None:
         raise Problem(503, "no_journal", desk.problem or "there is no journal yet: the trader has not started")
@@ -49,7 +50,7 @@ Cursor = Annotated[int, Query(ge=0, le=SEQ_MAX, description="`next` of the page 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
-def wanted_of(
+async def wanted_of(
     symbol: Symbol | None = None,
     since_ms: Ms | None = None,
     until_ms: Ms | None = None,

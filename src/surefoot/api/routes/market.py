@@ -39,8 +39,9 @@ class SymbolItem:
 @router.get("/symbols", response_model=Page[SymbolItem])
 async def symbols(person: Viewer, desk: TheDesk, records: TheRecords) -> Response:
     """The symbols that are traded, in the order in which they are decided."""
-    market = desk.settings.market
-    known = [records.instruments[symbol] for symbol in records.symbols if symbol in records.instruments]
+    market = desk.in_force.settings.market
+    traded = records.symbols if desk.view is None else [price.symbol for price in desk.view.prices]
+    known = [records.instruments[symbol] for symbol in traded if symbol in records.instruments]
     intervals = (market.interval, market.confirm_interval)
     return told_page(
         [
@@ -66,7 +67,7 @@ async def candles(
     person: Viewer, desk: TheDesk, symbol: Symbol, interval: Interval | None = None, limit: Count = 300
 ) -> Response:
     """Closed candles, oldest first; `interval` is that of the signals where none is given."""
-    return told_page(await candles_of(desk, symbol, interval or desk.settings.market.interval, limit))
+    return told_page(await candles_of(desk, symbol, interval or desk.in_force.settings.market.interval, limit))
 
 
 @router.get("/indicators", response_model=Lines)
@@ -74,5 +75,5 @@ async def indicators(
     person: Viewer, desk: TheDesk, symbol: Symbol, interval: Interval | None = None, limit: Count = 300
 ) -> Response:
     """The indicators that the strategies look at, as lines over the same candles; null where there is no value."""
-    found = await candles_of(desk, symbol, interval or desk.settings.market.interval, CANDLES_MAX)
-    return told(lines_of(desk.settings, found, limit))
+    found = await candles_of(desk, symbol, interval or desk.in_force.settings.market.interval, CANDLES_MAX)
+    return told(lines_of(desk.in_force.settings, found, limit))
