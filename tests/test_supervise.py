@@ -232,6 +232,7 @@ async def exchange_arguments(folder: Path, monkeypatch: pytest.MonkeyPatch, **fl
 async def test_paper_has_the_costs_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = await exchange_arguments(tmp_path, monkeypatch, costs__slippage_bps="5", costs__volume_share_pct="0.5")
     assert "--slippage-bps 5 --volume-share-pct 0.5" in given
+    assert "--wait-for-account" in given
     assert "--relay" not in given
 
 
@@ -242,6 +243,7 @@ async def test_paper_relays_the_hosts_of_mode_live_in_real_time(
     given = await exchange_arguments(tmp_path, monkeypatch, paper__market="relay")
     assert "--speed 1 " in given
     assert "--relay wss://stream.binance.com:9443 --relay-rest https://api.binance.com --symbols BTCUSDT," in given
+    assert "--wait-for-account" not in given
     assert not Job(settings(paper__market="relay"), (), True, {}).is_paced
 
 

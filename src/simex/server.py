@@ -41,7 +41,7 @@ class Server:
 
     `speed`: market time over real time; 1 follows the wall clock, `math.inf` knows no waiting but the barriers.
     `wait_for_klines`, `wait_for_account`: hold the market until some link subscribed to a kline stream, or to user
-    data. At unlimited speed the market also holds whenever no such link is left, for it would be over in a blink.
+    data. At high speeds the market also holds whenever no such link is left: who comes back would never meet its clock.
     """
 
     def __init__(

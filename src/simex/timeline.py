@@ -21,6 +21,11 @@ REAL_TIME: Final = 1.0
 EVENTS_PER_TURN: Final = 64
 
 
+# From here on two milliseconds are a receive window. Who has lost its links would sign for a time that is over, again
+# and again: so the market holds until it is back.
+HOLDS_FROM_SPEED: Final = 2_500.0
+
+
 class Venue(PrintTaker, Protocol):
     """The exchange as the sockets see it; `simex.exchange.Exchange` is one."""
 
@@ -60,7 +65,8 @@ class Planned(Protocol):
 
 
 class Timeline:
-    """Moves market time; `wait_for_klines` and `wait_for_account` hold it until somebody listens to those."""
+    """Moves market time; `wait_for_klines` and `wait_for_account` hold it until somebody listens to those, and from
+    `HOLDS_FROM_SPEED` on whenever nobody does."""
 
     def __init__(
         self,
@@ -162,7 +168,7 @@ class Timeline:
         turn = 0
         await self._clients_are_ready()
         while (at_ms := self._market.next_ms()) is not None:
-            if self._speed == MAX_SPEED:
+            if self._speed >= HOLDS_FROM_SPEED:
                 await self._clients_are_ready()
             # What clients were sent before, such as answers to their subscriptions, is digested before time moves.
             await self.links.barrier()

@@ -208,10 +208,12 @@ class Run:
         speed = "1" if paper.market == "relay" and not replay else paper.speed
         command = [sys.executable, "-m", "simex", "--parent-pid", str(os.getpid()), "--speed", speed]
         command += ["--seed", str(paper.seed), *_market_of(settings), *_fill_model(settings)]
+        if self._job.is_paced:  # before the trader has its links, a fast market would leave every request behind
+            command += ["--wait-for-account"]
         if replay:
             # Candles that are not closed are for watchers; without them a replay is several times as fast.
             forming = "no" if paper.speed == "max" else "yes"
-            command += ["--wait-for-account", "--gaps", self._job.gaps, "--forming-klines", forming]
+            command += ["--gaps", self._job.gaps, "--forming-klines", forming]
             return [*command, "--replay", *replay]
         if paper.market == "relay":
             source = VENUES[Mode.LIVE][settings.market.venue]

@@ -293,6 +293,38 @@ async def test_the_tape_waits_until_somebody_watches_and_owns_an_account() -> No
         pinged.cancel()
 
 
+@pytest.mark.spec("MODE-2")
+@pytest.mark.parametrize(("speed", "holds"), [(3_000.0, True), (math.inf, True), (600.0, False)])
+async def test_a_fast_market_holds_while_nobody_owns_an_account_and_a_slower_one_goes_on(
+    speed: float, holds: bool
+) -> None:
+    options: Json = {"speed": speed, "wait_for_account": True}
+    async with listening(tape(5_000), **options) as venue, playing(venue.server):
+        stream = await venue.link("/ws/btcusdt@kline_1m")
+        reader = asyncio.create_task(_read_on(stream))
+        await asyncio.sleep(0.1)
+        assert venue.server.now_ms() == T0_MS
+        account = await venue.account_link()
+        pinged = asyncio.create_task(_read_on(account))
+        await eventually(lambda: venue.server.now_ms() > T0_MS)
+        pinged.cancel()
+        await account.close()
+        await asyncio.sleep(0.2)
+        then_ms = venue.server.now_ms()
+        await asyncio.sleep(0.3)
+        assert (venue.server.now_ms() == then_ms) is holds
+        again = await venue.account_link()
+        pinged = asyncio.create_task(_read_on(again))
+        await eventually(lambda: venue.server.now_ms() > then_ms)
+        pinged.cancel()
+        reader.cancel()
+
+
+async def _read_on(link: aiohttp.ClientWebSocketResponse) -> None:
+    while True:
+        await link.receive()
+
+
 async def test_a_client_that_delays_its_pong_delays_the_tape() -> None:
     async with listening(tape(5), speed=math.inf) as venue, playing(venue.server) as end:
         link = await venue.link("/ws/btcusdt@kline_1m", autoping=False)
