@@ -30,7 +30,9 @@ def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
-Reason = Annotated[str, Field(min_length=1, max_length=REASON_LENGTH_MAX, pattern=r"\w"), AfterValidator(_one_line)]
+# A letter or digit of some script. Not the class of word letters, which is ASCII's alone where a schema is read.
+LETTER = "[0-9A-Za-z\u00c0-\u024f\u0370-\u052f\u0900-\u0dff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]"
+Reason = Annotated[str, Field(min_length=1, max_length=REASON_LENGTH_MAX, pattern=LETTER), AfterValidator(_one_line)]
 
 
 class Why(BaseModel):
