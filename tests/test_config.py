@@ -506,7 +506,7 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "f2af6578c205f8c56263cf07c3e2b366dd9b1bd63011d761756d7d51637aaec1"
+    assert digest == "543988f375cfd0a60a499c90c18a1c2a4807a098640b4e723761ec09ee3166f3"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     about_trading = [key for key in FIELDS if not key.startswith(("web.", "alerts.", "log."))]

@@ -621,7 +621,7 @@ class OrderSettings(Section):
         default=2, ge=0, le=60, description="seconds that a partly filled entry may take to fill before it is protected"
     )
     transport: Literal["socket", "rest"] = Field(
-        default="rest",
+        default="socket",
         description="how orders go to the venue: by a socket, and by REST while it is down, or always by REST",
     )
     recv_window_ms: Whole = Field(

@@ -109,7 +109,8 @@ def main() -> int:
     settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}).settings
     BY_SOCKET = settings.orders.transport == "socket"
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
-    venue, paced = venue_for(settings.mode, options.rest), not options.by_the_wall_clock
+    venue = venue_for(settings.mode, options.rest, settings.market.venue)
+    paced = not options.by_the_wall_clock
     return surefoot.live.run_trader(
         settings,
         venue,
