@@ -16,11 +16,13 @@ from surefoot.core.messages import (
     Command,
     FlattenRequested,
     IncomePaid,
+    MarginCalled,
     OrderExpired,
     OrderRejected,
     OutcomeUnknown,
     QueryOrder,
     ReadAccount,
+    RecordAlarm,
     RecordDecision,
     RecordTransfer,
     ReplaceOrder,
@@ -294,6 +296,15 @@ def test_what_the_venue_liquidates_is_booked_once_and_said() -> None:
     at.cancel(stop.client_order_id)
     at.cancel(goal.client_order_id)
     assert at.engine.portfolio.round_trips[-1].reason == "liquidation"
+
+
+@pytest.mark.spec("EXIT-1")
+def test_margin_call_is_an_alarm() -> None:
+    at = desk()
+    hold(at, 1.0)
+    commands = at.tell(MarginCalled(at.now_ms, ("BTCUSDT",)))
+    assert codes(commands) == ["margin-call"]
+    assert "BTCUSDT" in only(RecordAlarm, commands).text
 
 
 @pytest.mark.spec("SAFE-2", "SAFE-3")

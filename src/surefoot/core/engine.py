@@ -52,6 +52,7 @@ from surefoot.core.messages import (
     KillRequested,
     LinkLost,
     LinkRestored,
+    MarginCalled,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -215,6 +216,9 @@ class Engine(Contracts):
                 text = f"{event.fill.symbol}: {event.why} of {event.fill.quantity:f} at {event.fill.price:f}"
                 self._alarm(event.at_ms, "venue-traded", text)
                 self._judge_equity(event.at_ms)
+            case MarginCalled():
+                called = ", ".join(event.symbols)
+                self._alarm(event.at_ms, "margin-call", f"{called}: the venue says that the margin runs short")
             case BreakerResetRequested():
                 self._reset(event)
             case AccountSnapshot():

@@ -36,6 +36,7 @@ from surefoot.core.messages import (
     KillRequested,
     LinkLost,
     LinkRestored,
+    MarginCalled,
     OrderEvent,
     OrderFilled,
     OrderRejected,
@@ -245,7 +246,7 @@ class Facts:
                 self._same_refusals.clear()
             case SettingsChanged():
                 self._take_settings(event)
-            case PriceDropped() | StreamSilent() | VenueLimited() | Woke():
+            case MarginCalled() | PriceDropped() | StreamSilent() | VenueLimited() | Woke():
                 pass
             case _:
                 return self._hear(event)

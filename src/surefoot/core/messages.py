@@ -227,6 +227,14 @@ class VenueTraded:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginCalled:
+    """The venue says that these positions come near their liquidation."""
+
+    at_ms: int
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLost:
     at_ms: int
     link: str
@@ -351,6 +359,7 @@ Event = (
     | BalanceMoved
     | IncomePaid
     | VenueTraded
+    | MarginCalled
     | LinkLost
     | LinkRestored
     | ClockRead

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from surefoot.binance.dialect import Heard
 from surefoot.binance.dialogue import (
     ACCOUNT,
     BOOK,
@@ -38,6 +39,7 @@ from surefoot.core.messages import (
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
+    MarginCalled,
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
@@ -430,3 +432,17 @@ def test_fills_that_were_missed_are_read_by_the_id_of_the_plain_order() -> None:
     assert params == {"symbol": "BTCUSDT", "orderId": "910007"}
     (filled,) = of(OrderFilled, events)
     assert (filled.fill.realised, filled.fill.fee, filled.fill.client_order_id) == (D(-100), D("1.45"), "sf-1-2s")
+
+
+@pytest.mark.spec("EXIT-1")
+def test_margin_call_is_told_with_its_symbols() -> None:
+    """The frame is the one of Binance's documentation, cross margin, but for its numbers."""
+    called = {
+        "s": "ETHUSDT", "ps": "LONG", "pa": "1.327", "mt": "CROSSED", "iw": "0", "mp": "187.17127",
+        "up": "-1.166074", "mm": "1.614445",
+    }  # fmt: skip
+    frame = json.dumps({"e": "MARGIN_CALL", "E": 1_587_727_187_525, "cw": "3.16812045", "p": [called]})
+    heard = Futures(MarginWishes(3, "CROSSED")).read_account_frame(frame, NOW)
+    assert isinstance(heard, Heard)
+    assert heard.events == (MarginCalled(NOW, ("ETHUSDT",)),)
+    assert heard.venue_ms == 1_587_727_187_525

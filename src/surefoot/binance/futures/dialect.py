@@ -18,6 +18,7 @@ from surefoot.core.messages import (
     CancelOrder,
     Event,
     IncomePaid,
+    MarginCalled,
     QueryOrder,
     ReadFills,
     SubmitOrder,
@@ -244,8 +245,9 @@ class Futures:
                 return Heard(codec.algo_events(order, now_ms), event_ms)
             case codec.AccountUpdate(event_ms=event_ms):
                 return Heard((), event_ms, income=codec.wants_income(message))
-            case codec.MarginCall(event_ms=event_ms):
-                return Heard((), event_ms, moved=False)
+            case codec.MarginCall(positions=positions, event_ms=event_ms):
+                called = MarginCalled(now_ms, tuple(each.symbol for each in positions))
+                return Heard((called,), event_ms, moved=False)
             case codec.KeyExpired():
                 return Ended("the key of the account stream has expired")
             case _:
