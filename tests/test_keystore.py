@@ -6,12 +6,16 @@ import json
 import subprocess
 from pathlib import Path
 
+import pyrage
 import pytest
 
+from surefoot import keystore
 from surefoot.api.anchors import check_all
 from surefoot.config import ConfigError, load
 from surefoot.keystore import FILE_NAME, KeyStoreError, StoredKey, key_for, read_keys, write_keys
 from tests.e2e.test_commands import PATIENCE_S, command, environment
+
+pytestmark = pytest.mark.timeout(300)  # each opening of the key store is work on purpose
 
 PASSPHRASE = "a passphrase to test with"
 KEY, SECRET = "the-key-of-the-venue", "the-secret-of-the-key"
@@ -52,6 +56,30 @@ def test_what_was_put_in_comes_out_with_the_passphrase_alone(tmp_path: Path) -> 
     assert SECRET not in repr(KEYS)
     with pytest.raises(KeyStoreError, match="at least 12"):
         write_keys(path, "short", KEYS)
+
+
+@pytest.mark.spec("CFG-1")
+def test_a_busy_moment_is_waited_out_and_a_far_slower_machine_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def decrypt(sealed: bytes, passphrase: str) -> bytes:
+        nonlocal tries
+        tries += 1
+        if tries <= busy:
+            raise pyrage.DecryptError("Excessive work parameter for passphrase.")
+        return b"{}"
+
+    (tmp_path / FILE_NAME).write_bytes(b"sealed")
+    monkeypatch.setattr(pyrage.passphrase, "decrypt", decrypt)
+    monkeypatch.setattr(keystore, "TRY_AGAIN_S", 0)
+    busy = 3
+    assert read_keys(tmp_path / FILE_NAME, PASSPHRASE) == {}
+    assert tries == 4
+    busy = 1_000
+    with pytest.raises(KeyStoreError, match="too busy, or far slower"):
+        read_keys(tmp_path / FILE_NAME, PASSPHRASE)
 
 
 def test_a_key_of_just_this_market_comes_first() -> None:

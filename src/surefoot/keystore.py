@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 FILE_NAME = "keys.age"
 NAMES = tuple(f"{mode}{end}" for mode in ("testnet", "live") for end in ("", "-spot", "-futures"))
 PASSPHRASE_LENGTH_MIN = 12
+TRIES, TRY_AGAIN_S = 50, 0.1
 
 
 class KeyStoreError(Exception):
@@ -39,8 +41,6 @@ def keys_path(journal_path: Path) -> Path:
 
 def read_keys(path: Path, passphrase: str) -> dict[str, StoredKey]:
     """All keys by name, none where there is no file. Raises KeyStoreError; takes about a second."""
-    import pyrage
-
     try:
         sealed = path.read_bytes()
     except FileNotFoundError:
@@ -48,12 +48,25 @@ def read_keys(path: Path, passphrase: str) -> dict[str, StoredKey]:
     except OSError as problem:
         raise KeyStoreError(f"{path} cannot be read: {problem.strerror}") from None
     try:
-        entries = json.loads(pyrage.passphrase.decrypt(sealed, passphrase))
+        entries = json.loads(_opened(path, sealed, passphrase))
         return {name: StoredKey(**entry) for name, entry in entries.items()}
-    except pyrage.DecryptError:
-        raise KeyStoreError(f"{path}: the passphrase is wrong, or the file is damaged") from None
     except (ValueError, TypeError, AttributeError):
         raise KeyStoreError(f"{path} was not written by this program") from None
+
+
+def _opened(path: Path, sealed: bytes, passphrase: str) -> bytes:
+    import pyrage
+
+    for _ in range(TRIES):
+        try:
+            return bytes(pyrage.passphrase.decrypt(sealed, passphrase))
+        except pyrage.DecryptError as problem:
+            # age refuses work that would take this machine far too long, by a measurement of some milliseconds: one
+            # that falls into a busy moment tells of a far slower machine than this is.
+            if "Excessive work" not in str(problem):
+                raise KeyStoreError(f"{path}: the passphrase is wrong, or the file is damaged") from None
+        time.sleep(TRY_AGAIN_S)
+    raise KeyStoreError(f"{path}: this machine is too busy, or far slower than the one that wrote it")
 
 
 def write_keys(path: Path, passphrase: str, keys: Mapping[str, StoredKey]) -> None:
