@@ -48,6 +48,7 @@ def test_a_killed_web_process_comes_back_in_the_same_place_and_the_trader_never_
             assert client.get("/me").json()["name"] == "local"
             before = child_pids(run.pid)
             assert set(before) == {"simex", "trade", "web"}
+            assert os.getpriority(os.PRIO_PROCESS, before["web"]) > os.getpriority(os.PRIO_PROCESS, before["trade"])
             os.kill(before["web"], signal.SIGKILL)
             lines_until(run, "the web process was ended by SIGKILL; starting it again in 1 s")
             wait_for(lambda: answers(url), "the web process came back")

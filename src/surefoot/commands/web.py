@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from surefoot.commands.options import (
     loaded,
     overrides_of,
 )
+
+NICENESS = 5  # beside a trader, which comes first where the machine is short of time
 
 
 def web(
@@ -54,6 +57,7 @@ def web(
         raise CommandError(str(problem), EXIT_IN_USE) from None
     if parent_pid is not None:
         end_with(parent_pid)
+        os.nice(NICENESS)
     url = url_of(bound, settings.web)
 
     def say_ready() -> None:
