@@ -6,6 +6,7 @@ export class Load<T> {
   problem = $state<string | null>(null);
   busy = $state(false);
   #turn = 0;
+  #shown = 0;
 
   constructor(private readonly read: () => Promise<T>) {}
 
@@ -15,7 +16,8 @@ export class Load<T> {
     this.busy = true;
     try {
       const value = await this.read();
-      if (turn !== this.#turn) return;
+      if (turn < this.#shown) return; // a later one was quicker
+      this.#shown = turn;
       this.value = value;
       this.problem = null;
     } catch (problem) {
@@ -26,7 +28,7 @@ export class Load<T> {
   }
 
   clear(): void {
-    this.#turn += 1;
+    this.#shown = ++this.#turn;
     this.value = null;
     this.problem = null;
   }
