@@ -139,6 +139,18 @@ async def test_what_cannot_be_read_is_refused_with_a_stable_code(
     assert (answer.status_code, code_of(answer)) == (status, code)
 
 
+@pytest.mark.spec("API-1")
+async def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(viewer: Visitor) -> None:
+    for path, methods in (
+        ("/settings", "GET, POST"),
+        ("/backtests/0123456789abcdef", "DELETE, GET"),
+        ("/fills", "GET"),
+    ):
+        answer = await viewer.put(path)
+        assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == methods
+
+
 @pytest.mark.spec("API-1", "SAFE-5")
 async def test_without_trader_and_journal_there_is_no_data_and_nothing_breaks(tmp_path: Path) -> None:
     async with place(tmp_path) as here:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
@@ -63,6 +64,8 @@ def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
     # The pages that FastAPI makes of the schema load their scripts from other hosts.
     app = FastAPI(title="Surefoot", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
     app.state.parts = parts
+    app.state.prefix = PREFIX
+    app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     answer_problems(app)
     for router in (*ROUTERS, _schema_router(app)):
         app.include_router(router, prefix=PREFIX)

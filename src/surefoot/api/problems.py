@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -61,8 +62,17 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = _CODES.get(error.status_code, "refused")
-    return problem_response(Problem(error.status_code, code, str(error.detail), error.headers), request.url.path)
+    code, headers = _CODES.get(error.status_code, "refused"), dict(error.headers or {})
+    if "allow" in {name.lower() for name in headers}:
+        headers = {"Allow": ", ".join(_methods_at(request)) or "GET"}
+    return problem_response(Problem(error.status_code, code, str(error.detail), headers), request.url.path)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """What may be done at a path: Starlette names the methods of the first of its routes alone."""
+    path = request.url.path.removeprefix(request.app.state.prefix)
+    routes: Iterable[APIRoute] = request.app.state.routes
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
