@@ -72,7 +72,10 @@ def _methods_at(request: Request) -> list[str]:
     """What may be done at a path: Starlette names the methods of the first of its routes alone."""
     path = request.url.path.removeprefix(request.app.state.prefix)
     routes: Iterable[APIRoute] = request.app.state.routes
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
+    fitting = [route for route in routes if route.path == path] or [
+        route for route in routes if route.path_regex.match(path)
+    ]
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
