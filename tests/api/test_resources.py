@@ -144,6 +144,7 @@ async def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_
     for path, methods in (
         ("/settings", "GET, POST"),
         ("/backtests/0123456789abcdef", "DELETE, GET"),
+        ("/backtests/files", "GET"),
         ("/fills", "GET"),
     ):
         answer = await viewer.put(path)
