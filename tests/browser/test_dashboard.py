@@ -1,0 +1,227 @@
+"""The dashboard in a real browser, before a real run in paper mode: looked at, steered, cut off and found again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyotp
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.stage import PASSWORD, PATIENCE_MS, WIDE, Bot, Seen, bot, chromium, needed, opened
+from tests.e2e.test_commands import child_pids
+
+pytestmark = [pytest.mark.timeout(300)]
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    with bot(tmp_path_factory.mktemp("bot")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, running: Bot) -> Iterator[BrowserContext]:
+    """A browser that came by the link: a local admin, whose money actions count as confirmed."""
+    context = browser.new_context(viewport=WIDE, reduced_motion="reduce")
+    page = opened(context, f"{running.url}/#link={running.link}", Seen())
+    expect(page.locator("[data-link=live]")).to_be_visible()
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def seen() -> Iterator[Seen]:
+    """What the pages of a test complain about: nothing."""
+    found = Seen()
+    yield found
+    assert found.complaints == []
+
+
+@pytest.fixture
+def page(signed_in: BrowserContext, running: Bot, seen: Seen) -> Iterator[Page]:
+    """The overview, live."""
+    found = opened(signed_in, running.url, seen)
+    expect(found.locator("[data-link=live]")).to_be_visible()
+    yield found
+    found.close()
+
+
+def asked(page: Page, button: str, reason: str, word: str = "", *, then_proof: bool = False) -> None:
+    """Answer the question that stands open, and wait until it is gone, or who one is was asked for instead."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    if word:
+        dialog.get_by_label(f"Type {word}").fill(word)
+    dialog.get_by_role("button", name=button).click()
+    if not then_proof:
+        expect(dialog).to_have_count(0)
+
+
+def proved(page: Page, label: str, proof: str) -> None:
+    """Answer who one is, once more."""
+    dialog = page.get_by_role("dialog", name="Is it you?")
+    dialog.get_by_label(label).fill(proof)
+    dialog.get_by_role("button", name="Confirm").click()
+    expect(dialog).to_have_count(0)
+
+
+def go(page: Page, name: str) -> None:
+    page.evaluate("name => { location.hash = `/${name}` }", name)
+    expect(page.locator(f'.rail a[href="#/{name}"]')).to_have_attribute("aria-current", "page")
+
+
+@pytest.mark.spec("UI-1")
+def test_the_first_screen_answers_whether_i_am_safe_and_what_i_hold(page: Page) -> None:
+    expect(page.locator("[data-safety]")).to_have_attribute(
+        "data-safety", re.compile("protected|flat|unprotected|entries-off")
+    )
+    for question in ("What do I hold", "What is the bot waiting for", "Distance to the limits"):
+        expect(page.get_by_role("heading", name=re.compile(question))).to_be_visible()
+    expect(page.locator("[data-chart=there] canvas").first).to_be_visible()
+    before = page.locator("time.clock").inner_text()
+    expect(page.locator("time.clock")).not_to_have_text(before)
+
+
+@pytest.mark.spec("UI-1")
+def test_a_fill_arrives_while_one_looks(page: Page) -> None:
+    expect(page.get_by_role("region", name="News").get_by_text("Filled:").first).to_be_visible()
+    go(page, "positions")
+    page.get_by_role("button", name="Fills").click()
+    fills = page.locator("tr[data-fill]")
+    expect(fills.first).to_be_visible()
+    newest = fills.first.get_attribute("data-fill")
+    expect(fills.first).not_to_have_attribute("data-fill", newest or "")
+    fills.first.get_by_role("button", name="Life line").click()
+    expect(page.get_by_text("Written down and sent").first).to_be_visible()
+    expect(page.get_by_text("Filled", exact=True).first).to_be_visible()
+
+
+@pytest.mark.spec("UI-1")
+def test_a_pause_is_asked_back_takes_hold_and_ends(page: Page) -> None:
+    page.get_by_role("button", name="Pause").click()
+    asked(page, "Pause", "lunch")
+    expect(page.locator("[data-safety=entries-off]")).to_contain_text("lunch")
+    page.get_by_role("button", name="Resume").click()
+    asked(page, "Resume", "back")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    go(page, "journal")
+    page.get_by_role("button", name="People").click()
+    expect(page.get_by_text(re.compile("lunch")).first).to_be_visible()
+
+
+@pytest.mark.spec("UI-1")
+def test_flatten_wants_its_word_and_leaves_nothing_held(page: Page) -> None:
+    page.get_by_role("button", name="Pause").click()
+    asked(page, "Pause", "to see it flat")
+    page.get_by_role("button", name="Flatten").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Flatten")).to_be_disabled()
+    asked(page, "Flatten", "the test wants it flat", word="FLATTEN")
+    expect(page.locator("[data-position]")).to_have_count(0)
+    expect(page.locator("[data-safety]")).to_contain_text("Nothing is held")
+    page.get_by_role("button", name="Resume").click()
+    asked(page, "Resume", "seen")
+    expect(page.locator("[data-position]").first).to_be_visible()
+
+
+@pytest.mark.spec("UI-1")
+def test_a_backtest_is_started_watched_and_read(page: Page) -> None:
+    go(page, "backtests")
+    page.get_by_label(re.compile("BTCUSDT-15m.csv")).check()
+    page.get_by_label("Engine").select_option("exact")
+    page.get_by_label("Other settings").fill("market.interval = 15m\nmarket.confirm_interval = 1h")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("[data-job=done]").first).to_be_visible(timeout=120_000)
+    expect(page.locator("[data-result]").get_by_text("Final equity")).to_be_visible()
+    with page.expect_download() as download:
+        page.locator("[data-result]").get_by_role("button", name="Full report").click()
+    assert "<!doctype html>" in Path(download.value.path()).read_text().lower()
+
+
+@pytest.mark.spec("UI-1", "API-2")
+def test_a_lost_stream_is_told_and_found_again(page: Page, running: Bot, seen: Seen) -> None:
+    seen.expected |= {502, 503}
+    run = running.run
+    os.kill(child_pids(run.pid)["web"], signal.SIGKILL)
+    expect(page.locator("[data-safety=stale]")).to_contain_text("Out of touch")
+    expect(page.locator("[data-link=live]")).to_be_visible()
+    expect(page.locator("[data-safety=stale]")).to_have_count(0)
+    seen.complaints = [text for text in seen.complaints if "WebSocket" not in text and "ERR_" not in text]
+
+
+@pytest.mark.spec("UI-1", "AUTH-3")
+def test_one_signs_in_with_a_second_factor(browser: Browser, running: Bot, seen: Seen) -> None:
+    running.add_user("ann", "trader")
+    seen.expected |= {401, 403}
+    context = browser.new_context(viewport=WIDE)
+    page = opened(context, running.url, seen)
+    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("[data-link=live]")).to_be_visible()
+    go(page, "users")
+    page.get_by_role("button", name="Set up").click()
+    proved(page, "Password", PASSWORD)
+    expect(page.get_by_role("img", name="Code for your app to scan")).to_be_visible()
+    totp = pyotp.TOTP(page.locator("code").first.inner_text())
+    page.get_by_label("Code that the app shows").fill(totp.now())
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_text("Recovery codes")).to_be_visible()
+    recovery = page.locator(".codes li").all_inner_texts()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("second factor")
+    page.get_by_label("Code").fill(recovery[0])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("[data-link=live]")).to_be_visible()
+    go(page, "positions")
+    page.get_by_role("button", name="Flatten").click()
+    asked(page, "Flatten", "with proof", word="FLATTEN", then_proof=True)
+    proved(page, "Code", recovery[1])
+    expect(page.get_by_role("region", name="News")).to_contain_text(re.compile("sell|flat|close", re.IGNORECASE))
+    context.close()
+
+
+@pytest.mark.spec("UI-1")
+def test_the_page_can_be_used_with_keys_alone(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Risk & breaker")).to_be_visible()
+    expect(page.locator("#main")).to_be_focused()
+
+
+@pytest.mark.spec("UI-1")
+def test_a_page_without_news_of_the_bot_says_so(signed_in: BrowserContext, running: Bot, seen: Seen) -> None:
+    page = signed_in.new_page()
+    seen.watch(page)
+    page.route_web_socket("**/api/v1/stream", lambda socket: None)  # it opens, and says nothing
+    page.goto(running.url)
+    expect(page.locator("[data-safety=unknown]")).to_contain_text("Nothing is known yet")
+    expect(page.locator("[data-position]")).to_have_count(0)
+    page.close()
+
+
+def test_the_built_page_is_light(tmp_path: Path) -> None:
+    folder = needed(Path(__file__).parents[2] / "src/surefoot/dashboard/assets", "needs the built page: make dashboard")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 500_000
