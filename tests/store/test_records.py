@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from decimal import Decimal
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -21,6 +22,7 @@ CLASSES: tuple[type[Any], ...] = get_args(Event) + get_args(Command)
 st.register_type_strategy(Decimal, st.decimals(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
+st.register_type_strategy(Mapping, lambda asked: st.dictionaries(*map(st.from_type, get_args(asked))))
 
 
 def digest(*messages: Message) -> str:
