@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NOT_SOURCES = {"node_modules", ".vite"}
+NOT_SOURCES = {"node_modules", ".vite", "__pycache__"}
 
 
 class DashboardHook(BuildHookInterface):

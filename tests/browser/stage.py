@@ -27,9 +27,10 @@ from tests.e2e.test_commands import command, environment, going, lines_until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "src" / "surefoot" / "dashboard" / "index.html"
+AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "correct horse battery staple"
 PATIENCE_MS = 30_000
-WIDE = ViewportSize(width=1_440, height=900)
+WIDE, PHONE = ViewportSize(width=1_440, height=900), ViewportSize(width=390, height=844)
 
 # A candle a second, and nearly every one of them an entry.
 LIVELY = {**BUSY, "paper.speed": "60", "web.port": "0"}

@@ -12,11 +12,25 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.stage import PASSWORD, PATIENCE_MS, WIDE, Bot, Seen, bot, chromium, needed, opened
+from tests.browser.stage import AXE, PASSWORD, PATIENCE_MS, PHONE, WIDE, Bot, Seen, bot, chromium, needed, opened
 from tests.e2e.test_commands import child_pids
 
 pytestmark = [pytest.mark.timeout(300)]
 
+PAGES = (
+    "overview",
+    "chart",
+    "positions",
+    "signals",
+    "risk",
+    "performance",
+    "backtests",
+    "connection",
+    "journal",
+    "alerts",
+    "settings",
+    "users",
+)
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -138,6 +152,50 @@ def test_flatten_wants_its_word_and_leaves_nothing_held(page: Page) -> None:
     expect(page.locator("[data-position]").first).to_be_visible()
 
 
+@pytest.mark.spec("UI-1", "BRK-6", "CFG-4")
+def test_a_setting_is_changed_which_trips_the_breaker_and_the_breaker_is_reset(page: Page) -> None:
+    go(page, "settings")
+    page.get_by_label("Find a setting").fill("breaker.drawdown_max_pct")
+    field = page.get_by_label(re.compile("breaker.drawdown_max_pct"))
+    field.fill("a lot")
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_role("alert").filter(has_text="drawdown_max_pct")).to_be_visible()
+    expect(page.get_by_role("button", name="Apply")).to_be_disabled()
+    field.fill("0.1")
+    page.get_by_role("button", name="Check").click()
+    expect(page.get_by_text("these settings are possible")).to_be_visible()
+    expect(page.locator(".diff")).to_contain_text("100")
+    expect(page.locator(".diff ins")).to_have_text("0.1")
+    page.get_by_role("button", name="Apply").click()
+    asked(page, "Apply", "the test wants a trip")
+    expect(page.locator(".diff")).to_have_count(0)
+    expect(page.get_by_label(re.compile("breaker.drawdown_max_pct"))).to_have_value("0.1")
+
+    go(page, "risk")
+    expect(page.locator("[data-breaker=tripped]")).to_be_visible()
+    expect(page.locator("[data-safety=entries-off]")).to_contain_text("Drawdown")
+    expect(page.locator(".turns li").first).to_contain_text("in force")
+
+    go(page, "settings")
+    page.get_by_label("Find a setting").fill("breaker.drawdown_max_pct")
+    page.get_by_label(re.compile("breaker.drawdown_max_pct")).fill("100")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("button", name="Apply").click()
+    asked(page, "Apply", "as it was")
+    go(page, "risk")
+    page.get_by_role("button", name="Reset").click()
+    asked(page, "Reset", "it was a test")
+    expect(page.locator("[data-breaker=armed]")).to_be_visible()
+    expect(page.locator(".turns li").first).to_contain_text("it was a test")
+
+
+@pytest.mark.spec("UI-1", "BRK-5")
+def test_a_drill_shows_that_the_breaker_would_act(page: Page) -> None:
+    go(page, "risk")
+    page.get_by_role("button", name="Drill").click()
+    expect(page.get_by_text("The breaker would act")).to_be_visible(timeout=120_000)
+
+
 @pytest.mark.spec("UI-1")
 def test_a_backtest_is_started_watched_and_read(page: Page) -> None:
     go(page, "backtests")
@@ -202,6 +260,25 @@ def test_one_signs_in_with_a_second_factor(browser: Browser, running: Bot, seen:
 
 
 @pytest.mark.spec("UI-1")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_of_accessibility(page: Page, scheme: str) -> None:
+    axe = needed(AXE, "needs axe-core, which make dashboard brings along").read_text()
+    broken: list[str] = []
+    page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
+    for size in (WIDE, PHONE):
+        page.set_viewport_size(size)
+        for name in PAGES:
+            page.evaluate("name => { location.hash = `/${name}` }", name)
+            expect(page.locator(".bones")).to_have_count(0)
+            page.evaluate(axe)
+            found = page.evaluate("axe.run({resultTypes: ['violations']})")
+            for each in found["violations"]:
+                nodes = [node["html"][:120] for node in each["nodes"][:2]]
+                broken.append(f"{name} {size['width']} {each['id']}: {nodes}")
+    assert broken == []
+
+
+@pytest.mark.spec("UI-1")
 def test_the_page_can_be_used_with_keys_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
@@ -209,6 +286,21 @@ def test_the_page_can_be_used_with_keys_alone(page: Page) -> None:
     page.keyboard.press("r")
     expect(page.get_by_role("heading", name="Risk & breaker")).to_be_visible()
     expect(page.locator("#main")).to_be_focused()
+
+
+@pytest.mark.spec("UI-1")
+def test_a_phone_shows_it_all_without_moving_sideways(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    for name in PAGES:
+        page.evaluate("name => { location.hash = `/${name}` }", name)
+        expect(page.locator(".bones")).to_have_count(0)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= PHONE["width"], name
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Flatten")).to_be_visible()
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("dialog").get_by_role("link", name="Settings").click()
+    expect(page.get_by_role("heading", name="Settings").first).to_be_visible()
 
 
 @pytest.mark.spec("UI-1")
