@@ -273,6 +273,10 @@ def in_trouble(folder: Path) -> tuple[list[Samples], set[str]]:
         decision = RecordDecision(6, Signal("BTCUSDT", 6, 0.5, 0.75, "oversold", ()), "spread", "x")
         journal.append(RecordAlarm(6, "unprotected", "x"), trip, decision)
         journal.flush()
+        busy_with = b"x" * (64 << 20)  # the memory of a process that renders, and its time on a processor, move too
+        until_s = time.process_time() + 0.05
+        while time.process_time() < until_s:
+            busy_with.count(b"y")
         troubled = telemetry.render(troubled_view(), path)
     return [samples(text) for text in (silent, calm, troubled)], family_names(troubled)
 

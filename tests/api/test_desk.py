@@ -71,8 +71,9 @@ async def test_when_the_trader_goes_what_its_journal_left_is_told_and_it_is_foun
 
 
 @pytest.mark.spec("OPS-3")
-async def test_a_trader_of_another_version_is_said_to_be_one(tmp_path: Path) -> None:
+async def test_a_trader_of_another_version_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = begun(tmp_path)
+    monkeypatch.chdir(journal.parent)  # the address of a socket has a bound, and folders of tests have long names
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
@@ -80,7 +81,7 @@ async def test_a_trader_of_another_version_is_said_to_be_one(tmp_path: Path) -> 
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_unix_server(answer, str(socket_path(journal)))
+    server = await asyncio.start_unix_server(answer, socket_path(journal).name)
     async with server, Desk(paper(tmp_path)) as desk:
         await until(lambda: desk.problem is not None and "another version" in desk.problem)
         assert not desk.running

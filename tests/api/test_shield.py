@@ -99,7 +99,7 @@ async def test_attempts_to_get_in_are_slowed_down_by_address(tmp_path: Path) -> 
 @pytest.mark.spec("API-1")
 async def test_what_nobody_foresaw_is_a_problem_without_its_text(tmp_path: Path) -> None:
     parts = made_parts(web_settings(tmp_path), Clock())
-    app = create_app(parts)
+    app = create_app(parts, page=tmp_path)  # without a page, whose route takes what no route before it does
 
     @app.get("/api/v1/broken")
     async def broken() -> None:
