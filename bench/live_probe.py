@@ -23,7 +23,7 @@ from aiohttp.http import StreamWriter
 
 import surefoot.binance.session
 import surefoot.live as live
-from surefoot.binance.dialogue import Frame, HttpRequest, Keys, SendText
+from surefoot.binance.dialogue import Frame, HttpRequest, Keys, SocketRequest
 from surefoot.binance.gateway import Gateway
 from surefoot.binance.session import Session
 from surefoot.config import Venue, load
@@ -62,13 +62,15 @@ class Stopwatch:
         self.frame = self._stamps.pop(id(arrival), None)
 
     def leaves(self, request: object) -> None:
-        """The gateway has been given a request."""
-        if isinstance(request, SendText):
-            if any(method in request.text[:200] for method in PLACING):
-                self._placed(self.frame)
-        elif isinstance(request, HttpRequest) and request.method == "POST" and self.frame is not None:
+        """The gateway is given a request."""
+        if isinstance(request, HttpRequest) and request.method == "POST" and self.frame is not None:
             self._leaving.append(self.frame)  # its bytes are written by a task of its own
             self.frame = None  # its first order counts
+
+    def left(self, request: object) -> None:
+        """The gateway has dealt with a request: the bytes of one that goes by socket have been given to it."""
+        if isinstance(request, SocketRequest) and any(method in request.text for method in PLACING):
+            self._placed(self.frame)
 
     def written(self, data: bytes) -> None:
         """The HTTP client has given bytes to the socket."""
@@ -122,6 +124,7 @@ def main() -> int:
         def send(self, request: Any) -> None:
             watch.leaves(request)
             super().send(request)
+            watch.left(request)
 
     class Counted(Gateway):
         def received(self, link: str, transport: Any, arrival: Any) -> None:
