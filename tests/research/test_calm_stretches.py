@@ -25,6 +25,7 @@ from surefoot.research.data import CandleFile, load_candles
 from surefoot.signals import replay
 from surefoot.signals.window import span
 from tests.research.configurations import configuration
+from tests.research.exit_settings import MANAGED, TIGHT, TIMED
 from tests.signals.market import shared
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
@@ -41,22 +42,6 @@ OFTEN = {
     "exits.target_pct_of_price": "1.2",
 }
 QUARTERS = {"market.interval": "15m", "market.confirm_interval": "1h"}
-MANAGED = {
-    "exits.trail_activate_pct": "0.3",
-    "exits.trail_distance_pct": "0.3",
-    "exits.trail_step_pct": "0.1",
-    "exits.break_even_after_r": "0.5",
-    "exits.take_1_at_pct": "0.4",
-    "exits.take_1_share_pct": "50",
-}
-TIMED = {"exits.hold_max_s": "7200", "exits.hold_keep_pct": "0.2", "exits.reversal_closes": "3"}
-TIGHT = {
-    "breaker.day_loss_max_pct": "0.5",
-    "breaker.rolling_loss_max_pct": "0.6",
-    "breaker.drawdown_max_pct": "0.8",
-    "breaker.drawdown_tier": "warn",
-    "breaker.backtest_reset_after_h": "3",
-}
 FUTURES = {"market.venue": "futures", "futures.leverage": "3", "exits.opposite_score_min": "0.5"}
 
 

@@ -12,6 +12,7 @@ from surefoot.config import load
 from surefoot.core.messages import Command, Event, PriceMarked, RecordTrip, ReplaceOrder
 from surefoot.research.backtest import run_loaded
 from surefoot.research.inputs import load_files
+from tests.research.exit_settings import MANAGED, TIGHT, TIMED
 
 START_MS = 1_790_000_100_000 // 3_600_000 * 3_600_000
 DAYS = 4
@@ -21,22 +22,6 @@ OFTEN = {
     "rsi.overbought": "55",
     "exits.stop_pct_of_price": "0.8",
     "exits.target_pct_of_price": "1.2",
-}
-MANAGED = {
-    "exits.trail_activate_pct": "0.3",
-    "exits.trail_distance_pct": "0.3",
-    "exits.trail_step_pct": "0.1",
-    "exits.break_even_after_r": "0.5",
-    "exits.take_1_at_pct": "0.4",
-    "exits.take_1_share_pct": "50",
-}
-TIMED = {"exits.hold_max_s": "7200", "exits.hold_keep_pct": "0.2", "exits.reversal_closes": "3"}
-TIGHT = {
-    "breaker.day_loss_max_pct": "0.5",
-    "breaker.rolling_loss_max_pct": "0.6",
-    "breaker.drawdown_max_pct": "0.8",
-    "breaker.drawdown_tier": "warn",
-    "breaker.backtest_reset_after_h": "3",
 }
 
 
