@@ -117,4 +117,6 @@ def test_where_the_system_does_not_tell_the_state_of_a_connection_it_is_taken_to
     finally:
         venue.kill()
         venue.join()
-    assert [type(each) for each in heard] == [LinkUp]
+    # What the venue says after it is heard or not, by chance; what counts is that the request was not kept back.
+    assert isinstance(heard[0], LinkUp)
+    assert not any(isinstance(each, HttpFailed) for each in heard)
