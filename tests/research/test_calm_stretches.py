@@ -106,6 +106,7 @@ def compare(files: list[CandleFile], settings: Any) -> tuple[dict[str, Any], lis
         (1, {"costs.latency_ms": "0", "costs.path": "best"}, 4),
         (1, {"costs.latency_ms": "1", "exits.opposite_score_min": "0.5"}, 4),
         (1, MANAGED | TIMED | TIGHT, 1.5),
+        (1, {"costs.latency_ms": "0", "exits.hold_max_s": "1800"}, 1.5),  # time is up when an hour begins
         (4, QUARTERS | {"strategy.name": "ensemble", "strategy.parameters": "", "exits.preset": "balanced"}, 1.1),
         (4, QUARTERS | {"costs.latency_ms": "900", "costs.half_spread_bps": "10", **MANAGED, **TIGHT}, 1.1),
         (2, {"filters.trend": "block", "filters.trend_intervals": "1h", "filters.trend_candles": "10"}, 2),

@@ -125,8 +125,8 @@ class Breaker:
             )
         return self._marks
 
-    def calm(self, now_ms: int) -> tuple[int, Decimal, Decimal] | None:
-        """Until when, and between which equities, the first exclusive and the last inclusive, a judgement is silent."""
+    def calm(self, now_ms: int) -> tuple[Decimal, Decimal] | None:
+        """Between which equities, the first exclusive and the last inclusive, a judgement is silent in this hour."""
         if self._hour is None or self.peak is None or now_ms // MS_PER_HOUR != self._hour:
             return None
         day = now_ms // MS_PER_DAY
@@ -135,7 +135,7 @@ class Breaker:
             for rule, limit, least in self._least()
             if not self._is_known(rule, limit.tier, day)
         ]
-        return (self._hour + 1) * MS_PER_HOUR, max(floors, default=ZERO), self.peak
+        return max(floors, default=ZERO), self.peak
 
     def turns_calmly(self, hour: int, low: Decimal, high: Decimal) -> bool:
         """Whether an hour that begins with an equity between two others says nothing but that it has begun."""

@@ -487,13 +487,14 @@ class Engine(Contracts):
     def calm_prices(self, now_ms: int) -> tuple[int, dict[str, tuple[Decimal, Decimal]]] | None:
         """Until when, and between which prices of each watched symbol, exclusive, marks would change only themselves.
 
-        It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of a
-        backtest need not tell every price, if it tells the last one before anything else happens.
+        The time is that of the next exit by time; the end of the hour, with which the breaker begins a new one, is not
+        in it. It holds while all of them stay there and nothing else comes; None when any mark might. So a driver of
+        a backtest need not tell every price, if it tells the last one before anything else happens.
         """
         calm, equity = self.breaker.calm(now_ms), self.equity()
-        if calm is None or equity is None or not calm[1] < equity <= calm[2]:
+        if calm is None or equity is None or not calm[0] < equity <= calm[1]:
             return None
-        until_ms, floor, peak = calm
+        (floor, peak), until_ms = calm, NEVER_MS
         if self._shares_margin() and not self._is_ample(floor):
             return None
         shares, ranges = self._shares_of_room(), {}

@@ -53,7 +53,7 @@ from surefoot.core.messages import (
     RunStarted,
     Woke,
 )
-from surefoot.core.model import MS_PER_DAY, Market
+from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Market
 from surefoot.research.tape import Tape, TapeColumns, counted
 
 NEVER_MS = 1 << 62
@@ -208,7 +208,8 @@ class VirtualTime:
 
     def _calm_prices(self) -> tuple[int, Mapping[str, tuple[Decimal, Decimal]]] | None:
         calm = self.engine.calm_prices(self.now_ms)
-        return None if calm is None else (min(calm[0], self._until_ms + 1), calm[1])
+        hour_ends_ms = (self.now_ms // MS_PER_HOUR + 1) * MS_PER_HOUR
+        return None if calm is None else (min(calm[0], hour_ends_ms, self._until_ms + 1), calm[1])
 
     # -- towards the exchange ---------------------------------------------------------------------------------
 

@@ -283,8 +283,7 @@ class _Walk:
     def _end(self, number: int, most: int, calm: tuple[int, Mapping[str, tuple[Decimal, Decimal]]]) -> int:
         """The last candle, up to `most`, that opens before anything happens and lies between the calm prices."""
         until_ms, ranges = calm
-        until_ms = self._until_ms if until_ms == self._next_hour_ms(number) else min(self._until_ms, until_ms)
-        end = min(most, self._number_before(until_ms))
+        end = min(most, self._number_before(min(self._until_ms, until_ms)))
         for course in self._courses:
             if course.symbol in ranges and end > number:
                 end = course.outside(number, end + 1, *ranges[course.symbol]) - 1
