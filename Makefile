@@ -21,7 +21,7 @@ CLIENTS_READY := .clients/.ready
 PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f -print)
 ARGS ?=
 
-.PHONY: help run test check format bench soak swarm equality proofs fuzz trace referees clients referee-metrics dashboard lock clean
+.PHONY: help run test coverage check format bench soak swarm equality proofs fuzz trace referees clients referee-metrics dashboard lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -29,7 +29,10 @@ help: ## Say what there is
 run: $(RUN_READY) ## Start Surefoot; give it options with ARGS="..."
 	@exec $(BIN)/surefoot run $(ARGS)
 
-test: $(DEV_READY) ## Run all tests with coverage; ARGS="tests/core -k fill" narrows them
+test: $(DEV_READY) ## Run all tests; ARGS="tests/core -k fill" narrows them
+	@$(BIN)/python -m pytest -n auto --dist worksteal --durations=20 $(ARGS)
+
+coverage: $(DEV_READY) ## Run all tests and say which share of lines and branches they run: takes twice as long
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:coverage.json $(ARGS)
 
 check: $(DEV_READY) ## Format, lint, types and import contracts
