@@ -192,6 +192,15 @@ def test_four_fifths_of_a_limit_are_said_once_a_day() -> None:
 
 
 @pytest.mark.spec("BRK-6")
+def test_nobody_is_told_that_a_limit_is_near_which_the_day_has_already_reached() -> None:
+    life = Life(replace(QUIET, day_loss=Limit(dec(5), Tier.WARN)))
+    life.at(0, "1000")
+    assert told(life.at(1, "950")) == [("day loss", "5.0000")]
+    life.at(2, "958")
+    assert life.near == []
+
+
+@pytest.mark.spec("BRK-6")
 def test_a_trip_carries_the_equity_of_the_hour_before_it() -> None:
     life = Life()
     for minute in range(120):

@@ -168,10 +168,12 @@ class Breaker:
         start = self.start_of(rule)
         assert start is not None, "a rule without a start has no level to fall to"
         loss_pct, day = rules.loss_pct(start, equity), now_ms // MS_PER_DAY
-        if loss_pct >= limit.value_pct and not self._is_known(rule, limit.tier, day):
+        if self._is_known(rule, limit.tier, day):
+            return
+        if loss_pct >= limit.value_pct:
             text = f"{rule}: {loss_pct:.2f} % reached {limit.value_pct:f} %"
             yield self.trip(rule, limit.tier, loss_pct, limit.value_pct, equity, now_ms, text)
-        elif loss_pct < limit.value_pct and (rule, day) not in self._neared and rule not in self.trips:
+        elif (rule, day) not in self._neared:
             self._neared.add((rule, day))
             yield Near(rule, loss_pct, limit.value_pct)
 
