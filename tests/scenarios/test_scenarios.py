@@ -1,6 +1,7 @@
 """Scenario tables: what happens on the left, what must follow indented under it, in a trader's words.
 
-Each `*.txt` here is one test. The vocabulary is the methods of `Table`: a line's first word, or two, name it.
+Each `*.txt` here is one test for each way that orders may go. The vocabulary is the methods of `Table`: a line's first
+word, or two, name it. A line that begins with `rest:` or `socket:` is for orders that go that way.
 """
 
 from __future__ import annotations
@@ -31,14 +32,25 @@ from tests.stage import PLENTY, Planned, Stage, instrument, stage_settings
 
 TABLES = sorted(Path(__file__).parent.glob("*.txt"))
 SYMBOL = "BTCUSDT"
+READS = {"query": ("GET", "/api/v3/order?"), "account": ("GET", "/api/v3/account?")}
+# What an order is told by, for each `orders.transport`; reads go by REST in both.
 REQUESTS = {
-    "entry": ("POST", "/api/v3/orderList/o"),
-    "protection": ("POST", "/api/v3/orderList/oco"),
-    "order": ("POST", "/api/v3/order?"),
-    "replace": ("POST", "/api/v3/order/cancelReplace"),
-    "cancel": ("DELETE", "/api/v3/order"),
-    "query": ("GET", "/api/v3/order?"),
-    "account": ("GET", "/api/v3/account?"),
+    "rest": READS
+    | {
+        "entry": ("POST", "/api/v3/orderList/o"),
+        "protection": ("POST", "/api/v3/orderList/oco"),
+        "order": ("POST", "/api/v3/order?"),
+        "replace": ("POST", "/api/v3/order/cancelReplace"),
+        "cancel": ("DELETE", "/api/v3/order"),
+    },
+    "socket": READS
+    | {
+        "entry": ("SOCKET", "orderList.place.o"),
+        "protection": ("SOCKET", "orderList.place.oco"),
+        "order": ("SOCKET", 'order.place"'),
+        "replace": ("SOCKET", "order.cancelReplace"),
+        "cancel": ("SOCKET", 'order.cancel"'),
+    },
 }
 
 WISHES: dict[str, Callable[[int, str, str], OperatorEvent]] = {
@@ -59,11 +71,15 @@ def spec_of(table: Path) -> list[str]:
 )
 @pytest.mark.spec("EXIT-4", "EXIT-6", "EXIT-7", "BRK-1", "BRK-2", "BRK-3", "BRK-5", "SAFE-3")
 @pytest.mark.spec("EXIT-2", "PNL-1", "NET-3", "NET-5", "MODE-3", "SIG-8")
+@pytest.mark.parametrize("transport", REQUESTS)
 @pytest.mark.parametrize("table", TABLES, ids=[table.stem for table in TABLES])
-def test_scenario_follows_its_table(table: Path) -> None:
-    stage_of = Table()
+def test_scenario_follows_its_table(table: Path, transport: str) -> None:
+    stage_of = Table(transport)
     for number, line in enumerate(table.read_text().splitlines(), 1):
         text = line.partition("#")[0].strip()
+        only, colon, rest = text.partition(": ")
+        if colon and only in REQUESTS:
+            text = rest if only == transport else ""
         if not text:
             continue
         try:
@@ -82,9 +98,10 @@ def test_there_is_a_table_for_each_named_danger() -> None:
 class Table:
     """Runs a table line by line; the stage is built at `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: str) -> None:
         self.rules: dict[str, object] = {}
-        self.settings: dict[str, str] = {}
+        self.settings: dict[str, str] = {"orders__transport": transport}
+        self.requests = REQUESTS[transport]
         self.usdt = "10000"
         self.planned = Planned()
         self._stage: Stage | None = None
@@ -151,22 +168,22 @@ class Table:
 
     def do_lose(self, words: list[str]) -> None:
         """lose answer entry | lose request entry: of the next such request."""
-        method, path = REQUESTS[words[1]]
+        method, path = self.requests[words[1]]
         fate = Fate(arrives=words[0] == "answer", instead=0, answer_extra_ms=3_000)
         self.planned.requests.append((method, path, fate))
 
     def do_answer(self, words: list[str]) -> None:
         """answer 503 to entry, executed | answer 503 to entry, not executed | answer late 3s to entry"""
         if words[0] == "late":
-            method, path = REQUESTS[words[3]]
+            method, path = self.requests[words[3]]
             self.planned.requests.append((method, path, Fate(answer_extra_ms=int(words[1].rstrip("s")) * 1_000)))
             return
-        method, path = REQUESTS[words[2].rstrip(",")]
+        method, path = self.requests[words[2].rstrip(",")]
         self.planned.requests.append((method, path, Fate(arrives=words[3] == "executed", instead=int(words[0]))))
 
     def do_arrive(self, words: list[str]) -> None:
         """arrive late 8s entry[, answer lost]: the request itself is held up on the way."""
-        method, path = REQUESTS[words[2].rstrip(",")]
+        method, path = self.requests[words[2].rstrip(",")]
         late_ms = int(words[1].rstrip("s")) * 1_000
         self.planned.requests.append((method, path, Fate(extra_ms=late_ms, instead=0 if words[3:] else None)))
 
