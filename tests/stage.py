@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from simex.exchange import Exchange
-from simex.market import Market
+from simex.futures.contracts import DEFAULT_CONTRACTS
+from simex.market import Market as Prints
 from simex.signing import hmac_signature
 from simex.venue import DEFAULT_INSTRUMENTS, AccountSpec, FillModel, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
@@ -31,8 +32,9 @@ from surefoot.core.messages import (
     SubmitList,
     SubmitOrder,
 )
-from surefoot.core.model import Candle, Signal
+from surefoot.core.model import Candle, Market, Signal
 from surefoot.research.exact import FINE, Fate, VirtualTime
+from surefoot.store.journal import NOT_JOURNALED
 from surefoot.store.records import decode, encode
 
 KEYS = Keys("stage-key", "stage-secret")
@@ -125,22 +127,22 @@ class Stage:
         instruments: Sequence[InstrumentSpec] | None = None,
         fates: Planned | None = None,
         engine_maker: Callable[[Settings, Script], Engine] | None = None,
-        tape: Market | None = None,
+        tape: Prints | None = None,
         balances: Mapping[str, Decimal] | None = None,
         latency_ms: int = 10,
+        supervised: bool = False,
     ) -> None:
         self.settings = settings
         self.script = Script()
         self.planned = fates if fates is not None else Planned()
-        specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]
-        account = AccountSpec(KEYS.api_key, KEYS.secret, {"USDT": Decimal(usdt), **(balances or {})})
-        self.exchange = Exchange(specs, [account], model=FillModel(), forming_klines=False)
+        self.exchange = _exchange(settings, {"USDT": Decimal(usdt), **(balances or {})}, instruments, supervised)
         self.journal: list[tuple[str, bytes]] = []
         self.sent: list[Command] = []  # commands since the last look
         self.counts: Counter[str] = Counter()
         self.runs = 0
         self._tape = tape
         self._latency_ms = latency_ms
+        self._supervised = supervised
         self._maker = engine_maker or scripted_engine
         self.now_ms = START_MS
         self.driver = self._new_driver()
@@ -155,7 +157,7 @@ class Stage:
         engine = self._maker(self.settings, self.script)
         for kind, body in self.journal:
             engine.fold(decode(kind, body))
-        session = build_session(self.settings, KEYS, lambda: 0.5, watch_always=True)
+        session = build_session(self.settings, KEYS, lambda: 0.5, watch_always=True, supervised=self._supervised)
         return VirtualTime(
             engine, session, self.exchange, self._tape, self._latency_ms, self._record, self.planned, self.now_ms
         )
@@ -172,14 +174,14 @@ class Stage:
         """The process dies: what it had in memory is gone, what it had sent is on its way, connections break."""
         self.driver.now_ms = max(self.driver.now_ms, self.now_ms)
         self.driver.deliver_requests_on_their_way()
-        for link in ("market", "account"):
-            self.driver.cut(link, None)
+        for line in self.driver.session.lines.values():
+            self.driver.cut(line.name, None)
         self.now_ms = self.driver.now_ms
         self.driver = self._new_driver()
 
     def _record(self, message: Event | Command) -> None:
         kind, body = encode(message)
-        if kind not in ("PriceMarked", "Woke", "HistoryLoaded"):
+        if type(message) not in NOT_JOURNALED:
             self.journal.append((kind, body))
         self.counts[kind] += 1
         if not isinstance(message, Event):
@@ -263,6 +265,18 @@ class Stage:
 
     def queries(self) -> int:
         return sum(isinstance(command, QueryOrder) for command in self.sent)
+
+
+def _exchange(
+    settings: Settings, owned: Mapping[str, Decimal], instruments: Sequence[InstrumentSpec] | None, forming: bool
+) -> Exchange:
+    if settings.market.venue is Market.FUTURES:
+        contracts = [spec for spec in DEFAULT_CONTRACTS if spec.symbol in settings.market.symbols]
+        account = AccountSpec(KEYS.api_key, KEYS.secret, {}, wallet=owned)
+        return Exchange([], [account], model=FillModel(), forming_klines=forming, contracts=contracts)
+    specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]
+    account = AccountSpec(KEYS.api_key, KEYS.secret, owned)
+    return Exchange(specs, [account], model=FillModel(), forming_klines=forming)
 
 
 def scripted_engine(settings: Settings, script: Script) -> Engine:

@@ -46,6 +46,10 @@ def price_of(symbol: str, bid: int) -> Frame:
     return Frame(MARKET, text.encode())
 
 
+def mark_price_of(symbol: str, number: int) -> Frame:
+    return Frame(MARKET, f'{{"stream":"{symbol}@markPrice@1s","data":{{"E":{number},"p":"{number}"}}}}'.encode())
+
+
 def candle_frame(number: int) -> Frame:
     return Frame(MARKET, b'{"stream":"btcusdt@kline_15m","data":%d}' % number)
 
@@ -107,8 +111,10 @@ def test_whatever_comes_between_no_account_frame_or_closed_candle_is_lost_and_no
         kind = chance.random()
         if kind < 0.02:
             frame = Frame(ACCOUNT, b'{"subscriptionId":0,"event":{"n":%d}}' % number)
-        elif kind < 0.9:
+        elif kind < 0.8:
             frame = price_of(symbol, number)
+        elif kind < 0.9:
+            frame = mark_price_of(symbol, number)
         else:
             frame = kline_of(symbol, number, closed=kind > 0.99)
         put.append(frame)
@@ -125,7 +131,7 @@ def test_whatever_comes_between_no_account_frame_or_closed_candle_is_lost_and_no
     assert [one for one in taken if b'"x":true' in data_of(one)] == [one for one in put if b'"x":true' in data_of(one)]
     assert len(put) - len(taken) == inbox.merged > 1_000
     place = {id(frame): at for at, frame in enumerate(put)}
-    for stream in (b"btcusdt@bookTicker", b"ethusdt@bookTicker"):
+    for stream in (b"btcusdt@bookTicker", b"ethusdt@bookTicker", b"btcusdt@markPrice", b"ethusdt@markPrice"):
         prices = [place[id(one)] for one in taken if stream in data_of(one)]
         assert prices == sorted(prices)
         assert prices[-1] == max(at for at, one in enumerate(put) if stream in data_of(one))

@@ -108,7 +108,8 @@ def build_session(
 ) -> Session:
     """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past.
 
-    `supervised` is where time is real: there a stream that is silent for too long is no quiet market.
+    `supervised` is where time is real: there a stream that is silent for too long is no quiet market, and mark prices
+    are others than last prices.
     """
     from surefoot.binance.session import Session, SessionSettings
 
@@ -120,6 +121,7 @@ def build_session(
             warmup_candles=max(market.warmup_candles, build_signals(settings).history_candles),
             recv_window_ms=settings.orders.recv_window_ms,
             watch_always=watch_always,
+            mark_prices=supervised,
             by_socket=settings.orders.transport == "socket",
             context_intervals=filters_of(settings).context_of(market.interval),
             stream_silence_max_ms=market.stream_silence_max_s * 1_000 if supervised else 0,

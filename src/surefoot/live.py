@@ -165,14 +165,15 @@ class Inbox:
 
 
 def _stream_of_passing(frame: Frame) -> bytes | None:
-    """The stream of a frame that means nothing once a newer one of it is there: a best price, or a candle that goes on.
-    None for all others."""
+    """The stream of a frame that means nothing once a newer one of it is there: a price, or a candle that goes on. None
+    for all others."""
     data = frame.data
     if frame.link == ACCOUNT or not isinstance(data, bytes):
         return None
-    at = data.find(b"@bookTicker", 0, STREAM_NAME_MAX)
-    if at > 0:
-        return data[:at]
+    for kind in (b"@bookTicker", b"@markPrice"):
+        at = data.find(kind, 0, STREAM_NAME_MAX)
+        if at > 0:
+            return data[: at + len(kind)]
     at = data.find(b"@kline_", 0, STREAM_NAME_MAX)
     if at > 0 and b'"x":false' in data:
         return data[: data.find(b'"', at)]

@@ -24,7 +24,7 @@ from surefoot.api.board import Board
 from surefoot.api.desk import Desk
 from surefoot.api.stream import serve_stream
 from surefoot.assembly import build_engine
-from surefoot.core.messages import Event, HistoryLoaded, PriceMarked, RunStarted, Woke
+from surefoot.core.messages import Event, HistoryLoaded, MarkPriceTold, PriceMarked, RunStarted, Woke
 from surefoot.core.view import view_of
 from surefoot.store.journal import NOT_JOURNALED, Entry, Journal
 from tests.api.desks import FIRST_RUN, paper, trading, until
@@ -269,8 +269,8 @@ def made(hint: Any) -> Any:
 
 @pytest.mark.spec("API-2")
 async def test_every_event_of_the_catalogue_reaches_a_client(tmp_path: Path) -> None:
-    """Those that the journal keeps, as records; prices and history as prices, since only the newest matters; a wake-up
-    by the time of what it led to."""
+    """Those that the journal keeps, as records; prices and history as prices, since only the newest matters; a mark
+    price by the position that it is about; a wake-up by the time of what it led to."""
     catalogue: set[type[Any]] = set(get_args(Event))
     engine, now_ms = build_engine(paper(tmp_path)), [1]
     with Journal.open(tmp_path / FIRST_RUN) as journal:
@@ -290,11 +290,14 @@ async def test_every_event_of_the_catalogue_reaches_a_client(tmp_path: Path) -> 
                 await until(lambda: _prices(client).get("BTCUSDT") == "30001")
                 engine.step(PriceMarked(1, "BTCUSDT", Decimal(40_000), Decimal(40_001), closed().candle.close_ms + 1))
                 await until(lambda: _prices(client).get("BTCUSDT") == "40000.5")
+                engine.step(MarkPriceTold(1, "BTCUSDT", Decimal(40_002)))
                 now_ms[0] = 2
                 engine.step(Woke(2))
                 await until(lambda: [status["at_ms"] for status in client.of("status")][-1:] == [2])
     assert [record["kind"] for record in client.records()] == [type(event).__name__ for event in events]
-    heard = {record["kind"] for record in client.records()} | {"HistoryLoaded", "PriceMarked", "Woke"}
+    heard = {record["kind"] for record in client.records()} | {
+        "HistoryLoaded", "MarkPriceTold", "PriceMarked", "Woke",
+    }  # fmt: skip
     assert heard == {kind.__name__ for kind in catalogue}
 
 

@@ -24,6 +24,7 @@ from surefoot.core.messages import (
     HistoryLoaded,
     InstrumentsLoaded,
     LinkRestored,
+    MarkPriceTold,
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
@@ -59,7 +60,7 @@ from surefoot.core.risk import RiskSettings
 START_MS = 1_790_000_000_000  # some Monday, 14:13:20 UTC
 INTERVAL_MS = 900_000
 FEES = FeeRates(maker=Decimal("0.001"), taker=Decimal("0.001"))
-NOT_JOURNALED = PriceMarked | Woke | HistoryLoaded
+NOT_JOURNALED = PriceMarked | MarkPriceTold | Woke | HistoryLoaded
 
 T = TypeVar("T")
 
@@ -329,6 +330,9 @@ class Desk:
 
     def mark(self, price: str) -> list[Command]:
         return self.tell(PriceMarked(self.now_ms, "BTCUSDT", dec(price), dec(price), self.now_ms))
+
+    def mark_price(self, price: str) -> list[Command]:
+        return self.tell(MarkPriceTold(self.now_ms, "BTCUSDT", dec(price)))
 
     def wait(self, ms: int) -> list[Command]:
         """Time passes: the engine is woken at each deadline of its own, as a driver does."""

@@ -32,6 +32,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import Balance, Income, OrderRequest, OrderType, Purpose, Side, Tier, VenuePosition
 from surefoot.core.orders import State
+from surefoot.core.view import view_of
 from tests.core.desk import (
     BREAKER,
     EXITS,
@@ -267,7 +268,7 @@ def test_a_position_is_left_before_the_venue_takes_it(target: float, isolated: b
     if not isolated:  # what stood behind it has been withdrawn meanwhile
         left = size(entry) * 30_000 / 20
         at.tell(IncomePaid(at.now_ms, 1, Income.TRANSFER, "", "USDT", left - at.engine.portfolio.wallet("USDT"), 1))
-    price = at.engine.liquidation_price("BTCUSDT")
+    price = at.engine.liquidation_price("BTCUSDT", at.now_ms)
     assert price is not None
     edge = price * (dec("1.01") if target > 0 else dec("0.99"))
     step = 1 if target > 0 else -1
@@ -276,6 +277,62 @@ def test_a_position_is_left_before_the_venue_takes_it(target: float, isolated: b
     (leaving,) = sent(commands)
     assert (leaving.purpose, leaving.reason, leaving.quantity) == (Purpose.EXIT, "liquidation", entry.quantity)
     assert not sent(at.mark(f"{edge - 2 * step:.1f}"))  # it is on its way
+
+
+def near_the_end(target: float) -> tuple[Desk, Decimal, int]:
+    """A position at leverage 20 far from its stop, how near its liquidation it may come, and which way that is."""
+    far = replace(EXITS, stop_pct_of_price=dec(2), target_pct_of_price=dec(90))
+    at = desk(far, replace(MARGIN, leverage=20, isolated=True), "10000", notional_max_quote=dec(30_000))
+    hold(at, target)
+    price = at.engine.liquidation_price("BTCUSDT", at.now_ms)
+    assert price is not None
+    return at, price * (dec("1.01") if target > 0 else dec("0.99")), 1 if target > 0 else -1
+
+
+@pytest.mark.spec("EXIT-1", "SAFE-3")
+@TARGETS
+def test_the_mark_price_decides_how_near_the_liquidation_is_and_not_the_last_price(target: float) -> None:
+    at, edge, step = near_the_end(target)
+    assert not sent(at.mark_price(f"{edge + step:.1f}"))
+    assert not sent(at.mark(f"{edge - step:.1f}"))  # the venue does not look at this one
+    at.mark("30000")
+    commands = at.mark_price(f"{edge - step:.1f}")
+    (leaving,) = sent(commands)
+    assert (leaving.purpose, leaving.reason) == (Purpose.EXIT, "liquidation")
+    alarm = only(RecordAlarm, commands)
+    assert alarm.code == "liquidation-near"
+    assert f"mark price {edge - step:.1f}" in alarm.text
+    assert not at.mark_price(f"{edge - 2 * step:.1f}")  # it is on its way
+
+
+@pytest.mark.spec("EXIT-1", "SAFE-3")
+@TARGETS
+def test_where_the_mark_price_is_old_the_last_price_decides_and_that_is_said_once(target: float) -> None:
+    at, edge, step = near_the_end(target)
+    at.mark_price("30000")
+    most_ms = at.engine.settings.risk.price_age_max_ms
+    at.now_ms += most_ms
+    assert not codes(at.mark("30000"))
+    at.now_ms += 1
+    commands = at.mark("30000")
+    assert codes(commands) == ["mark-price-missing"]
+    assert at.engine.mark_price("BTCUSDT", at.now_ms) is None
+    assert not codes(at.mark("30000"))
+    at.mark_price("30000")
+    at.now_ms += most_ms + 1
+    commands = at.mark(f"{edge - step:.1f}")
+    assert codes(commands) == ["mark-price-missing"]
+    assert sent(commands)[0].reason == "liquidation"
+
+
+@pytest.mark.spec("EXIT-1", "OPS-1")
+def test_the_view_tells_the_mark_price_while_it_is_known() -> None:
+    at, _, _ = near_the_end(1.0)
+    assert view_of(at.engine, at.now_ms).positions[0].mark_price is None
+    at.mark_price("29999.5")
+    assert view_of(at.engine, at.now_ms).positions[0].mark_price == dec("29999.5")
+    late_ms = at.now_ms + at.engine.settings.risk.price_age_max_ms + 1
+    assert view_of(at.engine, late_ms).positions[0].mark_price is None
 
 
 @pytest.mark.spec("EXIT-1", "PNL-2", "SAFE-4")

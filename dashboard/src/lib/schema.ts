@@ -214,7 +214,7 @@ export interface JournalItem {
   seq: number;
 }
 
-export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "MarginCalled" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
+export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
 
 export interface LimitView {
   limit_pct: string;
@@ -454,6 +454,7 @@ export interface PositionView {
   entry_price: string | null;
   liquidation_price: string | null;
   mark: string | null;
+  mark_price: string | null;
   profit: string | null;
   quantity: string;
   stop_price: string | null;

@@ -41,6 +41,7 @@ class Read(Enum):
     CANDLES = auto()
     CONTEXT = auto()
     PRICE = auto()
+    MARK_PRICE = auto()
     ACCOUNT = auto()
     INCOME = auto()
     ACCOUNT_KEY = auto()

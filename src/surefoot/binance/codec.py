@@ -20,6 +20,7 @@ from surefoot.binance.signing import book_stream as book_stream
 from surefoot.binance.signing import decimal_text as decimal_text
 from surefoot.binance.signing import kline_stream as kline_stream
 from surefoot.binance.signing import list_request as list_request
+from surefoot.binance.signing import mark_price_stream as mark_price_stream
 from surefoot.binance.signing import order_params as order_params
 from surefoot.binance.signing import query_text as query_text
 from surefoot.binance.signing import sign_rest as sign_rest
@@ -37,6 +38,7 @@ from surefoot.binance.wire import ExecutionReport as ExecutionReport
 from surefoot.binance.wire import Ignored as Ignored
 from surefoot.binance.wire import KlineFrame as KlineFrame
 from surefoot.binance.wire import ListStatus as ListStatus
+from surefoot.binance.wire import MarkPriceFrame as MarkPriceFrame
 from surefoot.binance.wire import RateLimit as RateLimit
 from surefoot.binance.wire import Shutdown as Shutdown
 from surefoot.binance.wire import StreamReply as StreamReply
@@ -62,7 +64,10 @@ Outcome = Literal["refused", "unknown", "limited", "banned"]
 # Market frames
 
 
-def read_stream(frame: bytes | str) -> KlineFrame | BookFrame | StreamReply | Shutdown | Ignored:
+MarketFrame = KlineFrame | BookFrame | MarkPriceFrame | StreamReply | Shutdown | Ignored
+
+
+def read_stream(frame: bytes | str) -> MarketFrame:
     """One frame of a combined market stream. BadFrame when it cannot be read, BadPrice when its price cannot be."""
     envelope = decode(wire.STREAM_ENVELOPE, frame, "stream frame")
     if envelope.stream is None:
@@ -73,6 +78,9 @@ def read_stream(frame: bytes | str) -> KlineFrame | BookFrame | StreamReply | Sh
     # A second "@" is a kline with shifted days: nothing we subscribe.
     if content.startswith("kline_") and "@" not in content:
         return _kline_frame(decode(wire.KLINE_EVENT, envelope.data, envelope.stream))
+    if content.startswith("markPrice"):
+        mark = decode(wire.MARK_PRICE, envelope.data, envelope.stream)
+        return MarkPriceFrame(mark.s, price_of(mark.p, mark.s, "mark price"))
     if envelope.stream == "!serverShutdown":
         return decode(wire.SHUTDOWN, envelope.data, envelope.stream)
     return Ignored(envelope.stream)

@@ -129,6 +129,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def mark_link(self) -> str | None:
+        """The connection that mark prices come on; None where there are none."""
+        ...
+
+    @property
     def order_target(self) -> str | None:
         """The connection that takes orders; None where the account's own does."""
         ...
@@ -145,6 +150,12 @@ class Dialect(Protocol):
     def best_prices(self, symbol: str) -> Ask:
         """Best bid and ask by a read: the second source."""
         ...
+
+    def mark_price(self, symbol: str) -> Ask:
+        """The mark price by a read: the second source, where there is such a price."""
+        ...
+
+    def read_mark_price(self, body: bytes, now_ms: int) -> Event: ...
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> Preparation: ...
 

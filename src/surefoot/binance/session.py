@@ -50,6 +50,7 @@ from surefoot.core.messages import (
     InstrumentsLoaded,
     LinkLost,
     LinkRestored,
+    MarkPriceTold,
     OrderNotFound,
     OrderRejected,
     OutcomeUnknown,
@@ -88,13 +89,17 @@ BAD_SYMBOL = -1121
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """`watch_always` subscribes best prices of all symbols for good; else only while the engine wants them."""
+    """`watch_always` subscribes prices of all symbols for good; else only while the engine wants them.
+
+    `mark_prices` are told beside best prices, where the market has them; a backtest's are its last prices.
+    """
 
     symbols: tuple[str, ...]
     interval: str
     warmup_candles: int
     recv_window_ms: int
     watch_always: bool
+    mark_prices: bool = False
     by_socket: bool = False  # writes go by the WebSocket API while its link is there
     context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
     stream_silence_max_ms: int = 0  # 0: streams may be silent, as those of a replay are
@@ -130,6 +135,7 @@ class Session:
         self.lines = {kind: Line(kind, jitter, self.calls.jittered) for kind in kinds}
         self._order_line = self.lines[ORDERS if own_link else ACCOUNT] if settings.by_socket else None
         self._watchdogs = {kind: Watchdog(settings.stream_silence_max_ms) for kind in dialect.market_links}
+        self._mark_link = dialect.mark_link if settings.mark_prices else None
         self._account_opening = ACCOUNT  # the connection that the key of the account's stream is read for
         self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
@@ -460,6 +466,8 @@ class Session:
             case Read.PRICE:
                 best = read_best(body)
                 return [PriceMarked(now_ms, best.symbol, best.bid[0], best.ask[0], now_ms)]
+            case Read.MARK_PRICE:
+                return [self._dialect.read_mark_price(body, now_ms)]
             case Read.KEEP_KEY:
                 return []
             case _:
@@ -623,6 +631,8 @@ class Session:
             streams += [codec.kline_stream(symbol, self.settings.interval) for symbol in self._feeds]
         if link == self._dialect.book_link:
             streams += [codec.book_stream(symbol) for symbol in self._wanted_books()]
+        if link == self._mark_link:
+            streams += [codec.mark_price_stream(symbol) for symbol in self._wanted_books()]
         return streams
 
     def _on_link_down(self, arrival: LinkDown, now_ms: int) -> list[Event]:
@@ -718,11 +728,11 @@ class Session:
 
     def _look_at_streams(self, kind: str, watchdog: Watchdog, now_ms: int) -> list[Event]:
         """All silent: the connection is given up. Some: they are subscribed anew, and what they missed is read."""
-        if kind == self._dialect.book_link:
-            for symbol in self._wanted_books():
-                age_ms = watchdog.age_ms(codec.book_stream(symbol), now_ms)
-                if age_ms is not None and age_ms >= self.settings.price_age_max_ms:
-                    self._read_price(symbol)
+        for symbol in self._wanted_books():
+            if kind == self._dialect.book_link and self._is_old(watchdog, codec.book_stream(symbol), now_ms):
+                self._read_price(Read.PRICE, self._dialect.best_prices(symbol), symbol)
+            if kind == self._mark_link and self._is_old(watchdog, codec.mark_price_stream(symbol), now_ms):
+                self._read_price(Read.MARK_PRICE, self._dialect.mark_price(symbol), symbol)
         silent, whole = watchdog.look(now_ms)
         if whole:
             text = f"silent for {watchdog.silence_max_ms // 1_000} s"
@@ -735,10 +745,14 @@ class Session:
                 self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
         return [StreamSilent(now_ms, stream, watchdog.silence_max_ms) for stream in silent]
 
-    def _read_price(self, symbol: str) -> None:
+    def _is_old(self, watchdog: Watchdog, stream: str, now_ms: int) -> bool:
+        age_ms = watchdog.age_ms(stream, now_ms)
+        return age_ms is not None and age_ms >= self.settings.price_age_max_ms
+
+    def _read_price(self, read: Read, ask: Ask, symbol: str) -> None:
         """The second source of a price whose stream is silent."""
-        if not any(call.read is Read.PRICE and call.symbol == symbol for call in self.calls.pending()):
-            self._read(Read.PRICE, self._dialect.best_prices(symbol), symbol)
+        if not any(call.read is read and call.symbol == symbol for call in self.calls.pending()):
+            self._read(read, ask, symbol)
 
     def _wanted_books(self) -> Sequence[str]:
         always = self.settings.symbols if self.settings.watch_always else ()
@@ -762,6 +776,10 @@ class Session:
                 if self.settings.stream_silence_max_ms:
                     self._watchdogs[kind_of(frame.link)].heard(codec.book_stream(message.symbol), now_ms)
                 return [PriceMarked(now_ms, message.symbol, message.bid, message.ask, now_ms)]
+            case codec.MarkPriceFrame():
+                if self.settings.stream_silence_max_ms:
+                    self._watchdogs[kind_of(frame.link)].heard(codec.mark_price_stream(message.symbol), now_ms)
+                return [MarkPriceTold(now_ms, message.symbol, message.price)]
             case codec.StreamReply():
                 return self._on_stream_reply(frame.link, message, now_ms)
             case codec.Shutdown():

@@ -186,3 +186,7 @@ def kline_stream(symbol: str, interval: str) -> str:
 
 def book_stream(symbol: str) -> str:
     return f"{symbol.lower()}@bookTicker"
+
+
+def mark_price_stream(symbol: str) -> str:
+    return f"{symbol.lower()}@markPrice@1s"

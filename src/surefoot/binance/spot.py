@@ -88,6 +88,7 @@ class Spot:
 
     market_links: Mapping[str, str] = {MARKET: "/stream"}
     book_link = MARKET
+    mark_link: str | None = None
     order_target: str | None = None
     fatal: Mapping[int, str] = COMMON_FATAL
 
@@ -104,6 +105,12 @@ class Spot:
 
     def best_prices(self, symbol: str) -> Ask:
         return Ask("GET", "/api/v3/ticker/bookTicker", [("symbol", symbol)], 2, signed=False)
+
+    def mark_price(self, symbol: str) -> Ask:
+        raise AssertionError("spot has no mark prices")
+
+    def read_mark_price(self, body: bytes, now_ms: int) -> Event:
+        raise AssertionError("spot has no mark prices")
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> SpotPreparation:
         return SpotPreparation((*symbols, *held))

@@ -50,6 +50,13 @@ class BookFrame(Struct, frozen=True, gc=False):
     ask: Decimal
 
 
+class MarkPriceFrame(Struct, frozen=True, gc=False):
+    """The price that a contract's margins go by."""
+
+    symbol: str
+    price: Decimal
+
+
 class StreamReply(Struct, frozen=True, gc=False):
     """The answer to a command on a stream connection; `error` is None when it was done."""
 
@@ -176,6 +183,11 @@ class Book(Struct, frozen=True, gc=False):
     s: str
     b: str
     a: str
+
+
+class MarkPrice(Struct, frozen=True, gc=False):
+    s: str
+    p: str
 
 
 class Kline(Struct, frozen=True, gc=False):
@@ -397,6 +409,7 @@ class TradeRow(Struct, frozen=True, gc=False, rename="camel"):
 
 STREAM_ENVELOPE = Decoder(StreamEnvelope)
 BOOK = Decoder(Book)
+MARK_PRICE = Decoder(MarkPrice)
 KLINE_EVENT = Decoder(KlineEvent)
 SHUTDOWN = Decoder(Shutdown)
 ACCOUNT_ENVELOPE = Decoder(AccountEnvelope)

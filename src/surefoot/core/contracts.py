@@ -40,6 +40,7 @@ class Contracts(Facts):
     def __init__(self, settings: EngineSettings, settings_after: SettingsAfter | None = None) -> None:
         super().__init__(settings, settings_after)
         self._out: list[Command] = []
+        self._by_last_price: set[str] = set()  # symbols of which it was said that their mark price is missing
 
     # -- commands ---------------------------------------------------------------------------------------------
 
@@ -89,32 +90,65 @@ class Contracts(Facts):
             others_profit += position.profit(price)
         return Backing(self.portfolio.wallet(self.settings.quote), others_maintenance, others_profit)
 
-    def liquidation_price(self, symbol: str) -> Decimal | None:
-        """Where the venue would take a position away, at the newest marks; None where nowhere or not known."""
+    def mark_price(self, symbol: str, now_ms: int) -> Decimal | None:
+        """What the venue liquidates by; None where it was not told, or too long ago."""
+        told_ms, price = self.mark_prices.get(symbol, (None, None))
+        fresh = told_ms is not None and now_ms - told_ms <= self.settings.risk.price_age_max_ms
+        return price if fresh else None
+
+    def _margin_prices(self, now_ms: int) -> dict[str, Decimal]:
+        """What margins are reckoned with: mark prices, where there is none the last price."""
+        if not self.mark_prices:
+            return self.marks
+        told = ((symbol, self.mark_price(symbol, now_ms)) for symbol in self.mark_prices)
+        return self.marks | {symbol: price for symbol, price in told if price is not None}
+
+    def liquidation_price(self, symbol: str, now_ms: int) -> Decimal | None:
+        """Where the venue would take a position away, as prices are; None where nowhere or not known."""
         margin, position = self.settings.margin, self.portfolio.positions.get(symbol)
         brackets = self.instruments[symbol].brackets
         if margin is None or position is None or not position.quantity or not brackets:
             return None
         entry_price = position.cost / position.quantity
         isolated = Backing(position.cost / margin.leverage + position.funding)
-        backing = isolated if margin.isolated else self.backing(symbol, self.marks)
+        backing = isolated if margin.isolated else self.backing(symbol, self._margin_prices(now_ms))
         if backing is None:
             return None
         return liquidation_price(position.signed_quantity, entry_price, backing, brackets)
 
-    def _flee_price(self, symbol: str) -> Decimal | None:
+    def _flee_price(self, symbol: str, now_ms: int) -> Decimal | None:
         """The price that is as near to the liquidation as a position may come."""
-        price, margin = self.liquidation_price(symbol), self.settings.margin
+        price, margin = self.liquidation_price(symbol, now_ms), self.settings.margin
         if price is None or margin is None:
             return None
         return ahead(price, margin.distance_min_pct, self._direction(symbol))
 
-    def _must_flee(self, symbol: str) -> bool:
-        mark = self.marks.get(symbol)
-        if self.settings.margin is None or mark is None or symbol in self._to_leave or self._leaves(symbol):
+    def _flees(self, symbol: str, now_ms: int) -> bool:
+        """Leave a position before the venue takes it away, by the price that the venue does it by."""
+        if self.settings.margin is None:
             return False
-        flee_price = self._flee_price(symbol)
-        return flee_price is not None and (mark - flee_price) * self._direction(symbol) <= 0
+        mark_price = self.mark_price(symbol, now_ms)
+        self._say_what_prices_are_missing(symbol, mark_price, now_ms)
+        price = mark_price or self.marks.get(symbol)
+        if price is None or symbol in self._to_leave or not self._may_leave(symbol, now_ms):
+            return False
+        flee_price = self._flee_price(symbol, now_ms)
+        if flee_price is None or (price - flee_price) * self._direction(symbol) > 0:
+            return False
+        if mark_price is not None:
+            text = f"{symbol}: the mark price {price:f} has come to {flee_price:.8f}, near the liquidation: leaving"
+            self._alarm(now_ms, "liquidation-near", text)
+        self._leave(symbol, "liquidation", now_ms)
+        return True
+
+    def _say_what_prices_are_missing(self, symbol: str, mark_price: Decimal | None, now_ms: int) -> None:
+        if mark_price is not None:
+            self._by_last_price.discard(symbol)
+        elif symbol in self.mark_prices and symbol not in self._by_last_price:
+            self._by_last_price.add(symbol)
+            age_s = (now_ms - self.mark_prices[symbol][0]) // 1_000
+            text = f"{symbol}: no mark price for {age_s} s: how near its liquidation is goes by the last price"
+            self._alarm(now_ms, "mark-price-missing", text)
 
     def _shares_margin(self) -> bool:
         """Whether what one position has behind it depends on another's price."""
@@ -144,11 +178,11 @@ class Contracts(Facts):
             return position.signed_quantity
         return self.portfolio.wallet(self.instruments[symbol].base)
 
-    def _calm_for_margin(self, symbol: str) -> tuple[Decimal, Decimal]:
+    def _calm_for_margin(self, symbol: str, now_ms: int) -> tuple[Decimal, Decimal]:
         """Between which prices, exclusive, a position stays away from its liquidation."""
         if self._shares_margin():
             return ZERO, self._reach(symbol)
-        price = self._flee_price(symbol)
+        price = self._flee_price(symbol, now_ms)
         if price is None:
             return ZERO, PRICE_MAX
         return (price, PRICE_MAX) if self._direction(symbol) > 0 else (ZERO, price)

@@ -53,6 +53,7 @@ from surefoot.core.messages import (
     LinkLost,
     LinkRestored,
     MarginCalled,
+    MarkPriceTold,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -170,13 +171,13 @@ class Engine(Contracts):
 
     def _only_looked(self, event: Event) -> bool:
         """Whether the event was market data that moved nothing of ours: then no duty is nearer than it was."""
-        if not isinstance(event, (PriceMarked, CandleClosed)) or self._fell_through(event):
+        if not isinstance(event, (PriceMarked, CandleClosed, MarkPriceTold)) or self._fell_through(event):
             return False
         return not any(isinstance(command, MOVES) for command in self._out)
 
-    def _fell_through(self, event: PriceMarked | CandleClosed) -> bool:
+    def _fell_through(self, event: PriceMarked | CandleClosed | MarkPriceTold) -> bool:
         """Whether the price has just gone past the limit of a stop that sells no lower: then it protects no more."""
-        symbol = event.symbol if isinstance(event, PriceMarked) else event.candle.symbol
+        symbol = event.candle.symbol if isinstance(event, CandleClosed) else event.symbol
         if symbol not in self.portfolio.positions or symbol in self.unprotected_since:
             return False
         plain = OrderType.STOP_LOSS in self.instruments[symbol].order_types
@@ -206,6 +207,9 @@ class Engine(Contracts):
             case PriceMarked():
                 self._judge_equity(event.at_ms)
                 self._manage(event.symbol, event.at_ms)
+            case MarkPriceTold():
+                if event.symbol in self.portfolio.positions:
+                    self._flees(event.symbol, event.at_ms)
             case OrderFilled():
                 self._judge_equity(event.at_ms)
             case BalanceMoved():
@@ -465,8 +469,7 @@ class Engine(Contracts):
         """The exit rules, in the order of their numbers; the first that acts is the last that is asked."""
         if symbol not in self.portfolio.positions:
             return
-        if self._must_flee(symbol) and self._may_leave(symbol, now_ms):
-            self._leave(symbol, "liquidation", now_ms)
+        if self._flees(symbol, now_ms):
             return
         if self.settings.exits.only_rests and self.settings.margin is None:  # a target of futures may stop resting
             return
@@ -492,14 +495,14 @@ class Engine(Contracts):
         a backtest need not tell every price, if it tells the last one before anything else happens.
         """
         calm, equity = self.breaker.calm(now_ms), self.equity()
-        if calm is None or equity is None or not calm[0] < equity <= calm[1]:
+        if calm is None or equity is None or not calm[0] < equity <= calm[1] or self.mark_prices:
             return None
         (floor, peak), until_ms = calm, NEVER_MS
         if self._shares_margin() and not self._is_ample(floor):
             return None
         shares, ranges = self._shares_of_room(), {}
         for symbol in self._watched | shares.keys():
-            low, high, exits_ms = self._calm_for_exits(symbol)
+            low, high, exits_ms = self._calm_for_exits(symbol, now_ms)
             if symbol in shares:
                 mark, share = self.marks[symbol], shares[symbol]
                 falls, rises = mark - (equity - floor) * share, mark + (peak - equity) * share
@@ -558,7 +561,7 @@ class Engine(Contracts):
         """When the books are next to be compared, if they agree and nothing is on its way."""
         return self._compare_ms if self.books is Books.AGREE and self._may_compare() else None
 
-    def _calm_for_exits(self, symbol: str) -> tuple[Decimal, Decimal, int]:
+    def _calm_for_exits(self, symbol: str, now_ms: int) -> tuple[Decimal, Decimal, int]:
         """Between which prices, exclusive, and until when no exit rule has something to do."""
         if symbol not in self.portfolio.positions:
             return ZERO, PRICE_MAX, NEVER_MS
@@ -567,7 +570,7 @@ class Engine(Contracts):
             if self.settings.exits.only_rests:
                 return low, high, NEVER_MS
         else:
-            low, high = self._calm_for_margin(symbol)
+            low, high = self._calm_for_margin(symbol, now_ms)
         known = self._known_levels(symbol)
         if known is None:
             return low, high, NEVER_MS

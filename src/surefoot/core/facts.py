@@ -37,6 +37,7 @@ from surefoot.core.messages import (
     LinkLost,
     LinkRestored,
     MarginCalled,
+    MarkPriceTold,
     OrderEvent,
     OrderFilled,
     OrderRejected,
@@ -145,6 +146,7 @@ class Facts:
         self.marks: dict[str, Decimal] = {}
         self.marked_ms: dict[str, int] = {}
         self.spreads_pct: dict[str, Decimal] = {}
+        self.mark_prices: dict[str, tuple[int, Decimal]] = {}  # when it was told, and what
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
         self.links: set[str] = set()
@@ -206,6 +208,8 @@ class Facts:
                 mark = self.marks[event.symbol] = (event.bid + event.ask) / 2
                 self.marked_ms[event.symbol] = event.source_ms
                 self.spreads_pct[event.symbol] = (event.ask - event.bid) * 100 / mark
+            case MarkPriceTold():
+                self.mark_prices[event.symbol] = event.at_ms, event.price
             case AccountSnapshot():
                 self._reading_account = False
                 if not self.portfolio.opened:

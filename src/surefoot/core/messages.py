@@ -76,6 +76,15 @@ class PriceMarked:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkPriceTold:
+    """The mark price of a contract, by which the venue liquidates."""
+
+    at_ms: int
+    symbol: str
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PriceDropped:
     """A price that cannot be: malformed, not finite, not above zero. It was not used."""
 
@@ -344,6 +353,7 @@ Event = (
     | HistoryLoaded
     | CandleClosed
     | PriceMarked
+    | MarkPriceTold
     | PriceDropped
     | StreamSilent
     | VenueLimited

@@ -44,7 +44,8 @@ class PositionView:
     """`stop_price` and `target_price` are those of orders that rest at the venue; None when there is none.
 
     `quantity` is negative when short. `profit` is open profit in quote after what was paid, at the newest mark; None
-    without a mark. `liquidation_price` is None for spot, and where no price would liquidate.
+    without a mark. `liquidation_price` is None for spot, and where no price would liquidate. `mark_price` is what the
+    venue liquidates by; None for spot, and where it is not told: then the last price is looked at.
     """
 
     symbol: str
@@ -56,6 +57,7 @@ class PositionView:
     target_price: Decimal | None
     unprotected_ms: int | None
     liquidation_price: Decimal | None = None
+    mark_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,8 @@ def _position_view(engine: Engine, symbol: str, now_ms: int) -> PositionView:
         profit=None if mark is None else position.profit(mark),
         stop_price=stop.request.stop_price if stop else None,
         target_price=(target.request.price or target.request.stop_price) if target else None,
-        liquidation_price=engine.liquidation_price(symbol),
+        liquidation_price=engine.liquidation_price(symbol, now_ms),
+        mark_price=engine.mark_price(symbol, now_ms),
         unprotected_ms=None if since_ms is None else now_ms - since_ms,
     )
 

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import pysqlite3.dbapi2 as sqlite
 
-from surefoot.core.messages import HistoryLoaded, PriceMarked, RunStarted, SubmitList, SubmitOrder, Woke
+from surefoot.core.messages import HistoryLoaded, MarkPriceTold, PriceMarked, RunStarted, SubmitList, SubmitOrder, Woke
 from surefoot.store.records import Edge, Message, RecordError, decode, edge_of, encode
 
 SQLITE_MIN = (3, 51, 3)
@@ -35,9 +35,10 @@ PAGE_ROWS = 1_000
 # What a failing disk may leave in memory, some 200 MB: then the trader has to be told, rather than to be killed.
 PENDING_MAX = 500_000
 
-# Docs, decision 0004: price marks come many a second and only the newest matters, a wake-up is the clock's alone, and
-# history is read again from the venue. None of them is a fact that a restart needs; what they led to is a command.
-NOT_JOURNALED: frozenset[type[Any]] = frozenset({PriceMarked, Woke, HistoryLoaded})
+# Docs, decision 0004: price marks and mark prices come many a second and only the newest matters, a wake-up is the
+# clock's alone, and history is read again from the venue. None of them is a fact that a restart needs; what they led to
+# is a command.
+NOT_JOURNALED: frozenset[type[Any]] = frozenset({PriceMarked, MarkPriceTold, Woke, HistoryLoaded})
 
 _INSERT_RUN = "INSERT INTO runs (run, started_ms, mode, version, settings_digest) VALUES (?, ?, ?, ?, ?)"
 _INSERT_ENTRY = "INSERT INTO journal (seq, run, at_ms, edge, kind, body) VALUES (?, ?, ?, ?, ?, ?)"

@@ -40,13 +40,16 @@ from surefoot.core.messages import (
     LinkLost,
     LinkRestored,
     MarginCalled,
+    MarkPriceTold,
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
     OrderNotFound,
+    PriceDropped,
     QueryOrder,
     ReadAccount,
     ReadFills,
+    StreamSilent,
     SubmitOrder,
     WatchPrice,
 )
@@ -138,9 +141,9 @@ class Account:
 class Talk:
     """A session and an account that answers at once; connections open when they are asked for."""
 
-    def __init__(self, account: Account, wishes: MarginWishes | None = None) -> None:
+    def __init__(self, account: Account, wishes: MarginWishes | None = None, **supervision: Any) -> None:
         self.account, self.now_ms = account, NOW
-        settings = SessionSettings(("BTCUSDT",), "1m", 20, 5_000, watch_always=False)
+        settings = SessionSettings(("BTCUSDT",), "1m", 20, 5_000, watch_always=False, **supervision)
         dialect = Futures(wishes or MarginWishes(3, "ISOLATED"))
         self.session = Session(settings, Keys("key", "secret"), lambda: 0.5, dialect)
         self.events: list[Event] = []
@@ -446,3 +449,65 @@ def test_margin_call_is_told_with_its_symbols() -> None:
     assert isinstance(heard, Heard)
     assert heard.events == (MarginCalled(NOW, ("ETHUSDT",)),)
     assert heard.venue_ms == 1_587_727_187_525
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The mark price
+
+
+def mark_frame(price: str) -> Frame:
+    data = {"e": "markPriceUpdate", "E": NOW, "s": "BTCUSDT", "p": price, "i": "60000.1", "r": "0.0001", "T": NOW}
+    return Frame(MARKET, json.dumps({"stream": "btcusdt@markPrice@1s", "data": data}))
+
+
+def watching(account: Account, **supervision: Any) -> Talk:
+    talk = Talk(account, mark_prices=True, **supervision).start()
+    talk.do(WatchPrice(NOW, "BTCUSDT", True))
+    return talk
+
+
+@pytest.mark.spec("EXIT-1", "NET-1", "DATA-6")
+def test_the_mark_price_of_a_watched_symbol_is_subscribed_where_markets_are_and_told() -> None:
+    talk = watching(Account())
+    joined = [json.loads(each.text) for each in talk.said if "markPrice" in each.text]
+    assert [(each["method"], each["params"]) for each in joined] == [("SUBSCRIBE", ["btcusdt@markPrice@1s"])]
+    assert [each.link for each in talk.said if "markPrice" in each.text] == [MARKET]
+    assert talk.session.receive(mark_frame("60002.25"), NOW) == [MarkPriceTold(NOW, "BTCUSDT", D("60002.25"))]
+    for impossible in ("0.00000000", "-1", "NaN", ""):
+        (dropped,) = talk.session.receive(mark_frame(impossible), NOW)
+        assert isinstance(dropped, PriceDropped)
+    talk.do(WatchPrice(NOW, "BTCUSDT", False))
+    assert ["btcusdt@markPrice@1s"] in [
+        json.loads(each.text)["params"] for each in talk.said if "UNSUBSCRIBE" in each.text
+    ]
+
+
+@pytest.mark.spec("EXIT-1")
+def test_a_backtest_hears_no_mark_prices() -> None:
+    talk = Talk(Account()).start()
+    talk.do(WatchPrice(NOW, "BTCUSDT", True))
+    assert not [each for each in talk.said if "markPrice" in each.text]
+
+
+@pytest.mark.spec("EXIT-1", "DATA-3", "NET-4")
+def test_where_the_stream_of_mark_prices_is_silent_they_are_asked_for_and_the_silence_is_told() -> None:
+    account = Account()
+    index = {"symbol": "BTCUSDT", "markPrice": "60001.50000000", "indexPrice": "60000.0", "time": NOW}
+    account.answers["GET /fapi/v1/premiumIndex"] = lambda params: (200, index | params)
+    account.answers["GET /fapi/v1/ticker/bookTicker"] = lambda params: (
+        200, {"symbol": "BTCUSDT", "bidPrice": "1", "bidQty": "1", "askPrice": "2", "askQty": "1"},
+    )  # fmt: skip
+    talk = watching(account, stream_silence_max_ms=60_000, price_age_max_ms=5_000)
+    for _ in range(3):
+        talk.wait(1_000)
+        talk.session.receive(mark_frame("60002"), talk.now_ms)
+    assert "GET /fapi/v1/premiumIndex" not in account.asked
+    told = [event for _ in range(5) for event in talk.wait(1_000)]
+    assert of(MarkPriceTold, told) == [MarkPriceTold(talk.now_ms, "BTCUSDT", D("60001.50000000"))]
+    candle = payload("stream_kline_running")["data"]
+    candle["k"]["i"] = "1m"
+    silent = []
+    for _ in range(56):
+        talk.session.receive(Frame(MARKET, json.dumps({"stream": "btcusdt@kline_1m", "data": candle})), talk.now_ms)
+        silent += of(StreamSilent, talk.wait(1_000))
+    assert [each.stream for each in silent] == ["btcusdt@markPrice@1s"]

@@ -23,8 +23,8 @@ from surefoot.binance.futures.wire import KeyExpired as KeyExpired
 from surefoot.binance.futures.wire import MarginCall as MarginCall
 from surefoot.binance.futures.wire import OrderTradeUpdate as OrderTradeUpdate
 from surefoot.binance.futures.wire import OrderUpdate as OrderUpdate
-from surefoot.binance.numbers import check_amounts, decode
-from surefoot.binance.wire import BadFrame, Ignored, VenueError
+from surefoot.binance.numbers import check_amounts, decode, price_of
+from surefoot.binance.wire import BadFrame, Ignored, MarkPriceFrame, VenueError
 from surefoot.core.messages import (
     IncomePaid,
     OrderAccepted,
@@ -252,6 +252,12 @@ def read_is_hedged(body: bytes) -> bool:
 def read_symbol_configs(body: bytes) -> dict[str, tuple[str, int]]:
     """Margin type and leverage by symbol."""
     return {row.symbol: (row.margin_type, row.leverage) for row in decode(wire.SYMBOL_CONFIGS, body, "symbolConfig")}
+
+
+def read_mark_price(body: bytes) -> MarkPriceFrame:
+    """The mark price of one contract. BadPrice when it cannot be."""
+    row = decode(wire.PREMIUM_INDEX, body, "premiumIndex")
+    return MarkPriceFrame(row.symbol, price_of(row.mark_price, row.symbol, "mark price"))
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from surefoot.core.messages import (
     Event,
     IncomePaid,
     MarginCalled,
+    MarkPriceTold,
     QueryOrder,
     ReadFills,
     SubmitOrder,
@@ -127,6 +128,7 @@ class Futures:
 
     market_links: Mapping[str, str] = {MARKET: "/market/stream", BOOK: "/public/stream"}
     book_link = BOOK
+    mark_link: str | None = MARKET
     order_target: str | None = "/ws-fapi/v1"
     fatal: Mapping[int, str] = COMMON_FATAL
 
@@ -145,6 +147,13 @@ class Futures:
 
     def best_prices(self, symbol: str) -> Ask:
         return Ask("GET", "/fapi/v1/ticker/bookTicker", [("symbol", symbol)], 2, signed=False)
+
+    def mark_price(self, symbol: str) -> Ask:
+        return Ask("GET", "/fapi/v1/premiumIndex", [("symbol", symbol)], 1, signed=False)
+
+    def read_mark_price(self, body: bytes, now_ms: int) -> MarkPriceTold:
+        mark = codec.read_mark_price(body)
+        return MarkPriceTold(now_ms, mark.symbol, mark.price)
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
         return FuturesPreparation(symbols, held, self._wishes)

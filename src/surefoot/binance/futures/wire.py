@@ -158,6 +158,11 @@ class Account(Struct, frozen=True, gc=False):
     assets: tuple[AssetRow, ...]
 
 
+class PremiumIndex(Struct, frozen=True, gc=False, rename="camel"):
+    symbol: str
+    mark_price: str
+
+
 class PositionRow(Struct, frozen=True, gc=False, rename="camel"):
     symbol: str
     position_amt: Decimal
@@ -250,6 +255,7 @@ BRACKETS = Decoder(tuple[SymbolBrackets, ...] | SymbolBrackets)
 COMMISSION_RATE = Decoder(CommissionRate)
 POSITION_MODE = Decoder(PositionMode)
 SYMBOL_CONFIGS = Decoder(tuple[SymbolConfig, ...])
+PREMIUM_INDEX = Decoder(PremiumIndex)
 ACCOUNT = Decoder(Account)
 POSITIONS = Decoder(tuple[PositionRow, ...])
 ORDER_ROW = Decoder(OrderRow)
