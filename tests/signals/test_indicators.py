@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -210,3 +212,13 @@ def test_before_is_the_value_one_candle_earlier() -> None:
     assert before(np.array([1.0, 2.0, 3.0])).tolist()[1:] == [1.0, 2.0]
     assert np.isnan(before(np.array([1.0]))).all()
     assert before(np.array([])).size == 0
+
+
+@pytest.mark.spec("PERF-6")
+def test_who_computes_indicators_does_not_load_polars_and_can_still_do_so() -> None:
+    words = (
+        "import sys, surefoot.signals.indicators;"
+        "assert 'polars' not in sys.modules, 'Polars came along';"
+        "import polars; assert polars.Series([1]).sum() == 1"
+    )
+    subprocess.run([sys.executable, "-c", words], check=True)

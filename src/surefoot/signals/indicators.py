@@ -13,13 +13,25 @@ price, for differences of prices). What TA-Lib has beyond these is at hand for a
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+import sys
+from types import ModuleType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-import talib
 
 from surefoot.signals.window import FloatArray
+
+# TA-Lib loads Polars where it is installed, to wrap each of its functions: 33 MB and a fifth of a second for each
+# process, and time for each call, for series that nobody here hands to it. While it is imported, there is no Polars.
+_polars = sys.modules.pop("polars", None)
+sys.modules["polars"] = cast(ModuleType, None)
+try:
+    import talib
+finally:
+    del sys.modules["polars"]
+    if _polars is not None:
+        sys.modules["polars"] = _polars
 
 # What may remain of the first average of a window in its last value. A move in the old history may be a thousand times
 # the present one, and the value still agrees with that of the whole history to 1e-12.
