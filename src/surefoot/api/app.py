@@ -16,6 +16,7 @@ from surefoot.api.guard import PREFIX, Viewer
 from surefoot.api.page import PAGE, page_route
 from surefoot.api.parts import Parts
 from surefoot.api.problems import answer_problems
+from surefoot.api.quick import Quick
 from surefoot.api.routes import (
     actions,
     alerts,
@@ -79,6 +80,7 @@ def create_app(parts: Parts, page: Path = PAGE) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
         expose_headers=["Retry-After"],
     )
+    app.add_middleware(Quick, routes=app.state.routes, prefix=PREFIX)
     app.add_middleware(Shield, parts=parts)
     return app
 

@@ -5,13 +5,15 @@ One encoder for REST and stream, so that both say the same. What is missing is n
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 JSON = "application/json"
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
+_MAYBE_EXPONENT = re.compile(rb'"-?\d+(?:\.\d+)?E[+-]\d+"')
 
 
 def plain(value: object) -> Any:
@@ -21,7 +23,9 @@ def plain(value: object) -> Any:
 
 def encoded(value: object) -> bytes:
     """JSON."""
-    return _ENCODER.encode(plain(value))
+    quick = _ENCODER.encode(value)
+    # Decimals that the encoder gave an exponent are spelled out; a text that only looks like one stays as it is.
+    return _ENCODER.encode(plain(value)) if _MAYBE_EXPONENT.search(quick) else quick
 
 
 def _spelled(value: Any) -> Any:

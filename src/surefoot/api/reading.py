@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Response
@@ -14,6 +15,8 @@ from surefoot.api.problems import Problem
 from surefoot.api.records import PAGE_MAX, Records, Wanted
 
 SEQ_MAX = 2**63 - 1
+PAGES_REMEMBERED = 32
+PAGE_BYTES_MAX = 65_536  # of one that is remembered
 MS_MAX = 2**53 - 1  # what a number of JavaScript's can hold
 
 Item = TypeVar("Item")
@@ -72,6 +75,17 @@ def told(value: object) -> Response:
 def told_page(items: object, following: int | None = None) -> Response:
     """A page as the answer."""
     return told({"items": items, "next": following})
+
+
+def told_records(records: Records, *asked: object, make: Callable[[], tuple[object, int | None]]) -> Response:
+    """A page of records as the answer; one that was `asked` for before is made anew only when there are new records."""
+    body = records.told.get(asked)
+    if body is None:
+        items, following = make()
+        body = encoded({"items": items, "next": following})
+        if len(body) <= PAGE_BYTES_MAX and len(records.told) < PAGES_REMEMBERED:
+            records.told[asked] = body
+    return Response(body, media_type=JSON)
 
 
 def told_topic(desk: Desk, topic: str) -> Response:

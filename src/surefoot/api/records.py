@@ -188,6 +188,7 @@ class Records:
         self.changes: list[SettingsChanged] = []
         self.candles: dict[tuple[str, str], deque[Candle]] = {}
         self.last_decisions: dict[str, int] = {}
+        self.told: dict[tuple[object, ...], bytes] = {}  # pages as JSON, until there is a new record
         self._equity: deque[EquityRow] = deque(maxlen=EQUITY_KEPT)
         self._lives: dict[str, _Life] = {}
         self._kept = Bookkeeping(settings)
@@ -214,6 +215,7 @@ class Records:
         """The next record."""
         self._kept.take(entry)
         self.seq = entry.seq
+        self.told.clear()
         self._keep_booked(entry)
         self._keep(entry)
         self._follow_orders(entry)

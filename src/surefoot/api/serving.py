@@ -11,6 +11,7 @@ from ipaddress import ip_address
 import uvicorn
 
 from surefoot.api.app import create_app
+from surefoot.api.bounded import BoundedProtocol
 from surefoot.api.onetime import offered_link
 from surefoot.api.parts import Parts
 from surefoot.config import Loaded, WebSettings
@@ -18,7 +19,6 @@ from surefoot.control import CONTROL_KEY, control_key
 
 GRACE_S = 3
 BACKLOG = 128
-HEADER_BYTES_MAX = 32_768
 STREAM_BYTES_MAX = 65_536  # of a message that a client sends
 
 
@@ -76,7 +76,7 @@ def server_config(parts: Parts) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(parts),
         loop="uvloop",
-        http="h11",
+        http=BoundedProtocol,
         ws="websockets-sansio",
         ws_max_size=STREAM_BYTES_MAX,
         lifespan="on",
@@ -87,7 +87,6 @@ def server_config(parts: Parts) -> uvicorn.Config:
         ssl_certfile=web.tls_cert_file or None,
         ssl_keyfile=web.tls_key_file or None,
         timeout_graceful_shutdown=GRACE_S,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
     )
 
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,6 +24,8 @@ from surefoot.config import MASK, WebSettings, is_secret_name
 
 BODY_WAIT_S = 10.0
 ASKED_BYTES_MAX = 4_096
+HOSTS_REMEMBERED = 64
+BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 CONTENT_POLICY = "; ".join(
@@ -39,7 +42,7 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-HEADERS: Mapping[str, str] = {
+HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -56,7 +59,8 @@ HSTS = {"strict-transport-security": "max-age=31536000; includeSubDomains"}
 
 def address_of(scope: Scope, web: WebSettings) -> str:
     """Who asks. Behind a proxy: whom the nearest one names, which is the last of the list; others can be made up."""
-    named = Headers(scope=scope).get("x-forwarded-for", "") if web.behind_proxy else ""
+    # A proxy may add to the line that it was sent, or write one of its own behind it.
+    named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")) if web.behind_proxy else ""
     client = scope.get("client")
     return named.rpartition(",")[2].strip() or (client[0] if client else "unknown")
 
@@ -93,6 +97,11 @@ class Shield:
         self._web = web = parts.settings.web
         self._hosts = {*LOOPBACK_NAMES, web.host, *(urlsplit(origin).hostname for origin in web.origins)}
         self._body_max = web.body_max_kib * 1_024
+        self._headers = {
+            (of_api, https): _raw(HEADERS | (NO_STORE if of_api else {}) | (HSTS if https else {}))
+            for of_api in (False, True)
+            for https in (False, True)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -114,7 +123,7 @@ class Shield:
 
         body = b""
         try:
-            await self._check(scope)
+            self._check(scope)
             body = await self._body(scope, receive)
             await self._app(scope, _replayed(body, receive), send_on)
         except Problem as problem:
@@ -136,30 +145,34 @@ class Shield:
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._check(scope)
+            self._check(scope)
         except Problem:
             await receive()
             await send({"type": "websocket.close", "code": 4403})
             return
         await self._app(scope, receive, send)
 
-    async def _check(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}")
+    def _check(self, scope: Scope) -> None:
+        hosts, origin = list[bytes](), None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        name, place = _host_of(hosts[0] if len(hosts) == 1 else b"")
         # Probes of an orchestrator name an address of their own, and health tells nobody anything.
-        if host.hostname not in self._hosts and not scope["path"].startswith("/api/v1/health/"):
+        if len(hosts) > 1 or (name not in self._hosts and not scope["path"].startswith("/api/v1/health/")):
             raise Problem(400, "host_unknown", "this host name is not one of ours; see web.host and web.origins")
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._web.origins and urlsplit(origin).netloc != host.netloc:
+        if origin is not None and origin not in self._web.origins and _origin_place(origin) != place:
             raise Problem(403, "origin_unknown", "pages of that site may not use this API; see web.origins")
-        await self._parts.throttle.request(address_of(scope, self._web))
+        self._parts.throttle.request(address_of(scope, self._web))
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body."""
+        if not any(name in BODY_HEADERS for name, _ in scope["headers"]):
+            return b""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
-        if not length and "transfer-encoding" not in headers:
-            return b""
         if length.isdecimal() and int(length) > self._body_max:
             raise self._too_large()
         body = b""
@@ -182,20 +195,36 @@ class Shield:
         return Problem(413, "body_too_large", f"the body may have {self._web.body_max_kib} KiB")
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
-        added = dict(HEADERS)
-        if scope["path"].startswith("/api/"):
-            added |= NO_STORE
-        if is_https(scope, self._web):
-            added |= HSTS
-        raw = [(name.encode(), value.encode()) for name, value in added.items()]
+        added = self._headers[scope["path"].startswith("/api/"), is_https(scope, self._web)]
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = {name for name, _ in message.get("headers", [])}
-                message["headers"] = [*message.get("headers", []), *(pair for pair in raw if pair[0] not in own)]
+                own = dict(message.get("headers", ()))
+                message["headers"] = [*message.get("headers", ()), *(pair for pair in added if pair[0] not in own)]
             await send(message)
 
         return send_with_headers
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+@lru_cache(maxsize=HOSTS_REMEMBERED)
+def _host_of(value: bytes) -> tuple[str | None, str]:
+    """The name in a Host header, and all of it; no name when it is none."""
+    place = value.decode("latin-1")
+    try:
+        return urlsplit(f"//{place}").hostname, place
+    except ValueError:
+        return None, place
+
+
+def _origin_place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

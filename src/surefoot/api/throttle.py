@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+import time
+from collections import Counter
+
+from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
+from limits.aio.strategies import MovingWindowRateLimiter
 
 from surefoot.api.problems import Problem
 from surefoot.config import WebSettings
@@ -18,16 +21,21 @@ class Throttle:
     """Counts requests by address, in memory: a restart forgets, and lock-outs are kept elsewhere."""
 
     def __init__(self, web: WebSettings) -> None:
-        storage = MemoryStorage()
-        self._counts = FixedWindowRateLimiter(storage)
-        self._moments = MovingWindowRateLimiter(storage)
-        self._any: RateLimitItem = RateLimitItemPerSecond(web.requests_max_per_s * WINDOW_S, WINDOW_S)
+        self._requests_max = web.requests_max_per_s * WINDOW_S
+        self._window = 0
+        self._requests = Counter[str]()  # of this window, by address
+        self._moments = MovingWindowRateLimiter(MemoryStorage())
         self._sign_in: RateLimitItem = RateLimitItemPerMinute(SIGN_INS_MAX_PER_MINUTE, namespace="sign-in")
         self._refresh: RateLimitItem = RateLimitItemPerMinute(REFRESHES_MAX_PER_MINUTE, namespace="refresh")
 
-    async def request(self, address: str) -> None:
+    def request(self, address: str) -> None:
         """Count a request. Raises Problem (429) for one too many."""
-        if not await self._counts.hit(self._any, address):
+        window = int(time.monotonic() / WINDOW_S)
+        if window != self._window:
+            self._window = window
+            self._requests.clear()
+        self._requests[address] += 1
+        if self._requests[address] > self._requests_max:
             raise _too_many(WINDOW_S)
 
     async def sign_in(self, address: str) -> None:

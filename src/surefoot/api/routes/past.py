@@ -12,7 +12,19 @@ from fastapi import APIRouter, Path, Query, Response
 
 from surefoot.api.guard import Viewer
 from surefoot.api.problems import Problem
-from surefoot.api.reading import SEQ_MAX, Chosen, Limit, Ms, Page, Symbol, TheDesk, TheRecords, told, told_page
+from surefoot.api.reading import (
+    SEQ_MAX,
+    Chosen,
+    Limit,
+    Ms,
+    Page,
+    Symbol,
+    TheDesk,
+    TheRecords,
+    told,
+    told_page,
+    told_records,
+)
 from surefoot.api.records import (
     AlarmItem,
     DecisionItem,
@@ -72,13 +84,13 @@ OrderId = Annotated[str, Path(max_length=64, pattern="^[0-9A-Za-z_.:/-]+$")]
 @router.get("/decisions", response_model=Page[DecisionItem])
 async def decisions(person: Viewer, records: TheRecords, wanted: Chosen, outcome: Outcome | None = None) -> Response:
     """Every decision with what the rules saw, and which gate refused; newest first."""
-    return told_page(*records.decision_page(wanted, outcome))
+    return told_records(records, "decisions", wanted, outcome, make=lambda: records.decision_page(wanted, outcome))
 
 
 @router.get("/signals", response_model=Page[DecisionItem])
 async def signals(person: Viewer, records: TheRecords) -> Response:
     """The newest signal of each symbol, and what became of it."""
-    return told_page(records.signals())
+    return told_records(records, "signals", make=lambda: (records.signals(), None))
 
 
 @router.get("/orders", response_model=Page[OrderItem])
@@ -86,7 +98,7 @@ async def orders(
     person: Viewer, records: TheRecords, wanted: Chosen, is_open: Annotated[bool | None, Query(alias="open")] = None
 ) -> Response:
     """Orders of ours, newest first; `open` chooses those that something may still come of, or the others."""
-    return told_page(*records.order_page(wanted, is_open=is_open))
+    return told_records(records, "orders", wanted, is_open, make=lambda: records.order_page(wanted, is_open=is_open))
 
 
 @router.get("/orders/{client_order_id}", response_model=OrderLife)
@@ -101,19 +113,19 @@ async def order(person: Viewer, records: TheRecords, client_order_id: OrderId) -
 @router.get("/fills", response_model=Page[FillItem])
 async def fills(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """Executions of ours, newest first."""
-    return told_page(*records.fill_page(wanted))
+    return told_records(records, "fills", wanted, make=lambda: records.fill_page(wanted))
 
 
 @router.get("/round-trips", response_model=Page[RoundTripItem])
 async def round_trips(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """From flat to flat, newest first."""
-    return told_page(*records.round_trip_page(wanted))
+    return told_records(records, "round trips", wanted, make=lambda: records.round_trip_page(wanted))
 
 
 @router.get("/alarms", response_model=Page[AlarmItem])
 async def alarms(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """What the trader raised, newest first."""
-    return told_page(*records.alarm_page(wanted))
+    return told_records(records, "alarms", wanted, make=lambda: records.alarm_page(wanted))
 
 
 @router.get("/equity", response_model=Page[EquityPoint])
