@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from surefoot.config import Settings, settings_digest
 from surefoot.core.model import Market, RoundTrip
 from surefoot.research.data import CandleFile
+from surefoot.research.excursions import EXCURSIONS, with_excursions
 from surefoot.research.metrics import Floats, Metrics, Times
 from surefoot.research.tape import Tape, told_of
 
@@ -47,6 +49,9 @@ def result_of(
 ) -> dict[str, Any]:
     """The result; `files` are all that were given, finer ones too."""
     candles = sum(map(len, tapes))
+    trips = with_excursions(ran.trips, tapes, stop_comes_first=settings.costs.path == "worst")
+    mfe, mae = (fmean(trip[name] for trip in trips) if trips else None for name in EXCURSIONS)
+    metrics = replace(ran.metrics, mfe_pct=mfe, mae_pct=mae)
     return {
         "candles": candles,
         "seconds": round(seconds, 3),
@@ -58,7 +63,7 @@ def result_of(
         "final_equity": money(ran.final_equity),
         "return_pct": ran.metrics.return_pct,
         "engine": ran.engine,
-        "round_trips": ran.trips,
+        "round_trips": trips,
         "open_positions": sorted(ran.open_since_ms),
         "orders": ran.orders,
         "fills": ran.fills,
@@ -68,7 +73,7 @@ def result_of(
         "fees": {asset: f"{fee:f}" for asset, fee in sorted(ran.fees.items())},
         "costs": dict(ran.costs),
         "trips": ran.breaker_trips,
-        "metrics": ran.metrics.as_dict(),
+        "metrics": metrics.as_dict(),
         "settings": settings.model_dump(mode="json", exclude={"api_key", "api_secret", "live_confirmed"}),
         "settings_digest": settings_digest(settings),
         "data": [
