@@ -30,7 +30,7 @@ from surefoot.core.messages import (
     SubmitOrder,
     VenueTraded,
 )
-from surefoot.core.model import Balance, Income, OrderRequest, OrderType, Purpose, Side, Tier, VenuePosition
+from surefoot.core.model import Balance, Income, OrderRequest, OrderType, Purpose, Side, Tier, VenueOrder, VenuePosition
 from surefoot.core.orders import State
 from surefoot.core.view import view_of
 from tests.core.desk import (
@@ -435,6 +435,36 @@ def test_a_position_that_the_venue_counts_otherwise_stops_entries() -> None:
     at.tell(AccountSnapshot(at.now_ms, held, (), other))
     assert at.engine.entries_off() is None
     assert at.engine.foreign == ("XRPUSDT: a position of 5",)
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "SAFE-4")
+def test_of_a_position_that_the_venue_has_otherwise_its_own_trades_are_asked_for_before_that_counts() -> None:
+    at = desk()
+    entry, stop, goal = hold(at, 1.0)
+    at.true_snapshot()
+    opened_ms = at.engine.portfolio.positions["BTCUSDT"].opened_ms
+    gone = (Balance("USDT", at.engine.portfolio.wallet("USDT") - 500, dec(0)),)
+    resting = tuple(
+        VenueOrder(each.client_order_id, 1, "BTCUSDT", each.side, each.type, size(each), dec(0), dec(0), dec(0), True)
+        for each in (stop, goal)
+    )
+    assert only(ReadAccount, at.wait(300_000)).in_question == ()
+    at.tell(AccountSnapshot(at.now_ms, gone, resting, ()))
+    assert at.engine.entries_off() is None
+    assert only(ReadAccount, at.wait(2_000)).in_question == (("BTCUSDT", opened_ms),)
+    taken = replace(
+        fill("autoclose-1", 9, str(entry.quantity), "25000", Side.SELL, "8", "USDT"),
+        realised=dec(-492),
+        at_ms=at.now_ms,
+    )
+    assert "venue-traded" in codes(at.tell(VenueTraded(at.now_ms, taken, "liquidation")))
+    assert codes(at.tell(VenueTraded(at.now_ms, taken, "liquidation"))) == []
+    for order in (stop, goal):
+        at.cancel(order.client_order_id)
+    at.tell(AccountSnapshot(at.now_ms, gone, (), ()))
+    assert at.engine.differences == ()
+    assert position(at) == 0
+    assert only(ReadAccount, at.wait(300_000)).in_question == ()
 
 
 @pytest.mark.spec("ORD-9")

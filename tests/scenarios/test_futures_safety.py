@@ -15,7 +15,7 @@ from simex.market import PrintTaker, Ranges
 from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.core.facts import Books
 from surefoot.research.exact import Fate
-from tests.stage import PLENTY, START_MS, Planned, Stage, stage_settings
+from tests.stage import KEYS, PLENTY, START_MS, Planned, Stage, stage_settings
 
 SYMBOL = "BTCUSDT"
 SECOND_MS = 1_000
@@ -63,6 +63,21 @@ class Deaf:
         return self._planned.frame(link, text, at_ms)
 
 
+class Cutting:
+    """While it lasts, nothing of the account is heard: its connection is gone, and there is no key for another."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.lasts = False
+        self._planned = planned
+
+    def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
+        is_key = isinstance(request, HttpRequest) and "listenKey" in request.target
+        return Fate(arrives=False, instead=503) if self.lasts and is_key else self._planned.request(request, at_ms)
+
+    def frame(self, link: str, text: str, at_ms: int) -> tuple[int, ...]:
+        return self._planned.frame(link, text, at_ms)
+
+
 class Trench:
     """A bot on futures that holds a position, and the market it is in."""
 
@@ -87,6 +102,16 @@ class Trench:
         for second in range(1, over_s + 1):
             self.beat.basis = (start + (goal - start) * second / over_s).quantize(D("0.1"))
             self.stage.wait(SECOND_MS)
+
+    def live_without_the_bot(self, share_pct: str) -> None:
+        """The exchange goes on alone: the market jumps against the position and comes back."""
+        stage, before = self.stage, self.beat.price
+        for price in (before * (100 - self.way * D(share_pct)) / 100, before):
+            stage.now_ms += SECOND_MS
+            self.beat.price = price.quantize(D("0.1"))
+            self.beat.advance(stage.exchange)
+            stage.exchange.take_frames()
+        stage.driver.now_ms = stage.now_ms
 
     @property
     def liquidations(self) -> object:
@@ -158,3 +183,79 @@ def test_where_no_mark_price_comes_by_any_way_that_is_said_and_the_last_price_de
     assert trench.stage.engine.mark_price(SYMBOL, trench.stage.now_ms) is None
     assert trench.stage.counts["alarm mark-price-missing"] == 1
     assert SYMBOL in trench.stage.engine.portfolio.positions
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Liquidated while nobody listened
+
+
+def gap(trench: Trench, share_pct: str) -> None:
+    """The market jumps against the position, over stop and liquidation at once, and comes back a little later."""
+    before = trench.beat.price
+    trench.beat.price = (before * (100 - trench.way * D(share_pct)) / 100).quantize(D("0.1"))
+    trench.stage.wait(2_000)
+    trench.beat.price = before
+
+
+def check_that_the_liquidation_is_booked(trench: Trench) -> None:
+    """Once, with fee and profit as the venue told them; ledger and wallet agree, and entries are on again."""
+    stage = trench.stage
+    assert len(trench.liquidations) == 1  # type: ignore[arg-type]
+    assert SYMBOL not in stage.engine.portfolio.positions
+    assert trench.last_exit() == "liquidation"
+    assert stage.counts["alarm venue-traded"] == 1
+    assert stage.counts["alarm books-differ"] == 0
+    trench.check_books()
+    (trip,) = stage.engine.portfolio.round_trips
+    rows = stage.ask("/fapi/v1/income", limit="1000")
+    assert isinstance(rows, list)
+    assert trip.pnl == sum(D(row["income"]) for row in rows if row["incomeType"] != "TRANSFER")
+    assert stage.engine.entries_off() is None
+    assert not [order for order in stage.engine.orders.open_orders() if not order.finished]
+    assert stage.ask("/fapi/v1/openAlgoOrders") == []
+    booked = stage.counts["VenueTraded"]
+    stage.wait(700_000)
+    assert stage.counts["VenueTraded"] == booked, "what is booked is not asked for again"
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
+@pytest.mark.parametrize("margin_type", ["ISOLATED", "CROSSED"])
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_a_liquidation_while_the_account_stream_is_down_is_booked_when_it_is_back(
+    target: float, margin_type: str
+) -> None:
+    trench = Trench(target, breaker__refusals_max="5", futures__margin_type=margin_type)
+    stage = trench.stage
+    if margin_type == "CROSSED":
+        withdraw_what_stands_behind(trench)
+    cutting = stage.driver.fates = Cutting(stage.planned)
+    cutting.lasts = True
+    stage.driver.cut("account", "the connection broke")
+    stage.wait(3_000)
+    gap(trench, "12")
+    assert SYMBOL in stage.engine.portfolio.positions, "nothing was heard"
+    stage.wait(3_000)
+    cutting.lasts = False
+    stage.wait(40_000)
+    check_that_the_liquidation_is_booked(trench)
+
+
+def withdraw_what_stands_behind(trench: Trench) -> None:
+    futures = trench.stage.exchange.futures
+    assert futures is not None
+    spare = trench.stage.engine.portfolio.wallet("USDT") - 150
+    futures.transfer(KEYS.api_key, "USDT", -spare.quantize(D(1)), trench.stage.now_ms)
+    trench.stage.wait(10_000)
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4", "SAFE-6")
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_a_liquidation_while_the_process_was_down_is_booked_after_the_restart(target: float) -> None:
+    trench = Trench(target)
+    stage = trench.stage
+    stage.kill()
+    trench.live_without_the_bot("12")
+    assert SYMBOL in stage.engine.portfolio.positions, "the journal knows nothing of it"
+    stage.start()
+    stage.wait(40_000)
+    check_that_the_liquidation_is_booked(trench)

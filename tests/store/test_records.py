@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from types import UnionType
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surefoot.core.messages import AccountSnapshot, Command, Event, OutcomeUnknown, RecordBooks
+from surefoot.core.messages import AccountSnapshot, Command, Event, OutcomeUnknown, ReadAccount, RecordBooks
 from surefoot.core.model import Balance, Signal
 from surefoot.store.records import KINDS, Message, RecordError, RunDigest, decode, edge_of, encode
 from tests.store.samples import OPEN_MS, alarm, closed, day_of_trading, decided, entry_list, filled, started
@@ -96,6 +97,14 @@ def test_digest_is_the_same_under_any_name_of_the_run() -> None:
     assert digest(said[0]) == digest(said[1])
     books = [RecordBooks(OPEN_MS, (f"sf-{run}-3s is not at the venue",)) for run in ("a", "b")]
     assert digest(books[0]) == digest(books[1])
+
+
+@pytest.mark.spec("BT-6")
+def test_digest_is_what_it_was_before_a_reading_could_ask_for_more() -> None:
+    plain = b'{"at_ms":1,"income_since_ms":null}'
+    assert decode("ReadAccount", plain) == ReadAccount(1)
+    run = hashlib.sha256(b"ReadAccount\0" + plain + b"\0").hexdigest()
+    assert digest(ReadAccount(1)) == run != digest(ReadAccount(1, None, (("BTCUSDT", 7),)))
 
 
 @pytest.mark.spec("BT-6")

@@ -18,6 +18,7 @@ from surefoot.core.messages import (
     CancelOrder,
     Event,
     QueryOrder,
+    ReadAccount,
     ReadFills,
     ReplaceOrder,
     SubmitList,
@@ -105,7 +106,7 @@ class Preparation(Protocol):
 
 
 class Reading(Protocol):
-    """The whole account, read in steps."""
+    """The whole account, read in steps. An answer may lead to further ones."""
 
     @property
     def asks(self) -> Sequence[Ask]: ...
@@ -159,7 +160,7 @@ class Dialect(Protocol):
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> Preparation: ...
 
-    def reading(self, income_since_ms: int | None, venue_ms: int) -> Reading: ...
+    def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> Reading: ...
 
     def income(self, since_ms: int | None, venue_ms: int) -> Ask | None: ...
 

@@ -144,6 +144,7 @@ class Session:
         self._study: Preparation | None = None
         self.studied: Studied | None = None
         self._reading: Reading | None = None
+        self._reads = ReadAccount(0)  # why the account is being read
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
         self._account_events = 0
@@ -190,7 +191,7 @@ class Session:
                 case ReadFills():
                     self._ask(Read.FILLS, command)
                 case ReadAccount():
-                    self._disturbed = 0
+                    self._disturbed, self._reads = 0, command
                     self._income_ms = max(self._income_ms or 0, command.income_since_ms or 0) or None
                     self._begin_reading()
                 case WatchPrice():
@@ -310,8 +311,8 @@ class Session:
 
     @property
     def reading_trips(self) -> int:
-        """How many requests one after the other the last reading of the account took, if nothing disturbed it."""
-        return 0 if self._reading is None else len(self._reading.asks)
+        """How many requests one after the other a reading of the account takes, if nothing disturbs it."""
+        return len(self._dialect.reading(ReadAccount(0), None, 0).asks)
 
     def is_level(self, symbol: str, open_ms: int) -> bool:
         """Whether the candle that opens then is the next that a symbol's stream has to tell."""
@@ -577,7 +578,7 @@ class Session:
         if any(call.read is Read.ACCOUNT for call in self.calls.pending()):
             return
         self._events_at_reading = self._account_events
-        self._reading = self._dialect.reading(self._income_ms, self.venue_ms)
+        self._reading = self._dialect.reading(self._reads, self._income_ms, self.venue_ms)
         self._read(Read.ACCOUNT, self._reading.asks[0])
 
     def _on_account_read(self, call: Call, body: bytes, now_ms: int) -> list[Event]:

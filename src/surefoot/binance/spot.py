@@ -16,6 +16,7 @@ from surefoot.core.messages import (
     CancelOrder,
     Event,
     QueryOrder,
+    ReadAccount,
     ReadFills,
     ReplaceOrder,
     SubmitList,
@@ -115,7 +116,7 @@ class Spot:
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> SpotPreparation:
         return SpotPreparation((*symbols, *held))
 
-    def reading(self, income_since_ms: int | None, venue_ms: int) -> SpotReading:
+    def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> SpotReading:
         return SpotReading()
 
     def income(self, since_ms: int | None, venue_ms: int) -> Ask | None:

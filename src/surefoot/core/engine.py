@@ -217,8 +217,9 @@ class Engine(Contracts):
             case IncomePaid():
                 self._on_income(event)
             case VenueTraded():
-                text = f"{event.fill.symbol}: {event.why} of {event.fill.quantity:f} at {event.fill.price:f}"
-                self._alarm(event.at_ms, "venue-traded", text)
+                if self._venue_trade_was_news:
+                    text = f"{event.fill.symbol}: {event.why} of {event.fill.quantity:f} at {event.fill.price:f}"
+                    self._alarm(event.at_ms, "venue-traded", text)
                 self._judge_equity(event.at_ms)
             case MarginCalled():
                 called = ", ".join(event.symbols)
@@ -898,7 +899,13 @@ class Engine(Contracts):
 
     def _tend_books(self, now_ms: int) -> None:
         if self._may_compare() and _due(self._compare_ms, now_ms):
-            self._do(ReadAccount(now_ms, self.income_ms))
+            self._do(ReadAccount(now_ms, self.income_ms, tuple(self._in_question())))
+
+    def _in_question(self) -> Iterable[tuple[str, int]]:
+        """Positions that the venue had otherwise in the last reading: it may have closed them while nobody heard it."""
+        for symbol, position in self.portfolio.positions.items():
+            if position.contract and symbol in self._suspicion:
+                yield symbol, position.opened_ms
 
     def _may_compare(self) -> bool:
         """Comparing makes sense while nothing is on its way."""

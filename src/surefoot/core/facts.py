@@ -176,6 +176,7 @@ class Facts:
         self._incomes: deque[tuple[str, int]] = deque(maxlen=INCOMES_REMEMBERED)
         self._income_was_news = False
         self._venue_trades: set[tuple[str, int]] = set()  # (symbol, trade id) of what the venue itself closed
+        self._venue_trade_was_news = False
         self._store_failed = False  # intents cannot be made durable
 
     def fold(self, message: Event | Command) -> None:
@@ -289,7 +290,8 @@ class Facts:
     def _take_venue_trade(self, event: VenueTraded) -> None:
         fill = event.fill
         self._doubt_books(event.at_ms)
-        if (fill.symbol, fill.trade_id) in self._venue_trades or fill.symbol not in self.portfolio.positions:
+        self._venue_trade_was_news = (fill.symbol, fill.trade_id) not in self._venue_trades
+        if not self._venue_trade_was_news or fill.symbol not in self.portfolio.positions:
             return
         self._venue_trades.add((fill.symbol, fill.trade_id))
         self.portfolio.apply(fill, self.instruments[fill.symbol], event.why, closes=True)

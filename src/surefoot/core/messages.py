@@ -476,10 +476,15 @@ class ReadFills:
 
 @dataclass(frozen=True, slots=True)
 class ReadAccount:
-    """Of futures, with the income since `income_since_ms`; None asks for the last there was."""
+    """Of futures, with the income since `income_since_ms`; None asks for the last there was.
+
+    `in_question` are symbols whose positions differ, and since when each is held: what the venue itself traded of them
+    is read along.
+    """
 
     at_ms: int
     income_since_ms: int | None = None
+    in_question: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ from surefoot.core.messages import (
     ReadFills,
     StreamSilent,
     SubmitOrder,
+    VenueTraded,
     WatchPrice,
 )
 from surefoot.core.model import Income, OrderRequest, OrderType, Purpose, Side
@@ -410,6 +411,37 @@ def test_the_account_is_read_with_its_income_positions_and_both_kinds_of_orders(
     assert [(held.asset, held.total) for held in snapshot.balances] == [("USDT", D(1000))]
     assert [order.client_order_id for order in snapshot.open_orders] == ["bot-f-1", "bot-sl-1"]
     assert [(each.symbol, each.quantity) for each in snapshot.positions] == [("BTCUSDT", D("0.050"))]
+
+
+def forced_fill(order_id: int, trade_id: int, realised: str) -> dict[str, Any]:
+    return {
+        "symbol": "BTCUSDT", "id": trade_id, "orderId": order_id, "side": "SELL", "price": "57120.5", "qty": "0.05",
+        "realizedPnl": realised, "commission": "1.42801250", "commissionAsset": "USDT", "time": NOW - 9,
+        "maker": False,
+    }  # fmt: skip
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
+def test_of_a_position_in_question_what_the_venue_itself_traded_is_read_along() -> None:
+    account = Account()
+    orders = payload("um_force_orders")
+    unfilled = orders[0] | {"orderId": 5, "executedQty": "0"}
+    earlier = orders[0] | {"orderId": 6, "updateTime": orders[0]["updateTime"] - 100_000}
+    account.answers["GET /fapi/v1/forceOrders"] = lambda params: (200, [earlier, unfilled, *orders])
+    trades = {"6071832819": [forced_fill(6071832819, 11, "-143.97500000")], "6071832900": [forced_fill(1, 12, "-50")]}
+    account.answers["GET /fapi/v1/userTrades"] = lambda params: (200, trades[params["orderId"]])
+    talk = Talk(account).start()
+    talk.do(ReadAccount(NOW))
+    assert "GET /fapi/v1/forceOrders" not in account.asked
+    events = talk.do(ReadAccount(NOW, None, (("BTCUSDT", orders[0]["time"]),)))
+    asked = next(each.target for each in account.requests if "forceOrders" in each.target)
+    assert {"symbol": "BTCUSDT", "limit": "100"}.items() <= dict(parse_qsl(asked.partition("?")[2])).items()
+    liquidated, deleveraged = of(VenueTraded, events)
+    assert (liquidated.why, liquidated.fill.trade_id, liquidated.fill.realised, liquidated.fill.fee) == (
+        "liquidation", 11, D("-143.975"), D("1.4280125"),
+    )  # fmt: skip
+    assert (deleveraged.why, deleveraged.fill.trade_id) == ("auto-deleveraging", 12)
+    assert isinstance(events[-1], AccountSnapshot), "the books are compared when all is booked"
 
 
 @pytest.mark.spec("PNL-2", "NET-5")

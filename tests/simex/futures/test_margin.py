@@ -94,6 +94,16 @@ def test_isolated_long_is_liquidated_at_its_price_and_loses_its_margin_not_more(
     assert account["a"]["B"][0]["wb"] == "9499.00000000"
     (forced,) = alice.get("forceOrders")
     assert (forced["side"], forced["price"], forced["status"]) == ("SELL", "90000.00", "FILLED")
+    assert forced["clientOrderId"] == new["o"]["c"]
+    (row,) = alice.get("userTrades", symbol="BTCUSDT", orderId=forced["orderId"])
+    assert (row["id"], row["realizedPnl"], row["commission"]) == (trade["o"]["t"], "-481.93500000", "2.25903250")
+    assert alice.get("forceOrders", symbol="ETHUSDT") == alice.get("forceOrders", autoCloseType="ADL") == []
+    assert alice.get("forceOrders", symbol="BTCUSDT", autoCloseType="LIQUIDATION") == [forced]
+    assert alice.refused("GET", "forceOrders", autoCloseType="MARGIN") == -1130
+    used = "X-MBX-USED-WEIGHT-1M"
+    before = int(alice.call("GET", "forceOrders", symbol="BTCUSDT").headers[used])
+    assert int(alice.call("GET", "forceOrders").headers[used]) == before + 50
+    assert int(alice.call("GET", "forceOrders", symbol="BTCUSDT").headers[used]) == before + 70
     at.exchange.check_books()
 
 

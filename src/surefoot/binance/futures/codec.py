@@ -19,6 +19,7 @@ from surefoot.binance.codec import read_open_orders as read_open_orders
 from surefoot.binance.futures import wire
 from surefoot.binance.futures.wire import AccountUpdate as AccountUpdate
 from surefoot.binance.futures.wire import AlgoUpdate as AlgoUpdate
+from surefoot.binance.futures.wire import ForcedOrder as ForcedOrder
 from surefoot.binance.futures.wire import KeyExpired as KeyExpired
 from surefoot.binance.futures.wire import MarginCall as MarginCall
 from surefoot.binance.futures.wire import OrderTradeUpdate as OrderTradeUpdate
@@ -369,6 +370,20 @@ def read_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[OrderFil
         OrderFilled(at_ms, _row_fill(row, client_order_id), row.order_id, None)
         for row in decode(wire.TRADE_ROWS, body, "userTrades")
     )
+
+
+def read_forced_orders(body: bytes) -> tuple[ForcedOrder, ...]:
+    """Orders by which the venue itself closed something."""
+    rows = decode(wire.FORCED_ORDERS, body, "forceOrders")
+    check_amounts(*(row.executed_qty for row in rows))
+    return rows
+
+
+def read_venue_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[VenueTraded, ...]:
+    """The trades of such an order."""
+    why = _why_the_venue_trades(client_order_id) or "forced close"
+    rows = decode(wire.TRADE_ROWS, body, "userTrades")
+    return tuple(VenueTraded(at_ms, _row_fill(row, client_order_id), why) for row in rows)
 
 
 def _row_fill(row: wire.TradeRow, client_order_id: str) -> Fill:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
@@ -21,8 +21,10 @@ from surefoot.core.messages import (
     MarginCalled,
     MarkPriceTold,
     QueryOrder,
+    ReadAccount,
     ReadFills,
     SubmitOrder,
+    VenueTraded,
 )
 from surefoot.core.model import (
     CONDITIONAL,
@@ -40,7 +42,8 @@ TRIGGERED_REMEMBERED = INCOME_REMEMBERED = 1_000
 OWN_PREFIX = "sf-"
 ORDER_PATH, ALGO_PATH, INCOME_PATH = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/income"
 News = Callable[[Sequence[IncomePaid]], list[IncomePaid]]
-LISTEN_KEY_PATH = "/fapi/v1/listenKey"
+LISTEN_KEY_PATH, FORCED_PATH = "/fapi/v1/listenKey", "/fapi/v1/forceOrders"
+NEVER_MS = 1 << 62
 
 
 def order_params(order: OrderRequest) -> signing.Params:
@@ -88,17 +91,24 @@ def _needed(order: OrderRequest, what: str) -> str:
 
 
 class FuturesReading:
-    """Income first, so that the balances after it are explained; then balances, positions, and both kinds of orders."""
+    """Income first, so that the balances after it are explained; then balances, positions, and both kinds of orders.
 
-    def __init__(self, income: Ask, news: News) -> None:
+    Of positions in question, then, what the venue itself ordered, and the trades of each such order.
+    """
+
+    def __init__(self, income: Ask, in_question: Sequence[tuple[str, int]], news: News) -> None:
         self._news = news
-        self.asks: Sequence[Ask] = (
+        self._held_since_ms = dict(in_question)
+        self._venues_orders: dict[str, str] = {}  # client order id by order id
+        self._venue_trades: list[VenueTraded] = []
+        self.asks = [
             income,
             Ask("GET", "/fapi/v3/account", [], 5),
             Ask("GET", "/fapi/v3/positionRisk", [], 5),
             Ask("GET", "/fapi/v1/openOrders", [], 40),
             Ask("GET", "/fapi/v1/openAlgoOrders", [], 40),
-        )
+            *(Ask("GET", FORCED_PATH, [("symbol", each), ("limit", "100")], 20) for each in self._held_since_ms),
+        ]
         self._income: tuple[IncomePaid, ...] = ()
         self._balances: tuple[Balance, ...] = ()
         self._positions: tuple[VenuePosition, ...] = ()
@@ -115,12 +125,25 @@ class FuturesReading:
                 self._positions = codec.read_positions(body)
             case "/fapi/v1/openOrders":
                 self._orders = codec.read_open_orders(body)
+            case "/fapi/v1/forceOrders":
+                self.asks += self._asks_for_trades(codec.read_forced_orders(body))
+            case "/fapi/v1/userTrades":
+                name = self._venues_orders[dict(ask.params)["orderId"]]
+                self._venue_trades += codec.read_venue_trades(body, name, now_ms)
             case _:
                 self._algo_orders = codec.read_open_algo_orders(body)
 
     def events(self, now_ms: int) -> list[Event]:
         orders = (*self._orders, *self._algo_orders)
-        return [*self._news(self._income), AccountSnapshot(now_ms, self._balances, orders, self._positions)]
+        snapshot = AccountSnapshot(now_ms, self._balances, orders, self._positions)
+        return [*self._news(self._income), *self._venue_trades, snapshot]
+
+    def _asks_for_trades(self, orders: Sequence[codec.ForcedOrder]) -> Iterator[Ask]:
+        """What an order did before the position was held, it did to another one."""
+        for order in orders:
+            if order.executed_qty and order.update_time >= self._held_since_ms.get(order.symbol, NEVER_MS):
+                self._venues_orders[str(order.order_id)] = order.client_order_id
+                yield _trades_of(order.symbol, order.order_id)
 
 
 class Futures:
@@ -158,8 +181,8 @@ class Futures:
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
         return FuturesPreparation(symbols, held, self._wishes)
 
-    def reading(self, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
-        return FuturesReading(self.income(income_since_ms, venue_ms), self._news)
+    def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
+        return FuturesReading(self.income(income_since_ms, venue_ms), command.in_question, self._news)
 
     def income(self, since_ms: int | None, venue_ms: int) -> Ask:
         from_ms = (venue_ms if since_ms is None else since_ms) - INCOME_OVERLAP_MS
@@ -201,8 +224,7 @@ class Futures:
             case QueryOrder():
                 return Ask("GET", ORDER_PATH, _named(command.symbol, command.client_order_id), 1, Lane.EXIT)
             case ReadFills():
-                params = [("symbol", command.symbol), ("orderId", str(command.order_id))]
-                return Ask("GET", "/fapi/v1/userTrades", params, 5, Lane.EXIT)
+                return _trades_of(command.symbol, command.order_id)
 
     def understand(
         self, ask: Ask, command: Write | Question, body: bytes, now_ms: int
@@ -272,6 +294,10 @@ class Futures:
         self._triggered[order_id] = client_order_id
         if len(self._triggered) > TRIGGERED_REMEMBERED:
             del self._triggered[next(iter(self._triggered))]
+
+
+def _trades_of(symbol: str, order_id: int) -> Ask:
+    return Ask("GET", "/fapi/v1/userTrades", [("symbol", symbol), ("orderId", str(order_id))], 5, Lane.EXIT)
 
 
 def _named(symbol: str, client_order_id: str) -> signing.Params:

@@ -183,6 +183,16 @@ class OrderRow(Struct, frozen=True, gc=False, rename="camel"):
     reduce_only: bool = False
 
 
+class ForcedOrder(Struct, frozen=True, gc=False, rename="camel"):
+    """An order of the venue itself: a liquidation, or auto-deleveraging."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    executed_qty: Decimal
+    update_time: int
+
+
 class AlgoRow(Struct, frozen=True, gc=False, rename="camel"):
     """A conditional order as answers tell it; `actual_order_id` is that of the plain order it became, empty before."""
 
@@ -259,6 +269,7 @@ PREMIUM_INDEX = Decoder(PremiumIndex)
 ACCOUNT = Decoder(Account)
 POSITIONS = Decoder(tuple[PositionRow, ...])
 ORDER_ROW = Decoder(OrderRow)
+FORCED_ORDERS = Decoder(tuple[ForcedOrder, ...])
 ALGO_ROW = Decoder(AlgoRow)
 ALGO_ROWS = Decoder(tuple[AlgoRow, ...])
 ALGO_CANCELED = Decoder(AlgoCanceled)
