@@ -45,8 +45,9 @@ def failed(scene: Scene) -> list[str]:
 
 
 @pytest.mark.spec("BRK-6", "BRK-1")
-def test_every_rule_trips_within_a_step_of_its_limit() -> None:
-    settings = settings_of()
+@pytest.mark.parametrize("market", ["spot", "futures"])
+def test_every_rule_trips_within_a_step_of_its_limit(market: str) -> None:
+    settings = settings_of(market__venue=market)
     scenes = list(drill(settings, book(settings)))
     assert [f"{scene.rule} {scene.limit_pct}" for scene in scenes] == [
         "day loss 5", "rolling loss 5", "week loss 7", "drawdown 15",
@@ -62,6 +63,7 @@ def test_every_rule_trips_within_a_step_of_its_limit() -> None:
 
 
 @pytest.mark.spec("BRK-6", "BRK-3", "SAFE-3")
+@pytest.mark.parametrize("market", ["spot", "futures"])
 @pytest.mark.parametrize(
     ("tier", "what"),
     [
@@ -71,8 +73,8 @@ def test_every_rule_trips_within_a_step_of_its_limit() -> None:
         ("flatten", "everything was sold"),
     ],
 )
-def test_every_tier_does_what_it_says(tier: str, what: str) -> None:
-    scene = drilled(only("day_loss", breaker__day_loss_tier=tier))
+def test_every_tier_does_what_it_says(tier: str, what: str, market: str) -> None:
+    scene = drilled(only("day_loss", breaker__day_loss_tier=tier, market__venue=market))
     assert failed(scene) == []
     assert scene.tier == tier
     assert what in [check.what for check in scene.checks]
@@ -87,8 +89,9 @@ def test_every_tier_does_what_it_says(tier: str, what: str) -> None:
         {"exits__stop_pct_of_price": "0.5", "breaker__day_loss_max_pct": "20"},
         {"risk__capital_max_quote": "1000", "breaker__preset": "aggressive", "breaker__day_loss_tier": "shrink"},
         {"market__symbols": "BTCUSDT", "breaker__day_loss_tier": "flatten"},
+        {"market__venue": "futures", "futures__margin_type": "ISOLATED", "futures__leverage": "10"},
     ],
-    ids=["long candles", "short candles", "a near stop", "little capital", "one symbol"],
+    ids=["long candles", "short candles", "a near stop", "little capital", "one symbol", "isolated futures"],
 )
 def test_a_drill_fits_the_settings_it_is_given(changes: dict[str, str]) -> None:
     assert failed(drilled(only("day_loss", **changes))) == []
@@ -106,7 +109,8 @@ def _says_nothing(self: Breaker) -> None:
 def test_a_breaker_that_does_not_act_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Breaker, "judge", _never)
-        assert "the rule tripped between two candles" in failed(drilled(only("day_loss")))
+        for market in ("spot", "futures"):
+            assert "the rule tripped between two candles" in failed(drilled(only("day_loss", market__venue=market)))
     with monkeypatch.context() as broken:
         broken.setattr(Breaker, "off_text", _says_nothing)
         assert failed(drilled(only("day_loss"))) == [

@@ -209,6 +209,13 @@ class Futures:
         self.engine.lifecycle.stir(owner)
         self._events.account(owner, "DEPOSIT" if amount > 0 else "WITHDRAW", {asset: amount}, [], now_ms)
 
+    def charge(self, account: str, asset: str, amount: Decimal, now_ms: int) -> None:
+        """Take money out of a futures wallet as funding takes it: a loss without a trade. KeyError."""
+        owner = self.engine.ledger.accounts[account]
+        self.engine.ledger.book(owner, asset, -amount, "FUNDING_FEE", now_ms)
+        self.engine.lifecycle.stir(owner)
+        self._events.account(owner, "FUNDING_FEE", {asset: -amount}, [], now_ms)
+
     def change_key(self, account: str, rights: KeyRights | None) -> None:
         self.engine.ledger.accounts[account].rights = rights
 

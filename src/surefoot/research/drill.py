@@ -6,7 +6,9 @@ shortly before the limit the bot buys what is held today, and prices fall on unt
 against the rule's tier. Times are UTC ms, shares and losses per cent.
 
 Most of the account is coins that the bot does not trade. Stops and caps let positions alone lose little: it is these
-coins that take the account's worth down as far as any limit, while what the bot holds is still behind its stops.
+coins that take the account's worth down as far as any limit, while what the bot holds is still behind its stops. A
+futures wallet has no such coins: there, what they would have lost is taken out of it as funding is. All positions are
+long.
 """
 
 from __future__ import annotations
@@ -95,10 +97,8 @@ def book_of(
 ) -> Book:
     """Today's book for the drill; what is not known of it comes from the settings and the generated market.
 
-    Raises DataError when no symbol of the settings has a price, and for futures: the drill plays on spot.
+    Raises DataError when no symbol of the settings has a price.
     """
-    if settings.market.venue is Market.FUTURES:
-        raise DataError("market.venue = futures: the fire drill plays on the spot market only")
     made = generated_prices(settings.market.symbols, settings.paper.seed)
     known = {symbol: price for symbol in settings.market.symbols if (price := prices.get(symbol, made.get(symbol)))}
     if not known:
@@ -177,21 +177,19 @@ class _Stage:
     checks: list[Check] = field(default_factory=list)
     runs: int = 0
     _level: Decimal = Decimal(1)  # of prices, in today's
+    _worth: Decimal = ZERO  # of what lies beside the positions, at today's prices
     _left_step: Decimal = ZERO  # of the last fall, in shares of today's prices
     _driver: VirtualTime = field(init=False)
 
     def __post_init__(self) -> None:
-        costs, paper, book = self.settings.costs, self.settings.paper, self.book
-        coins = next(
-            (symbol for symbol in reversed(tuple(book.prices)) if symbol not in book.held), next(iter(book.prices))
-        )
-        worth = book.equity * COINS_PCT / 100
-        amount = round(worth / book.prices[coins], 8)
+        costs, book, market = self.settings.costs, self.book, self.settings.market.venue
+        self._worth = book.equity * COINS_PCT / 100
         exchange = bare_exchange(
             book.prices,
             Costs(
-                balances={coins.removesuffix(QUOTE): amount, QUOTE: round(book.equity - worth, 8)},
-                fee_bps=paper.fee_bps,
+                market=market,
+                balances={QUOTE: round(book.equity, 8)} if market is Market.FUTURES else self._coins_and_quote(),
+                fee_bps=self.settings.paper.fee_bps if market is Market.SPOT else self.settings.futures.fee_bps,
                 half_spread_bps=costs.half_spread_bps,
                 slippage_bps=costs.slippage_bps,
                 volume_share=costs.volume_share_pct / 100,
@@ -200,6 +198,14 @@ class _Stage:
         )
         self._driver = VirtualTime(self._engine(), self._session(), exchange, None, costs.latency_ms, self._hear)
         self._driver.now_ms = START_MS
+
+    def _coins_and_quote(self) -> dict[str, Decimal]:
+        book = self.book
+        coins = next(
+            (symbol for symbol in reversed(tuple(book.prices)) if symbol not in book.held), next(iter(book.prices))
+        )
+        amount = round(self._worth / book.prices[coins], 8)
+        return {coins.removesuffix(QUOTE): amount, QUOTE: round(book.equity - self._worth, 8)}
 
     def play(self) -> Scene:
         """Quiet, fall, entry, fall, and what follows of it."""
@@ -342,8 +348,8 @@ class _Stage:
         """The process dies and a new one begins, with nothing but what the journal kept."""
         old = self._driver
         old.deliver_requests_on_their_way()
-        for link in ("market", "account"):
-            old.cut(link, None)
+        for line in old.session.lines.values():
+            old.cut(line.name, None)
         self._driver = VirtualTime(self._engine(), self._session(), old.exchange, None, old.latency_ms, self._hear)
         self._driver.now_ms = old.now_ms
         self._begin()
@@ -377,9 +383,14 @@ class _Stage:
     def _fall(self, share: Decimal) -> None:
         """Prices fall by this share of today's, all at once."""
         self._level -= share
-        self._driver.run(self._driver.now_ms + FALL_STEP_MS)
+        driver = self._driver
+        driver.run(driver.now_ms + FALL_STEP_MS)
         self._print()
-        self._driver.run(self._driver.now_ms + 1_000)
+        if driver.exchange.futures is not None:
+            loss = round(self._worth * share, 8)
+            driver.exchange.futures.charge(DEMO_KEYS.api_key, QUOTE, loss, driver.now_ms)
+            driver.take_frames()
+        driver.run(driver.now_ms + 1_000)
 
     def _print(self) -> None:
         """A print of every symbol at the level of now."""

@@ -307,6 +307,16 @@ def test_transfers_are_told_and_limited_to_what_is_not_bound(at: Floor, alice: T
     at.exchange.check_books()
 
 
+def test_a_charge_is_a_loss_without_a_trade(at: Floor, alice: Trader) -> None:
+    link = alice.listen()
+    market_of(at).charge(alice.key, "USDT", D("12.5"), at.now_ms)
+    (event,) = at.heard(link)
+    assert (event["e"], event["a"]["m"], event["a"]["B"][0]["bc"]) == ("ACCOUNT_UPDATE", "FUNDING_FEE", "-12.50000000")
+    assert [(row["incomeType"], D(row["income"])) for row in alice.get("income")] == [("FUNDING_FEE", D("-12.5"))]
+    assert alice.wallet() == 10_000 - D("12.5")
+    at.exchange.check_books()
+
+
 # -- who may call -------------------------------------------------------------------------------------------------
 
 
