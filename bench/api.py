@@ -53,9 +53,11 @@ def answers() -> Figure:
     p50, p95, p99 = (percentile(times, share) for share in (50, 95, 99))
     remark = (
         f"{len(times):,} answers in {told['seconds']:.1f} s, {told['failed']} failed; the web process used"
-        f" {told['cpu_us']:.0f} us of processor time each and {told['rss_mib']:.0f} MiB"
+        f" {told['cpu_us']:.0f} us of processor time each; resident are web process {told['web_mib']:.0f} MiB and"
+        f" trader {told['trader_mib']:.0f} MiB"
     )
-    numbers = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "cpu_us": told["cpu_us"], "failed": told["failed"]}
+    numbers = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+    numbers |= {name: told[name] for name in ("cpu_us", "failed", "web_mib", "trader_mib")}
     return Figure(GROUP, what, f"p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms", remark=remark, numbers=numbers)
 
 
@@ -70,13 +72,14 @@ def measured(folder: Path) -> dict[str, Any]:
         host, port, link = _link(folder / "said.txt")
         token = _signed_in(f"http://{host}:{port}", link)
         time.sleep(TRADE_FIRST_S)
-        web = _web_process(bot.pid)
+        web, trader = _process(bot.pid, b"web"), _process(bot.pid, b"trade")
         before = _cpu_s(web)
         began_s = time.monotonic()
         times_ms, failed = asyncio.run(_load(host, port, token))
         seconds = time.monotonic() - began_s
         cpu_us = (_cpu_s(web) - before) / max(len(times_ms), 1) * 1e6
-        return {"times_ms": times_ms, "failed": failed, "seconds": seconds, "cpu_us": cpu_us, "rss_mib": _rss_mib(web)}
+        sizes = {"web_mib": _rss_mib(web), "trader_mib": _rss_mib(trader)}
+        return {"times_ms": times_ms, "failed": failed, "seconds": seconds, "cpu_us": cpu_us, **sizes}
     finally:
         bot.send_signal(signal.SIGTERM)
         bot.wait(30)
@@ -127,13 +130,13 @@ async def _visitor(host: str, port: int, token: str, first_s: float, count: int)
     return times_ms, failed
 
 
-def _web_process(parent: int) -> int:
-    """The web process among the children of the run."""
+def _process(parent: int, command: bytes) -> int:
+    """The child of the run that carries out a command."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     for child in children:
-        if b"\0web\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"\0%b\0" % command in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
-    raise RuntimeError("no web process runs")
+    raise RuntimeError(f"no process runs {command.decode()}")
 
 
 def _cpu_s(process: int) -> float:

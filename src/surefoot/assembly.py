@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,11 +13,10 @@ from surefoot.core.breaker import BreakerSettings, Limit
 from surefoot.core.exits import ExitSettings, Take
 from surefoot.core.facts import EngineSettings
 from surefoot.core.margin import MarginSettings
-from surefoot.core.model import INTERVAL_MS, Market, Tier
+from surefoot.core.model import INTERVAL_MS, Candle, Market, Signal, Tier
 from surefoot.core.risk import RiskSettings, Sizing
-from surefoot.signals.source import SignalSource
-from surefoot.strategies import ENSEMBLE, decider_of, filters_of
 
+# Signals are imported where they are built: who only folds a journal needs no arrays and no indicators.
 if TYPE_CHECKING:
     from surefoot.binance.dialect import Dialect
     from surefoot.binance.dialogue import Keys
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from surefoot.core.messages import Event, SettingsChanged
     from surefoot.signals.decision import Decider
     from surefoot.signals.replay import ReplayedSignals
+    from surefoot.signals.source import SignalSource
     from surefoot.signals.window import Columns
 
 QUOTE = "USDT"
@@ -73,6 +73,8 @@ class InForce:
         return session.adopt(settings, now_ms, afresh=afresh)
 
     def _take(self, event: SettingsChanged) -> EngineSettings:
+        from surefoot.strategies import filters_of
+
         settings = self._changed.take(event)
         decider, market, filters = self._decider(settings), settings.market, filters_of(settings)
         wanted = decider, market.interval, market.confirm_interval, filters
@@ -86,6 +88,8 @@ class InForce:
 
     def _decider(self, settings: Settings) -> Decider:
         """The strategy under other settings; the same object where none of its own differ. Raises ConfigError."""
+        from surefoot.strategies import ENSEMBLE, decider_of
+
         name, members = settings.strategy.name, settings.ensemble.members
         sections = (ENSEMBLE, *members) if name == ENSEMBLE else (name,)
         if all(getattr(settings, section, None) == getattr(self.settings, section, None) for section in sections):
@@ -103,6 +107,30 @@ def build_engine(settings: Settings, known: ReplayedSignals | None = None) -> En
     return Engine(engine_settings(settings), known)
 
 
+def build_books(settings: Settings) -> Engine:
+    """An engine for folding a journal: it has no signals, and decides nothing."""
+    from surefoot.core.engine import Engine
+
+    changed = Changed(settings)
+    return Engine(engine_settings(settings), _NoSignals(), lambda event: engine_settings(changed.take(event)))
+
+
+class _NoSignals:
+    """Of an engine that is told what was decided."""
+
+    def warm(self, candles: Sequence[Candle]) -> None:
+        raise AssertionError("what is folded is not stepped")
+
+    def on_candle(self, candle: Candle) -> Signal:
+        raise AssertionError("what is folded is not stepped")
+
+    def correlation(self, symbol: str, other: str) -> float | None:
+        raise AssertionError("what is folded is not stepped")
+
+    def prepare(self) -> bool:
+        return False
+
+
 def build_session(
     settings: Settings, keys: Keys, jitter: Callable[[], float], *, watch_always: bool, supervised: bool = False
 ) -> Session:
@@ -112,6 +140,7 @@ def build_session(
     are others than last prices.
     """
     from surefoot.binance.session import Session, SessionSettings
+    from surefoot.strategies import filters_of
 
     market = settings.market
     return Session(
@@ -144,6 +173,9 @@ def _dialect(settings: Settings) -> Dialect:
 
 
 def build_signals(settings: Settings) -> SignalSource:
+    from surefoot.signals.source import SignalSource
+    from surefoot.strategies import decider_of, filters_of
+
     market = settings.market
     return SignalSource(
         decider_of(settings), market.symbols, market.interval, market.confirm_interval, filters_of(settings)
@@ -153,6 +185,7 @@ def build_signals(settings: Settings) -> SignalSource:
 def build_replay(settings: Settings, known: Mapping[str, Columns]) -> ReplayedSignals:
     """The same signals for a backtest, whose candles are known beforehand."""
     from surefoot.signals.replay import ReplayedSignals
+    from surefoot.strategies import decider_of, filters_of
 
     market = settings.market
     return ReplayedSignals(decider_of(settings), known, market.interval, market.confirm_interval, filters_of(settings))

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from surefoot.assembly import build_engine
+from surefoot.assembly import build_books
 from surefoot.changes import overlaid
 from surefoot.config import Loaded, Mode, Settings
 from surefoot.control import read_view, socket_path
@@ -37,7 +37,6 @@ from surefoot.core.messages import (
 from surefoot.core.model import MS_PER_HOUR, Tier
 from surefoot.core.view import View, view_of
 from surefoot.store.journal import Entry, JournalReader
-from surefoot.terminal import moment_text, plain
 
 PAPER_JOURNALS_KEPT = 10
 RUNS_NAMED = 20
@@ -178,6 +177,8 @@ def entry_json(entry: Entry) -> str:
 
 def entry_line(entry: Entry) -> str:
     """A record as a line for a person; safe on a terminal."""
+    from surefoot.terminal import moment_text, plain  # with what draws pictures, which most of this module does without
+
     body = {name: value for name, value in builtins_of(entry.message).items() if name != "at_ms" and value is not None}
     words = (f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in body.items())
     kind = type(entry.message).__name__
@@ -191,7 +192,7 @@ def builtins_of(message: object) -> Any:
 
 def folded(path: Path, settings: Settings) -> Left:
     """What the whole journal leaves. Raises StoreError when it cannot be read."""
-    engine, at_ms, orders = build_engine(settings), 0, 0
+    engine, at_ms, orders = build_books(settings), 0, 0
     with JournalReader(path) as reader:
         for entry in reader.read():
             engine.fold(entry.message)

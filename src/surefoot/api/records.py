@@ -42,7 +42,7 @@ from surefoot.store.journal import Entry, JournalReader, StoreError
 from surefoot.store.records import Edge, Message
 
 if TYPE_CHECKING:
-    from surefoot.research.metrics import Metrics
+    from surefoot.research.figures import Metrics
 
 ROWS_KEPT = 20_000
 ORDERS_KEPT = 5_000

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from collections import Counter, deque
 
 from surefoot.api.problems import Problem
 from surefoot.config import WebSettings
 
 WINDOW_S = 10
+MINUTE_S = 60
 SIGN_INS_MAX_PER_MINUTE = 20
 REFRESHES_MAX_PER_MINUTE = 120
 
@@ -24,9 +21,8 @@ class Throttle:
         self._requests_max = web.requests_max_per_s * WINDOW_S
         self._window = 0
         self._requests = Counter[str]()  # of this window, by address
-        self._moments = MovingWindowRateLimiter(MemoryStorage())
-        self._sign_in: RateLimitItem = RateLimitItemPerMinute(SIGN_INS_MAX_PER_MINUTE, namespace="sign-in")
-        self._refresh: RateLimitItem = RateLimitItemPerMinute(REFRESHES_MAX_PER_MINUTE, namespace="refresh")
+        self._sign_ins = _Minutes(SIGN_INS_MAX_PER_MINUTE)
+        self._refreshes = _Minutes(REFRESHES_MAX_PER_MINUTE)
 
     def request(self, address: str) -> None:
         """Count a request. Raises Problem (429) for one too many."""
@@ -38,15 +34,32 @@ class Throttle:
         if self._requests[address] > self._requests_max:
             raise _too_many(WINDOW_S)
 
-    async def sign_in(self, address: str) -> None:
+    def sign_in(self, address: str) -> None:
         """Count an attempt to prove who one is. Raises Problem (429) for one too many."""
-        if not await self._moments.hit(self._sign_in, address):
-            raise _too_many(60)
+        self._sign_ins.count(address)
 
-    async def refresh(self, address: str) -> None:
+    def refresh(self, address: str) -> None:
         """Count a refresh of tokens. Raises Problem (429) for one too many."""
-        if not await self._moments.hit(self._refresh, address):
-            raise _too_many(60)
+        self._refreshes.count(address)
+
+
+class _Minutes:
+    """At most so many in any minute, by address; what is refused does not count."""
+
+    def __init__(self, at_most: int) -> None:
+        self._at_most = at_most
+        self._counted_s: dict[str, deque[float]] = {}
+        self._swept_s = 0.0
+
+    def count(self, address: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._swept_s >= MINUTE_S:
+            self._swept_s = now_s
+            self._counted_s = {who: each for who, each in self._counted_s.items() if now_s - each[-1] < MINUTE_S}
+        counted_s = self._counted_s.setdefault(address, deque(maxlen=self._at_most))
+        if len(counted_s) == self._at_most and now_s - counted_s[0] < MINUTE_S:
+            raise _too_many(MINUTE_S)
+        counted_s.append(now_s)
 
 
 def _too_many(wait_s: int) -> Problem:

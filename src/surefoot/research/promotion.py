@@ -16,7 +16,8 @@ from surefoot.core.messages import LinkLost, LinkRestored, OrderRejected, Record
 from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Tier
 from surefoot.presets import Gate
 from surefoot.research.export import books_of
-from surefoot.research.metrics import Metrics, measure
+from surefoot.research.figures import Metrics
+from surefoot.research.metrics import measure
 from surefoot.store.journal import JournalReader
 
 STREAMS = frozenset({"market", "account"})

@@ -15,7 +15,8 @@ from surefoot.config import Settings, settings_digest
 from surefoot.core.model import Market, RoundTrip
 from surefoot.research.data import CandleFile
 from surefoot.research.excursions import EXCURSIONS, with_excursions
-from surefoot.research.metrics import Floats, Metrics, Times
+from surefoot.research.figures import Metrics
+from surefoot.research.metrics import Floats, Times
 from surefoot.research.tape import Tape, told_of
 
 

@@ -106,7 +106,7 @@ class Me(BaseModel):
 async def login(body: Login, request: Request, response: Response, parts: Shared) -> Signed:
     """Sign in with name and password, and the code of the second factor where there is one."""
     address = address_of(request.scope, parts.settings.web)
-    await parts.throttle.sign_in(address)
+    parts.throttle.sign_in(address)
     try:
         user = await parts.accounts.check(body.name, body.password)
         parts.accounts.check_code(user, body.code)
@@ -124,7 +124,7 @@ async def login(body: Login, request: Request, response: Response, parts: Shared
 async def link(body: Link, request: Request, response: Response, parts: Shared) -> Signed:
     """Sign in by the link that `surefoot run` printed; once."""
     address = address_of(request.scope, parts.settings.web)
-    await parts.throttle.sign_in(address)
+    parts.throttle.sign_in(address)
     try:
         parts.sessions.use_link(body.token)
     except Problem as problem:
@@ -139,7 +139,7 @@ async def link(body: Link, request: Request, response: Response, parts: Shared) 
 @router.post("/auth/refresh")
 async def refresh(request: Request, response: Response, parts: Shared, token: Refresh = None) -> Signed:
     """New tokens for the cookie's refresh token, which is good once."""
-    await parts.throttle.refresh(address_of(request.scope, parts.settings.web))
+    parts.throttle.refresh(address_of(request.scope, parts.settings.web))
     if not token:
         raise Problem(401, "signed_out", "sign in first: there is no refresh token")
     return _signed(parts.sessions.refresh(token), request, response, parts)
@@ -155,7 +155,7 @@ async def logout(person: Viewer, response: Response, parts: Shared) -> None:
 @router.post("/auth/confirm")
 async def confirm(body: Confirmation, person: Viewer, request: Request, parts: Shared) -> Confirmed:
     """Prove who you are once more; for five minutes you may then do what has to do with money."""
-    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
     user = _user(parts, person)
     if user.second_factor and body.code is None:
         raise Problem(401, "second_factor_needed", "give a code of the second factor")
@@ -182,7 +182,7 @@ async def confirm(body: Confirmation, person: Viewer, request: Request, parts: S
 @router.post("/auth/password", status_code=204)
 async def password(body: NewPassword, person: Viewer, request: Request, parts: Shared) -> None:
     """Change your password; all your other sessions end."""
-    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
     user = _user(parts, person)
     if not user.has_password:
         raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
@@ -206,7 +206,7 @@ async def enroll(person: Viewer, parts: Shared) -> Enrolled:
 @router.post("/auth/totp/verify")
 async def verify(body: Code, person: Viewer, request: Request, parts: Shared) -> RecoveryCodes:
     """Ask for codes of the new secret from now on; the recovery codes are shown once."""
-    await parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
     _must_be_confirmed(person)
     return RecoveryCodes(recovery_codes=parts.accounts.second_factor.confirm_enrolment(person.name, body.code))
 

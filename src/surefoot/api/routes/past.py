@@ -37,7 +37,7 @@ from surefoot.api.records import (
 )
 from surefoot.chronicle import turns
 from surefoot.core.messages import Command, Event
-from surefoot.research.metrics import Metrics
+from surefoot.research.figures import Metrics
 
 router = APIRouter(tags=["past"])
 
