@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,34 @@ def test_metrics_are_those_of_the_one_implementation(records: Records, traded: t
     assert figures.round_trips == told["round_trips"] > 0
     assert figures.win_rate_pct == told["win_rate_pct"]
     assert figures.profit_factor == pytest.approx(told["profit_factor"])
+
+
+@pytest.mark.spec("API-1")
+def test_what_a_position_cost_is_what_its_own_fills_cost(
+    traded: tuple[Path, dict[str, Any]], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, spent, begun, seen = Records(traded[0], settings), dict[str, Decimal](), dict[str, int](), 0
+    with JournalReader(traded[0]) as reader:
+        for entry in reader.read():
+            fills, trips = len(records.fills), len(records.round_trips)
+            records.take(entry)
+            for line in list(records.fills)[fills:]:
+                begun.setdefault(line.symbol, line.at_ms)
+                spent[line.symbol] = spent.get(line.symbol, Decimal(0)) + line.row.fee_in_quote
+            for line in list(records.round_trips)[trips:]:
+                del spent[line.symbol], begun[line.symbol]
+            for symbol in settings.market.symbols:
+                expected = (begun[symbol], spent[symbol]) if symbol in spent else (None, None)
+                assert records.cost_of(symbol) == expected
+            seen = max(seen, len(spent))
+            if spent:
+                held = next(iter(spent))
+                with monkeypatch.context() as patch:  # where earlier fills may have been forgotten, nobody knows
+                    patch.setattr(module, "ROWS_KEPT", 1)
+                    only_its_own = all(line.at_ms >= begun[held] for line in records.fills)
+                    assert (records.cost_of(held)[1] is None) == only_its_own
+    assert seen, "the test proves nothing without a position"
+    records.close()
 
 
 @pytest.mark.spec("API-1")

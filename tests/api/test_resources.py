@@ -121,6 +121,41 @@ async def test_while_the_trader_runs_its_picture_is_read(here: Place, viewer: Vi
 
 
 @pytest.mark.spec("API-1")
+async def test_a_portfolio_is_what_is_held_and_worth_and_what_protects_it(
+    here: Place, viewer: Visitor, traded: Path
+) -> None:
+    async with trading(traded):
+        await until(lambda: here.parts.desk.running)
+        told = body_of(await viewer.get("/portfolio"))
+    assert told["holdings"] == [
+        {"asset": "BTC", "amount": "0.02979", "price": "67511.005", "value": "2011.15283895"},
+        {"asset": "USDT", "amount": "8001.10", "price": "1", "value": "8001.10"},
+    ]
+    assert {name: told[name] for name in ("running", "quote", "equity", "cash", "exposure", "exposure_pct")} == {
+        "running": True,
+        "quote": "USDT",
+        "equity": "10012.34000000",
+        "cash": "8001.10",
+        "exposure": "4022.30567790",  # twice 0.02979 × 67511.005
+        "exposure_pct": "40.1735",
+    }
+    assert told["open_profit"] == "26.4430"
+    safe, bare = told["positions"]
+    assert (safe["symbol"], safe["entry_price"], safe["mark"]) == ("BTCUSDT", "67000.10", "67511.005")
+    assert (safe["notional"], safe["share_pct"]) == ("2011.15283895", "20.0867")
+    assert (safe["open_profit"], safe["open_profit_pct"]) == ("13.2215", "0.6624")  # of 67000.10 × 0.02979
+    assert safe["protection"] == {
+        "stop_price": "65660.09",
+        "stop_distance_pct": "2.7416",  # (67511.005 - 65660.09) / 67511.005
+        "target_price": "69680.11",
+        "unprotected_ms": None,
+        "liquidation_price": None,
+    }
+    assert (bare["symbol"], bare["protection"]["unprotected_ms"]) == ("ETHUSDT", 4_200)
+    assert (bare["protection"]["stop_price"], bare["protection"]["stop_distance_pct"]) == (None, None)
+
+
+@pytest.mark.spec("API-1")
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [

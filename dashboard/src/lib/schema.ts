@@ -177,6 +177,27 @@ export interface Health {
   version: string;
 }
 
+export interface Held {
+  amount: string;
+  asset: string;
+  price: string | null;
+  value: string | null;
+}
+
+export interface HeldPosition {
+  entry_price: string | null;
+  fees: string | null;
+  mark: string | null;
+  notional: string | null;
+  open_profit: string | null;
+  open_profit_pct: string | null;
+  opened_ms: number | null;
+  protection: Protection;
+  quantity: string;
+  share_pct: string | null;
+  symbol: string;
+}
+
 export interface Holding {
   amount: string;
   asset: string;
@@ -443,6 +464,19 @@ export interface Parameter {
   whole: boolean;
 }
 
+export interface Portfolio {
+  at_ms: number | null;
+  cash: string | null;
+  equity: string | null;
+  exposure: string | null;
+  exposure_pct: string | null;
+  holdings: Held[];
+  open_profit: string | null;
+  positions: HeldPosition[];
+  quote: string | null;
+  running: boolean;
+}
+
 export interface PositionRisk {
   notional: string | null;
   symbol: string;
@@ -481,6 +515,14 @@ export interface Problem {
   status: number;
   title: string;
   type: string;
+}
+
+export interface Protection {
+  liquidation_price: string | null;
+  stop_distance_pct: string | null;
+  stop_price: string | null;
+  target_price: string | null;
+  unprotected_ms: number | null;
 }
 
 export type Readiness = "not ready" | "minimum" | "warm" | "best";
@@ -781,7 +823,7 @@ export interface Get {
   '/openapi.json': { query: undefined; body: undefined; answer: unknown };
   '/orders': { query: { open?: boolean | null; symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageOrderItem };
   '/orders/{client_order_id}': { query: { client_order_id: string }; body: undefined; answer: OrderLife };
-  '/portfolio': { query: undefined; body: undefined; answer: Status };
+  '/portfolio': { query: undefined; body: undefined; answer: Portfolio };
   '/positions': { query: undefined; body: undefined; answer: PagePositionView };
   '/risk': { query: undefined; body: undefined; answer: Risk };
   '/round-trips': { query: { symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageRoundTripItem };

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -248,6 +248,17 @@ class Records:
         """What the kept fills cost; None where the price of a fee's asset was not known."""
         fees = [line.row.fee_in_quote for line in self.fills]
         return None if None in fees else sum(fees, Decimal(0))
+
+    def cost_of(self, symbol: str) -> tuple[int | None, Decimal | None]:
+        """When the position of a symbol was opened, and what its fills have cost in quote since; None for what is not
+        known, which is all where nothing is held."""
+        position = self._kept.facts.portfolio.positions.get(symbol)
+        if position is None:
+            return None, None
+        since = list(takewhile(lambda line: line.at_ms >= position.opened_ms, reversed(self.fills)))
+        fees = [line.row.fee_in_quote for line in since if line.symbol == symbol]
+        is_whole = len(since) < len(self.fills) or len(self.fills) < ROWS_KEPT
+        return position.opened_ms, sum(fees, Decimal(0)) if is_whole and None not in fees else None
 
     # -- lists --------------------------------------------------------------------------------------------------
 

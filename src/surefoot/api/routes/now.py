@@ -8,6 +8,7 @@ from decimal import Decimal
 from fastapi import APIRouter, Response
 
 from surefoot.api.guard import Viewer
+from surefoot.api.portfolio import Portfolio, notional_of, per_cent, portfolio_of, total
 from surefoot.api.reading import Page, TheDesk, told, told_topic, told_topic_page
 from surefoot.api.topics import Connection, Status
 from surefoot.core.view import BreakerView, PositionView, PriceView
@@ -61,10 +62,10 @@ async def positions(person: Viewer, desk: TheDesk) -> Response:
     return told_topic_page(desk, "positions")
 
 
-@router.get("/portfolio", response_model=Status)
+@router.get("/portfolio", response_model=Portfolio)
 async def portfolio(person: Viewer, desk: TheDesk) -> Response:
-    """Equity, balances and open profit."""
-    return told_topic(desk, "status")
+    """What is held and worth, how much of it is at work, and each position with what protects it and cost."""
+    return told(portfolio_of(desk))
 
 
 @router.get("/breaker", response_model=BreakerView | None)
@@ -88,13 +89,11 @@ async def risk(person: Viewer, desk: TheDesk) -> Response:
 def risk_of(desk: TheDesk) -> Risk:
     view, own = desk.view, desk.settings.risk
     positions = () if view is None else tuple(_position_risk(each, view.equity) for each in view.positions)
-    shares = [each.to_stop_pct for each in positions]
-    known = [share for share in shares if share is not None]
     return Risk(
         at_ms=None if view is None else view.at_ms,
         entries_off=None if view is None else view.entries_off,
         positions=positions,
-        to_stop_pct=sum(known, Decimal(0)) if len(known) == len(shares) and view is not None else None,
+        to_stop_pct=None if view is None else total(each.to_stop_pct for each in positions),
         positions_max=own.positions_max,
         portfolio_risk_max_pct=own.portfolio_risk_max_pct,
         risk_pct_of_equity=own.risk_pct_of_equity,
@@ -106,8 +105,6 @@ def risk_of(desk: TheDesk) -> Risk:
 
 
 def _position_risk(position: PositionView, equity: Decimal | None) -> PositionRisk:
-    mark, entry, stop = position.mark, position.entry_price, position.stop_price
-    notional = None if mark is None else abs(position.quantity) * mark
+    entry, stop = position.entry_price, position.stop_price
     to_stop = None if entry is None or stop is None else max((entry - stop) * position.quantity, Decimal(0))
-    share = None if to_stop is None or not equity else round(to_stop * 100 / equity, 4)
-    return PositionRisk(position.symbol, notional, to_stop, share)
+    return PositionRisk(position.symbol, notional_of(position), to_stop, per_cent(to_stop, equity))
