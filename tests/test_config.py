@@ -16,7 +16,6 @@ from surefoot.config import (
     SECRETS,
     VENUES,
     ConfigError,
-    Interval,
     Loaded,
     Mode,
     Settings,
@@ -28,6 +27,7 @@ from surefoot.config import (
     venue_for,
 )
 from surefoot.core.model import INTERVAL_MS, Market
+from surefoot.sections import Interval
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "surefoot.example.toml"
 KEYS = {"SUREFOOT_API_KEY": "the-key-itself", "SUREFOOT_API_SECRET": "the-secret-itself"}

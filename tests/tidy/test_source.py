@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -19,7 +18,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from surefoot import presets
+from surefoot import config, presets, sections, settings
 from surefoot.core import messages
 from tests.tidy.tree import ROOT, SOURCE, module_name, modules
 
@@ -29,12 +28,6 @@ PARTS_OF_MESSAGES: frozenset[str] = frozenset()
 
 # What drives the simulated exchange or reads files for it; all else in simex is the machine.
 DRIVERS_OF_SIMEX = {"__main__", "admin", "cli", "link", "market", "pause", "relay", "server", "tapefile"}
-
-
-def present(*names: str) -> list[ModuleType]:
-    """Those of the named modules that exist."""
-    found = [name for name in names if (SOURCE / (name.replace(".", "/") + ".py")).is_file()]
-    return [importlib.import_module(name) for name in found]
 
 
 def dataclasses_of(module: ModuleType) -> set[type]:
@@ -49,9 +42,10 @@ def settings_of(module: ModuleType) -> set[str]:
     return {field for model in models if model.__module__ == module.__name__ for field in model.model_fields}
 
 
-def attributes_read(outside: ModuleType) -> set[str]:
-    """Every attribute name that the bot's source reads, except in one module."""
-    trees = [tree for file, tree in modules(SOURCE / "surefoot") if file != Path(outside.__file__ or "")]
+def attributes_read(*, outside: Sequence[ModuleType]) -> set[str]:
+    """Every attribute name that the bot's source reads, except in some modules."""
+    left_out = {Path(module.__file__ or "") for module in outside}
+    trees = [tree for file, tree in modules(SOURCE / "surefoot") if file not in left_out]
     nodes = (node for tree in trees for node in ast.walk(tree))
     return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
 
@@ -92,11 +86,10 @@ def test_every_message_is_frozen_slotted_and_says_when() -> None:
 
 @pytest.mark.spec("CFG-3")
 def test_every_setting_is_read_somewhere() -> None:
-    for config in present("surefoot.config"):
-        settings = settings_of(config)
-        assert settings
-        chosen_by = {key.rpartition(".")[2] for key in presets.CHOICES}  # read by their keys, see `presets.filled_in`
-        assert not settings - attributes_read(outside=config) - chosen_by
+    found = settings_of(settings) | settings_of(sections)
+    assert found
+    chosen_by = {key.rpartition(".")[2] for key in presets.CHOICES}  # read by their keys, see `presets.filled_in`
+    assert not found - attributes_read(outside=[config, settings, sections]) - chosen_by
 
 
 def test_the_core_imports_itself_and_the_standard_library_only() -> None:
