@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -23,7 +24,7 @@ STREAM_BYTES_MAX = 65_536  # of a message that a client sends
 
 
 class ServingError(Exception):
-    """The address cannot be listened at; one line for a person."""
+    """The address cannot be listened at, or not with this certificate; one line for a person."""
 
 
 def listener(web: WebSettings, any_port: bool) -> socket.socket:
@@ -44,6 +45,20 @@ def listener(web: WebSettings, any_port: bool) -> socket.socket:
             taken.setblocking(False)
             return taken
     raise refusal
+
+
+def check_tls(web: WebSettings) -> None:
+    """Whether certificate and key can be read and belong together. Raises ServingError."""
+    if not web.tls_cert_file:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # A key with a passphrase would be asked about on a terminal that nobody looks at.
+        context.load_cert_chain(web.tls_cert_file, web.tls_key_file, password=lambda: "")
+    except OSError as problem:
+        told = getattr(problem, "reason", None) or problem.strerror or "no certificate with its key, as PEM"
+        files = f"web.tls_cert_file = {web.tls_cert_file}, web.tls_key_file = {web.tls_key_file}"
+        raise ServingError(f"{files} cannot be used: {told.lower().replace('_', ' ')}") from None
 
 
 def url_of(bound: socket.socket, web: WebSettings) -> str:

@@ -45,13 +45,14 @@ def web(
       surefoot web --set web.port=8080
       surefoot web --config live.toml --set web.host=0.0.0.0 --set web.behind_proxy=true
     """
-    from surefoot.api.serving import ServingError, listener, serve, url_of
+    from surefoot.api.serving import ServingError, check_tls, listener, serve, url_of
 
     given = loaded(config, overrides_of(sets), keyless=True)
     settings = given.settings
     if not begin_log(settings, "web"):
         logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
     try:
+        check_tls(settings.web)
         bound = listener(settings.web, any_port)
     except ServingError as problem:
         raise CommandError(str(problem), EXIT_IN_USE) from None
