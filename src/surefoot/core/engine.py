@@ -530,9 +530,12 @@ class Engine(Contracts):
         least, most = self._equity_at(worst), self._equity_at(best)
         return least is not None and most is not None and self.breaker.turns_calmly(hour, least, most)
 
-    def equity_at(self, prices: Mapping[str, Decimal]) -> Decimal | None:
-        """What the account would be worth at these prices, by symbol."""
-        return self._equity_at({**self.marks, **prices})
+    def equity_lever(self, symbols: Iterable[str]) -> tuple[Decimal, dict[str, Decimal]] | None:
+        """How equity hangs on the prices of symbols: what it would be if all of them were 0, and what to add for each 1
+        of each one's price. None when another price is missing."""
+        amounts = {symbol: self._owned(symbol) for symbol in symbols}
+        still = self._equity_at({**self.marks, **dict.fromkeys(amounts, ZERO)})
+        return None if still is None else (still, amounts)
 
     def only_refuses(self, symbol: str, target: float, score: float, at_ms: int) -> bool:
         """Whether a signal would certainly come to a record and nothing else, as things are. `score` is the most that

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import add
 
 from simex.exchange import Exchange
 from simex.market import CandleTape
@@ -167,31 +168,32 @@ class _Course:
         lows, highs = strip.low, strip.high
         return next(n for n in range(first, last) if lows[n] <= low_steps or highs[n] >= high_steps) - self.at
 
-    def heard(self, at_ms: int) -> tuple[int, Decimal]:
-        """The newest print that has arrived by a time, not before the first of the stretch: when it did, its price."""
+    def heard(self, at_ms: int) -> tuple[int, int]:
+        """The newest print that has arrived by a time, not before the first of the stretch: when it did, its price in
+        steps."""
         behind_ms = at_ms - self.latency_ms - self.opened_ms
         number, inside_ms = divmod(behind_ms, self.candle_ms)
-        strip, at, arrived_ms = self.strip, self.at + number, self.opens_ms(number) + self.latency_ms
+        strip, at, arrived_ms = self.strip, self.at + number, at_ms - inside_ms
         if inside_ms == self.candle_ms - 1:
-            return arrived_ms + inside_ms, self.price(strip.close[at])
+            return at_ms, strip.close[at]
         if inside_ms < self.candle_ms // 4:
-            return arrived_ms, self.price(strip.open[at])
+            return arrived_ms, strip.open[at]
         second = self.tape.second_extreme(strip, at, self.stop_side)
         if inside_ms >= self.candle_ms // 2:
-            return arrived_ms + self.candle_ms // 2, self.price(second)
-        return arrived_ms + self.candle_ms // 4, self.price(strip.low[at] + strip.high[at] - second)
+            return arrived_ms + self.candle_ms // 2, second
+        return arrived_ms + self.candle_ms // 4, strip.low[at] + strip.high[at] - second
 
     def closed_by(self, at_ms: int) -> int:
         """The end of the newest candle of the signals' interval whose close has arrived by a time."""
         heard_ms = at_ms - self.latency_ms
         return heard_ms - heard_ms % self.interval_ms
 
-    def close_before(self, end_ms: int) -> Decimal:
-        """The last price before a time at which a candle ends."""
-        return self.price(self.strip.close[self.at + (end_ms - self.opened_ms) // self.candle_ms - 1])
+    def close_before(self, end_ms: int) -> int:
+        """The last price before a time at which a candle ends, in steps."""
+        return self.strip.close[self.at + (end_ms - self.opened_ms) // self.candle_ms - 1]
 
-    def mark(self, at_ms: int, price: Decimal) -> PriceMarked:
-        return PriceMarked(at_ms, self.symbol, *self.exchange.quote_at(self.symbol, price), at_ms)
+    def mark(self, at_ms: int, steps: int) -> PriceMarked:
+        return PriceMarked(at_ms, self.symbol, *self.exchange.quote_at(self.symbol, self.price(steps)), at_ms)
 
     def close(self, end_ms: int) -> CandleClosed:
         """The close of the signals' candle that ends at a time, as it arrives."""
@@ -305,9 +307,10 @@ class _Walk:
             return True
         prices = {}
         for course in self._courses:
-            heard = [self._price_at(course, self._eve_ms(at_ms)), course.close_before(at_ms)]
+            steps = [course.close_before(at_ms)]
             if course.watched:
-                heard.append(course.price(course.strip.open[course.at + stop]))
+                steps.append(course.strip.open[course.at + stop])
+            heard = [self._price_at(course, self._eve_ms(at_ms)), *map(course.price, steps)]
             prices[course.symbol] = min(heard), max(heard)
         return self._engine.turns_calmly(at_ms // MS_PER_HOUR, prices)
 
@@ -348,8 +351,8 @@ class _Walk:
                 self._take_close(course, at_ms, to_judge or has_opinion)
                 to_judge = False
             if course.watched:
-                price = course.price(course.strip.open[course.at + stop])
-                self._take(course.mark(at_ms + self._latency_ms, price), to_judge)
+                mark = course.mark(at_ms + self._latency_ms, course.strip.open[course.at + stop])
+                self._take(mark, to_judge)
                 to_judge = False
 
     def _catch_up(self, at_ms: int) -> None:
@@ -377,18 +380,31 @@ class _Walk:
 
     def _price_at(self, course: _Course, at_ms: int) -> Decimal:
         """What the engine takes for a symbol's price at a time."""
+        steps = self._steps_at(course, at_ms)
+        return self._before[course.symbol] if steps is None else course.price(steps)
+
+    def _steps_at(self, course: _Course, at_ms: int) -> int | None:
+        """The same in steps; None while it is what it was before the stretch."""
         if course.watched:
             return course.heard(at_ms)[1]
         end_ms = course.closed_by(at_ms)
-        return course.close_before(end_ms) if end_ms > course.opened_ms else self._before[course.symbol]
+        return course.close_before(end_ms) if end_ms > course.opened_ms else None
 
     def _note_points(self, number: int) -> None:
         """The equity at each mark up to the opening of a candle."""
-        engine, end_ms = self._engine, self._first.opens_ms(number)
-        for at in range(self._mark, len(self._marks)):
-            mark_ms = self._marks[at]
-            if mark_ms > end_ms:
-                break
-            equity = engine.equity_at({course.symbol: self._price_at(course, mark_ms) for course in self._courses})
-            assert equity is not None, "equity is known on a calm stretch"
-            self.points.append((mark_ms, float(equity)))
+        end_ms = self._first.opens_ms(number)
+        marks = self._marks[self._mark : bisect_right(self._marks, end_ms, self._mark)]
+        if not marks:
+            return
+        lever = self._engine.equity_lever(course.symbol for course in self._courses)
+        assert lever is not None, "equity is known on a calm stretch"
+        still, amounts = lever
+        equities = [still] * len(marks)
+        for course in self._courses:
+            amount = amounts[course.symbol]
+            if amount:
+                before, step = self._before[course.symbol] * amount, course.price(1) * amount
+                steps = [self._steps_at(course, mark_ms) for mark_ms in marks]
+                moved = (before if each is None else step * each for each in steps)
+                equities = list(map(add, equities, moved))
+        self.points = list(zip(marks, map(float, equities), strict=True))
