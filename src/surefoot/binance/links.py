@@ -148,6 +148,9 @@ class Line:
 
     def due_ms(self) -> int | None:
         """When `wake` has something to do."""
+        alone = self._successor is None and self._retiring is None and self._open_at_ms is None
+        if alone and self._current.ready:  # nearly always
+            return self._current.end_ms
         times = [self._open_at_ms, self._retiring.end_ms if self._retiring else None]
         times += [each.ready_by_ms for each in self._waiting()]
         if self._successor is None:

@@ -291,6 +291,7 @@ class Engine(Contracts):
                 self._do(RecordDecision(event.at_ms, signal, verdict.rule, verdict.detail))
 
     def _circumstances(self, symbol: str, event: CandleClosed) -> Circumstances:
+        busy = self._busy_text(symbol)
         return Circumstances(
             now_ms=event.at_ms,
             entries_off=self.entries_off(),
@@ -300,25 +301,25 @@ class Engine(Contracts):
             price=event.candle.close,
             equity=self._equity_at(self.closes),
             free_quote=self._free_quote(),
-            busy=self._busy_text(symbol),
+            busy=busy,
             price_ms=self.marked_ms.get(symbol),
             pause_off=self.paused,
             cooldown_until_ms=self.cooldown_until_ms,
             last_entry_ms=self.last_entry_ms.get(symbol),
             spread_pct=self.spreads_pct.get(symbol),
-            others=self._others(symbol),
+            others=self._others(symbol, to_compare=busy is None),
             record=self._record() if self.settings.risk.sizing is Sizing.HALF_KELLY else None,
             order_budget=self.order_count.refusal(ENTRY_LIST_ORDERS, event.at_ms),
             margin=self.settings.margin,
             backing=None if self.settings.margin is None else self.backing(symbol, self.closes),
         )
 
-    def _others(self, symbol: str) -> tuple[Other, ...]:
-        """The other symbols in which we are invested, or about to be."""
+    def _others(self, symbol: str, to_compare: bool) -> tuple[Other, ...]:
+        """The other symbols in which we are invested, or about to be, and how alike they move if that is asked."""
         held = set(self.portfolio.positions)
         entering = {order.symbol for order in self.orders.open_orders() if order.request.purpose is Purpose.ENTRY}
         others = sorted((held | entering) - {symbol}, key=self._rank)
-        matters = self._correlation_matters()
+        matters = to_compare and self._correlation_matters()
         return tuple(
             Other(
                 each,

@@ -68,6 +68,7 @@ class ReplayedSignals:
 
     def correlation(self, a: str, b: str) -> float | None:
         """As `SignalSource.correlation`, reckoned once for as long as no candle of the confirming interval ends."""
+        a, b = sorted((a, b))
         ours, theirs = self._pasts[a], self._pasts[b]
         if ours.at < 0 or theirs.at < 0:
             return None
