@@ -31,7 +31,7 @@ from surefoot.assembly import build_engine
 from surefoot.config import Settings, load
 from surefoot.control import read_view, socket_path
 from surefoot.core.engine import Engine
-from surefoot.core.messages import Command, Event, OrderFilled, ReplaceOrder, SubmitList, SubmitOrder
+from surefoot.core.messages import Command, Event, OrderFilled, ReplaceOrder, SubmitList, SubmitOrder, VenueTraded
 from surefoot.core.model import OrderRequest
 from surefoot.core.orders import State
 from surefoot.core.view import View
@@ -175,13 +175,53 @@ class Exchange:
         totals = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in rows}
         return {asset: total for asset, total in totals.items() if total}
 
-    def wallet(self) -> dict[str, Decimal]:
-        """The futures wallet, of what is not zero."""
+    def contracts(self) -> dict[str, Decimal]:
+        """What is held of futures, negative when short."""
+        return {}
+
+
+class FuturesExchange(Exchange):
+    """The same of its futures market alone."""
+
+    def now_ms(self) -> int:
+        return int(_http(self.rest, "GET", "/fapi/v1/time", {})[1]["serverTime"])
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Plain and conditional ones; what a conditional one became when it was triggered is none of its own."""
+        algos = [
+            {"clientOrderId": row["clientAlgoId"], "became": row["actualOrderId"]}
+            for symbol in self.symbols
+            for row in self._pages("/fapi/v1/allAlgoOrders", symbol, "algoId", "algoId")
+        ]
+        became = {algo["became"] for algo in algos}
+        plain = [
+            row for symbol in self.symbols for row in self._pages("/fapi/v1/allOrders", symbol, "orderId", "orderId")
+        ]
+        # Orders of the exchange itself are nobody's intent.
+        ours = [row for row in plain if not row["clientOrderId"].startswith("autoclose-")]
+        return [row for row in ours if str(row["orderId"]) not in became] + algos
+
+    def trades(self) -> list[dict[str, Any]]:
+        return [row for symbol in self.symbols for row in self._pages("/fapi/v1/userTrades", symbol, "fromId", "id")]
+
+    def open_orders(self) -> list[dict[str, Any]]:
+        rows = self.call("GET", "/fapi/v1/openAlgoOrders", {})
+        return [
+            row
+            | {
+                "stopPrice": row["triggerPrice"] if row["orderType"] == "STOP_MARKET" else "0",
+                "status": row["algoStatus"],
+                "origQty": row["quantity"],
+                "executedQty": "0",
+            }
+            for row in rows
+        ]
+
+    def balances(self) -> dict[str, Decimal]:
         rows = self.call("GET", "/fapi/v3/account", {})["assets"]
         return {row["asset"]: amount for row in rows if (amount := Decimal(row["walletBalance"]))}
 
     def contracts(self) -> dict[str, Decimal]:
-        """What is held of futures, negative when short."""
         rows = self.call("GET", "/fapi/v3/positionRisk", {})
         return {row["symbol"]: amount for row in rows if (amount := Decimal(row["positionAmt"]))}
 
@@ -208,7 +248,7 @@ def exchange(*options: str) -> Iterator[Exchange]:
         env=environment(),
     )
     try:
-        yield Exchange(process)
+        yield FuturesExchange(process) if "futures" in options else Exchange(process)
     finally:
         _end(process, signal.SIGTERM)
 
@@ -378,6 +418,8 @@ def check_end(bot: Trader) -> None:
     fills = {(trade["symbol"], trade["id"]) for trade in bot.venue.trades()}
     booked = {(symbol, trade) for symbol, trade in booked_trades(bot.record())}
     assert booked == fills
+    held_here = {symbol: each.signed_quantity for symbol, each in engine.portfolio.positions.items() if each.contract}
+    assert {symbol: quantity for symbol, quantity in held_here.items() if quantity} == bot.venue.contracts()
     check_protection(bot, engine)
 
 
@@ -389,14 +431,20 @@ def is_quiet(view: View) -> bool:
 
 def booked_trades(record: Sequence[Event | Command]) -> set[tuple[str, int]]:
     """Symbol and number of every fill that a record tells of."""
-    return {(message.fill.symbol, message.fill.trade_id) for message in record if isinstance(message, OrderFilled)}
+    return {
+        (message.fill.symbol, message.fill.trade_id)
+        for message in record
+        if isinstance(message, OrderFilled | VenueTraded)
+    }
 
 
 def check_protection(bot: Trader, engine: Engine) -> None:
     """What can be sold of each position rests behind a stop at the exchange."""
     stops: dict[str, Decimal] = {}
     for order in bot.venue.open_orders():
-        if order["side"] == "SELL" and Decimal(order["stopPrice"]) and order["status"] != "PENDING_NEW":
+        position = engine.portfolio.positions.get(order["symbol"])
+        way_out = "BUY" if position is not None and position.direction < 0 else "SELL"
+        if order["side"] == way_out and Decimal(order["stopPrice"]) and order["status"] != "PENDING_NEW":
             left = Decimal(order["origQty"]) - Decimal(order["executedQty"])
             stops[order["symbol"]] = stops.get(order["symbol"], Decimal(0)) + left
     for symbol, position in engine.portfolio.positions.items():

@@ -172,9 +172,7 @@ def compare(files: Sequence[str], folder: Path, changes: Mapping[str, str]) -> d
         check_orders_and_fills(ours, theirs)
         check_equity(view, folded(settings, theirs), result)
         on_futures = settings.market.venue is Market.FUTURES
-        check_books(
-            folded(settings, ours), folded(settings, theirs), venue.wallet() if on_futures else venue.balances()
-        )
+        check_books(folded(settings, ours), folded(settings, theirs), venue.balances())
         if on_futures:
             held = folded(settings, ours).portfolio.positions
             assert {symbol: each.signed_quantity for symbol, each in held.items()} == venue.contracts()

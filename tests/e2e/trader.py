@@ -78,8 +78,9 @@ def _answers(frame: Frame, request_id: int) -> bool:
 def _places(request: Request) -> bool:
     """Whether it places orders, in the way that the settings say."""
     if isinstance(request, SocketRequest):
-        return BY_SOCKET and '"method":"order.cancel"' not in request.text
-    return not BY_SOCKET and isinstance(request, HttpRequest) and request.method == "POST"
+        return BY_SOCKET and 'rder.cancel"' not in request.text
+    path = request.target.partition("?")[0] if isinstance(request, HttpRequest) and request.method == "POST" else ""
+    return not BY_SOCKET and "rder" in path
 
 
 def _die() -> NoReturn:
