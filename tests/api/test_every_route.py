@@ -24,12 +24,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 
+from surefoot.api import tokens
 from surefoot.api.app import create_app
 from surefoot.api.guard import GUARDS, METRICS, OPEN, STREAM
 from surefoot.api.roles import Role
 from surefoot.api.stream import RECORDS
 from surefoot.api.topics import TOPICS
-from tests.api.served import PASSWORD, Clock, Place, code_of, made_parts, place, web_settings
+from tests.api.desks import until
+from tests.api.served import PASSWORD, Clock, Place, Visitor, code_of, made_parts, place, web_settings
 
 OTHER_KEY = generate_private_key(65_537, 2_048)
 
@@ -254,18 +256,40 @@ async def test_a_page_elsewhere_cannot_open_the_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("AUTH-2")
-async def test_a_key_is_replaced_and_what_the_old_one_signed_is_good_until_it_ends(tmp_path: Path) -> None:
+async def test_a_key_is_replaced_as_it_ages_and_what_the_old_one_signed_is_good_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "LOOK_EVERY_S", 0.01)
+    day_s = 86_400
     async with place(tmp_path) as here:
+
+        def keys() -> list[str]:
+            return [kid for (kid,) in here.parts.store.rows("SELECT kid FROM signing_keys ORDER BY made_ms")]
+
+        def signed_by(visitor: Visitor) -> str:
+            return str(jwt.get_unverified_header(visitor.headers["authorization"].split()[1])["kid"])
+
+        (first,) = keys()
+        here.clock.forward(30 * day_s - 60)
         ann = await here.signed_in(Role.VIEWER, "ann")
-        before = jwt.get_unverified_header(ann.headers["authorization"].split()[1])["kid"]
-        here.parts.tokens.rotate()
+        assert (keys(), signed_by(ann)) == ([first], first)
+        here.clock.forward(61)  # now the key is thirty days old, and the token a minute
+        await until(lambda: len(keys()) == 2)
+        second = keys()[1]
+        bob = await here.signed_in(Role.VIEWER, "bob")
+        assert signed_by(bob) == second
+        for somebody in (ann, bob):
+            assert (await somebody.get("/me")).status_code == 200
+        here.parts.tokens.forget_read()  # from the signature on, as after a restart
         assert (await ann.get("/me")).status_code == 200
+        here.clock.forward(14 * 60)  # ann's token ends; of the old key there may still be others
+        assert code_of(await ann.get("/me")) == "token_expired"
+        assert keys() == [first, second]
+        here.clock.forward(61)
+        await until(lambda: keys() == [second])
+        assert code_of(await ann.get("/me")) == "token_expired"
+        here.parts.tokens.forget_read()
+        assert code_of(await ann.get("/me")) == "token_invalid"
         ann.keep(await ann.post("/auth/refresh"))
-        after = jwt.get_unverified_header(ann.headers["authorization"].split()[1])["kid"]
-        assert after != before
+        assert signed_by(ann) == second
         assert (await ann.get("/me")).status_code == 200
-        here.clock.forward(1_000)
-        here.parts.tokens.rotate()
-        kept = [kid for (kid,) in here.parts.store.rows("SELECT kid FROM signing_keys")]
-        assert before not in kept
-        assert after in kept

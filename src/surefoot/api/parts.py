@@ -15,7 +15,7 @@ from surefoot.api.jobs import Jobs
 from surefoot.api.kept import Answers
 from surefoot.api.sessions import Sessions
 from surefoot.api.throttle import Throttle
-from surefoot.api.tokens import Tokens
+from surefoot.api.tokens import Tokens, rotating
 from surefoot.api.webstore import WebStore, store_path
 from surefoot.config import Settings
 
@@ -51,7 +51,12 @@ class Parts:
         sessions = Sessions(store, trail, tokens, now_ms)
         throttle, desk = Throttle(settings.web), Desk(settings)
         answers, jobs = Answers(store, now_ms), Jobs(store, desk, now_ms)
-        lasting: list[AbstractAsyncContextManager[object]] = [desk, jobs, Anchors(trail, settings.store.journal_path)]
+        lasting: list[AbstractAsyncContextManager[object]] = [
+            desk,
+            jobs,
+            Anchors(trail, settings.store.journal_path),
+            rotating(tokens),
+        ]
         return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs, now_ms, lasting)
 
     def close(self) -> None:

@@ -6,8 +6,11 @@ A retired key signs nothing more and goes when the last token it signed has ende
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import jwt
@@ -26,9 +29,16 @@ ISSUER, AUDIENCE, ALGORITHM = "surefoot", "surefoot-api", "RS256"
 ACCESS_MS = 15 * 60_000
 KEY_AGE_MAX_MS = 30 * 86_400_000
 KEY_BITS = 2_048
+LOOK_EVERY_S = 60.0
 READ_MAX = 1_024  # tokens whose signature is remembered
 _REQUIRED = ["iss", "aud", "exp", "iat", "sub", "sid", "jti"]
+_log = logging.getLogger("surefoot.web")
 _BEARER = {"WWW-Authenticate": "Bearer"}
+
+
+def new_key() -> RSAPrivateKey:
+    """A key to sign with; takes a part of a second."""
+    return generate_private_key(65_537, KEY_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +59,29 @@ class Tokens:
         self._now_ms = now_ms
         self._private: dict[str, RSAPrivateKey] = {}
         self._read: dict[str, Claims] = {}
-        newest = store.row("SELECT made_ms FROM signing_keys WHERE retired_ms IS NULL")
-        if newest is None or now_ms() - newest[0] >= KEY_AGE_MAX_MS:
-            self.rotate()
+        if self.is_due:
+            self.rotate(new_key())
 
-    def rotate(self) -> str:
-        """Sign with a new key from now on; its id. Tokens of the old one are read until they end."""
-        key = generate_private_key(65_537, KEY_BITS)
+    @property
+    def is_due(self) -> bool:
+        """Whether there is no key to sign with, or one that is too old."""
+        newest = self._store.row("SELECT made_ms FROM signing_keys WHERE retired_ms IS NULL")
+        return newest is None or self._now_ms() - newest[0] >= KEY_AGE_MAX_MS
+
+    def rotate(self, key: RSAPrivateKey) -> str:
+        """Sign with another key from now on; its id. Tokens of the old one are read until they end."""
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         kid, now_ms = secrets.token_hex(8), self._now_ms()
         with self._store.change():
-            self._store.run("DELETE FROM signing_keys WHERE retired_ms < ?", (now_ms - ACCESS_MS,))
+            self.forget_retired()
             self._store.run("UPDATE signing_keys SET retired_ms = ? WHERE retired_ms IS NULL", (now_ms,))
             self._store.run("INSERT INTO signing_keys (kid, pem, made_ms) VALUES (?, ?, ?)", (kid, pem, now_ms))
         return kid
+
+    def forget_retired(self) -> None:
+        """Let go of keys whose last token has ended."""
+        if self._store.run("DELETE FROM signing_keys WHERE retired_ms < ?", (self._now_ms() - ACCESS_MS,)):
+            self._private.clear()
 
     def sign(self, name: str, session_id: str) -> tuple[str, int]:
         """A token for a session, and when it ends."""
@@ -125,3 +144,25 @@ class Tokens:
             assert isinstance(key, RSAPrivateKey)
             self._private[kid] = key
         return self._private[kid]
+
+
+@asynccontextmanager
+async def rotating(tokens: Tokens) -> AsyncIterator[None]:
+    """Replaces keys as they age and lets go of retired ones, for as long as it is entered."""
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                if tokens.is_due:
+                    tokens.rotate(await asyncio.to_thread(new_key))
+                tokens.forget_retired()
+            except Exception:  # such as a full disk: the old key goes on until it is better
+                _log.exception("signing keys could not be replaced")
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
