@@ -69,6 +69,9 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "rate-limited": (Level.WARNING, "rate-limit", "The venue wants less of us"),
     "banned": (Level.CRITICAL, "banned", "The venue has banned us for a while"),
     "venue-traded": (Level.CRITICAL, "venue-traded", "The venue closed a position of ours"),
+    "margin-call": (Level.CRITICAL, "margin-call", "The venue says that margin runs short"),
+    "liquidation-near": (Level.CRITICAL, "liquidation-near", "A position comes near its liquidation and is being left"),
+    "mark-price-missing": (Level.WARNING, "mark-price-missing", "No mark price: the last price decides"),
     "price-dropped": (Level.WARNING, "price-dropped", "A price that cannot be was dropped"),
 }
 RECORDS: tuple[type[Event] | type[Command], ...] = (

@@ -64,10 +64,11 @@ class Deaf:
 
 
 class Cutting:
-    """While it lasts, nothing of the account is heard: its connection is gone, and there is no key for another."""
+    """While it lasts, nothing of the account is heard: its connection is gone, and there is no key for another. Told to
+    be `unnoticed`, the connection stands, and nothing comes on it."""
 
     def __init__(self, planned: Planned) -> None:
-        self.lasts = False
+        self.lasts = self.unnoticed = False
         self._planned = planned
 
     def request(self, request: HttpRequest | SocketRequest, at_ms: int) -> Fate:
@@ -75,7 +76,7 @@ class Cutting:
         return Fate(arrives=False, instead=503) if self.lasts and is_key else self._planned.request(request, at_ms)
 
     def frame(self, link: str, text: str, at_ms: int) -> tuple[int, ...]:
-        return self._planned.frame(link, text, at_ms)
+        return () if self.unnoticed and link == "account" else self._planned.frame(link, text, at_ms)
 
 
 class Trench:
@@ -237,6 +238,19 @@ def test_a_liquidation_while_the_account_stream_is_down_is_booked_when_it_is_bac
     stage.wait(3_000)
     cutting.lasts = False
     stage.wait(40_000)
+    check_that_the_liquidation_is_booked(trench)
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "SAFE-4")
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_that_the_venue_refuses_to_close_what_is_gone_makes_the_books_be_looked_at(target: float) -> None:
+    """Nothing says that the stream is dead; the next comparison by the clock is five minutes away."""
+    trench = Trench(target)
+    stage = trench.stage
+    cutting = stage.driver.fates = Cutting(stage.planned)
+    cutting.unnoticed = True
+    gap(trench, "12")
+    stage.wait(15_000)
     check_that_the_liquidation_is_booked(trench)
 
 

@@ -364,6 +364,9 @@ class Facts:
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event)
+            if event.again_ms is None and self.instruments[order.symbol].reduces_only:  # there may be nothing to close
+                soon_ms = event.at_ms + BOOKS_QUIET_MS
+                self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
         if order.request.purpose is Purpose.STOP and order.resting and not rested:
             self._refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
