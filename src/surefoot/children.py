@@ -7,9 +7,9 @@ it is gone. One that crashes is started again after a pause that grows.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -87,7 +87,7 @@ class Child:
 
     def _note_complaint(self, line: str) -> None:
         if LOG_LINE.match(line):
-            os.write(2, line.encode() + b"\n")  # its own log, made safe by it
+            sys.stderr.write(f"{line}\n")  # its own log, made safe by it
         elif line.strip():
             self.complaint = line.strip()
 

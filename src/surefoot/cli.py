@@ -198,20 +198,22 @@ def run(
     """
     import asyncio
 
+    from surefoot.outlet import unhurried
     from surefoot.supervise import LoggedScreen, Run
     from surefoot.terminal import summary_lines
 
     for_s = None if for_ is None else _seconds(for_)
     ask_for_passphrase(config, overrides_of(sets))
     job = _job(config, overrides_of(sets), for_s, tuple(replay or ()), speed, seed, gaps, journal, web)
-    logs = begin_log(job.settings, "supervisor")
-    with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
-        ended = asyncio.run(Run(job, LoggedScreen(screen) if logs else screen).go())
-    summary = _summary(job, ended)
-    print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
-    if ended.code in (EXIT_OK, EXIT_INTERRUPTED):
-        return ended.code
-    return _complain(ended.why, ended.code)
+    with unhurried():
+        logs = begin_log(job.settings, "supervisor")
+        with _screen(job.settings.mode, no_terminal=no_terminal, as_json=as_json) as screen:
+            ended = asyncio.run(Run(job, LoggedScreen(screen) if logs else screen).go())
+        summary = _summary(job, ended)
+        print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
+        if ended.code in (EXIT_OK, EXIT_INTERRUPTED):
+            return ended.code
+        return _complain(ended.why, ended.code)
 
 
 @app.command()
@@ -241,6 +243,7 @@ def trade(
     from surefoot.config import Mode, venue_for
     from surefoot.control import CONTROL_KEY, control_key
     from surefoot.live import run_trader
+    from surefoot.outlet import unhurried
 
     settings = loaded(config, overrides_of(sets)).settings
     if settings.mode is not Mode.PAPER and (stream or ws_api or paced):
@@ -254,11 +257,12 @@ def trade(
         venue, streams=_socket_address(stream or venue.streams), ws_api=_socket_address(ws_api or venue.ws_api)
     )
     keys, signed_with = keys_of(settings, os.environ), control_key(os.environ)
-    begin_log(settings, "trader")
-    os.environ.pop(CONTROL_KEY, None)
-    if parent_pid is not None:
-        end_with(parent_pid)
-    return run_trader(settings, venue, keys, paced=paced, say=_say, control_key=signed_with)
+    with unhurried():
+        begin_log(settings, "trader")
+        os.environ.pop(CONTROL_KEY, None)
+        if parent_pid is not None:
+            end_with(parent_pid)
+        return run_trader(settings, venue, keys, paced=paced, say=_say, control_key=signed_with)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -66,6 +67,7 @@ from surefoot.core.messages import (
     VenueTraded,
 )
 from surefoot.core.model import Purpose
+from surefoot.outlet import Outlet
 
 Message = Event | Command
 
@@ -160,6 +162,8 @@ def begin(settings: LogSettings, process: str, env: Mapping[str, str], stream: T
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    if isinstance(out, Outlet):
+        out.lost_line = lambda count: line(None, "", _lost(count))
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -169,6 +173,11 @@ def begin(settings: LogSettings, process: str, env: Mapping[str, str], stream: T
     # What others say on lower levels is theirs, and may hold whole requests.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     return True
+
+
+def _lost(count: int) -> structlog.typing.EventDict:
+    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"count": count, "event": "lines were lost", "level": "warning", "at": at}
 
 
 def _json(event: Mapping[str, Any]) -> str:

@@ -46,24 +46,26 @@ def web(
       surefoot web --config live.toml --set web.host=0.0.0.0 --set web.behind_proxy=true
     """
     from surefoot.api.serving import ServingError, check_tls, listener, serve, url_of
+    from surefoot.outlet import unhurried
 
     given = loaded(config, overrides_of(sets), keyless=True)
     settings = given.settings
-    if not begin_log(settings, "web"):
-        logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
-    try:
-        check_tls(settings.web)
-        bound = listener(settings.web, any_port)
-    except ServingError as problem:
-        raise CommandError(str(problem), EXIT_IN_USE) from None
-    if parent_pid is not None:
-        end_with(parent_pid)
-        os.nice(NICENESS)
-    url = url_of(bound, settings.web)
+    with unhurried():
+        if not begin_log(settings, "web"):
+            logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="surefoot web: %(message)s")
+        try:
+            check_tls(settings.web)
+            bound = listener(settings.web, any_port)
+        except ServingError as problem:
+            raise CommandError(str(problem), EXIT_IN_USE) from None
+        if parent_pid is not None:
+            end_with(parent_pid)
+            os.nice(NICENESS)
+        url = url_of(bound, settings.web)
 
-    def say_ready() -> None:
-        told = {"event": "listening", "url": url}
-        print(json.dumps(told) if as_json else f"surefoot web listens at {url}", flush=True)
+        def say_ready() -> None:
+            told = {"event": "listening", "url": url}
+            print(json.dumps(told) if as_json else f"surefoot web listens at {url}", flush=True)
 
-    serve(given, bound, say_ready)
+        serve(given, bound, say_ready)
     return EXIT_OK
