@@ -76,10 +76,12 @@ def journal_of(folder: Path) -> Path:
 
 
 def child_pids(pid: int) -> dict[str, int]:
-    """Pids of the processes that a run started: simex, trade, web."""
+    """Pids of the processes that a run started: simex, trade, web. One that is just being made is none yet."""
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        if "-m" not in words:
+            continue
         at = words.index("-m") + 1
         found[words[at + 1] if words[at] == "surefoot" else words[at]] = int(child)
     return found

@@ -46,24 +46,16 @@ def logging_to(stderr: int, *words: str, cwd: Path) -> Iterator[subprocess.Popen
         process.communicate()
 
 
-def children_of(pid: int) -> dict[str, int]:
-    """Those of the moment; one that is just being made or has just ended is none."""
-    try:
-        return child_pids(pid)
-    except (ValueError, OSError):
-        return {}
-
-
 @pytest.mark.spec("OPS-3", "OBS-2")
 def test_a_full_pipe_holds_up_neither_a_restart_nor_the_end(tmp_path: Path) -> None:
     with full_pipe() as stderr, logging_to(stderr, cwd=tmp_path) as run:
-        wait_for(lambda: "trade" in children_of(run.pid), "the trader was started")
-        trader = children_of(run.pid)["trade"]
+        wait_for(lambda: "trade" in child_pids(run.pid), "the trader was started")
+        trader = child_pids(run.pid)["trade"]
         wait_for(lambda: list((tmp_path / "var").glob("paper-*.sqlite")), "the trader has a journal")
         os.kill(trader, signal.SIGKILL)
-        wait_for(lambda: children_of(run.pid).get("trade", trader) != trader, "the trader was started again")
-        wait_for(lambda: "web" in children_of(run.pid), "the web process was started")
-        children = children_of(run.pid)
+        wait_for(lambda: child_pids(run.pid).get("trade", trader) != trader, "the trader was started again")
+        wait_for(lambda: "web" in child_pids(run.pid), "the web process was started")
+        children = child_pids(run.pid)
         run.send_signal(signal.SIGTERM)
         said, _ = run.communicate(timeout=PATIENCE_S)
         assert run.returncode == 0
