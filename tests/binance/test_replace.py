@@ -51,7 +51,7 @@ def test_new_order_is_tried_only_when_the_cancel_succeeded() -> None:
     assert dict(replace_params(MOVE)) == {
         "symbol": "BTCUSDT", "side": "SELL", "type": "STOP_LOSS", "quantity": "0.01", "stopPrice": "58500",
         "newClientOrderId": "bot-sl-2", "newOrderRespType": dict(replace_params(LEAVE))["newOrderRespType"],
-        "cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": "bot-sl-1",
+        "cancelReplaceMode": "STOP_ON_FAILURE", "cancelOrigClientOrderId": "bot-sl-1", "cancelRestrictions": "ONLY_NEW",
     }  # fmt: skip
 
 

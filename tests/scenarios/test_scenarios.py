@@ -302,6 +302,11 @@ class Table:
         assert trips, "no round trip"
         assert trips[-1].reason == words[1], f"ended by {trips[-1].reason}"
 
+    def see_left(self, words: list[str]) -> None:
+        """left 1 BTC: at least so much is at the venue."""
+        owned = self.stage.venue_balances().get(words[1], Decimal(0))
+        assert owned >= Decimal(words[0]), f"only {owned} {words[1]} are left"
+
     def see_books(self, words: list[str]) -> None:
         """books agree | books equal: the second compares with the venue itself."""
         if words[0] == "equal":

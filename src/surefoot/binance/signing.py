@@ -108,7 +108,8 @@ def order_params(order: OrderRequest) -> Params:
 def replace_params(command: ReplaceOrder) -> Params:
     """The parameters of a cancel-replace: the new order is tried only when the cancel succeeded."""
     cancel = [("cancelReplaceMode", "STOP_ON_FAILURE"), ("cancelOrigClientOrderId", command.cancel_id)]
-    return [*order_params(command.order), *cancel]
+    # What fills meanwhile would be sold twice, out of coins that are not the position's.
+    return [*order_params(command.order), *cancel, ("cancelRestrictions", "ONLY_NEW")]
 
 
 def list_request(command: SubmitList) -> tuple[str, Params]:
