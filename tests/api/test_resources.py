@@ -187,6 +187,16 @@ async def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_
         assert answer.headers["allow"] == methods
 
 
+@pytest.mark.spec("API-1")
+async def test_a_name_is_not_taken_for_a_parameter_and_a_number_has_an_end(here: Place) -> None:
+    admin = await here.signed_in(Role.ADMIN)
+    answer = await admin.delete("/backtests/files")
+    assert (answer.status_code, code_of(answer), answer.headers["allow"]) == (405, "method_not_allowed", "GET")
+    assert (await admin.delete("/backtests/nothing")).status_code == 422
+    for name in ("cursor", "since_ms", "until_ms"):
+        assert code_of(await admin.get(f"/audit?{name}={2**70}")) == "invalid_request"
+
+
 @pytest.mark.spec("API-1", "SAFE-5")
 async def test_without_trader_and_journal_there_is_no_data_and_nothing_breaks(tmp_path: Path) -> None:
     async with place(tmp_path) as here:

@@ -80,6 +80,9 @@ def _methods_at(request: Request) -> list[str]:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    methods = _methods_at(request)
+    if request.method not in methods:  # a path with a parameter took what is the name of another
+        return await _http(request, HTTPException(405, headers={"Allow": ", ".join(methods)}))
     return problem_response(Problem(422, "invalid_request", what_is_wrong(error.errors())), request.url.path)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from surefoot.api.anchors import check_all
 from surefoot.api.guard import Admin, Shared
+from surefoot.api.reading import Cursor, Ms
 
 ROWS_MAX = 500
 
@@ -45,12 +46,12 @@ class AuditVerdict(BaseModel):
 async def audit(
     person: Admin,
     parts: Shared,
-    cursor: Annotated[int | None, Query(ge=1)] = None,
+    cursor: Cursor | None = None,
     limit: Annotated[int, Query(ge=1, le=ROWS_MAX)] = 100,
     who: str | None = None,
     action: str | None = None,
-    since_ms: Annotated[int | None, Query(ge=0)] = None,
-    until_ms: Annotated[int | None, Query(ge=0)] = None,
+    since_ms: Ms | None = None,
+    until_ms: Ms | None = None,
 ) -> AuditPage:
     """Rows of the trail, newest first."""
     found = parts.trail.rows(cursor, limit + 1, who=who, action=action, since_ms=since_ms, until_ms=until_ms)
