@@ -360,6 +360,7 @@ class Trader:
         """The replaying exchange said what time it is: what was measured before is of no use any more."""
         self.clock.observe(market_ms)
         self.session.calls.offset_ms = market_ms - self.clock.now_ms()
+        self.session.calls.offset_error_ms = 0
 
     def _react(self, event: Event) -> None:
         self.journal.append(event)

@@ -13,7 +13,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from decimal import Decimal
 
 from simex.accounts import Account
@@ -375,6 +375,7 @@ class Swarm(Stage):
         if isinstance(message, HistoryLoaded | CandleClosed):
             for candle in message.candles if isinstance(message, HistoryLoaded) else (message.candle,):
                 self._check_candle(candle)
+            self._check_closed(candle)
         if isinstance(message, SubmitOrder | SubmitList | ReplaceOrder):
             self._check_submission(message)
         if self._die_in is not None:
@@ -394,6 +395,13 @@ class Swarm(Stage):
         missing = list(series.bars(candle.interval, last.close_ms + 1, candle.open_ms - 1))
         if missing:
             self._fail(f"{candle.symbol}: candle {_clock(missing[0].open_ms)} was left out")
+
+    def _check_closed(self, candle: Candle) -> None:
+        """The newest candle that is told is one that has closed, as the venue has it."""
+        (bar,) = self.exchange._books[candle.symbol].series.bars(candle.interval, candle.open_ms, candle.open_ms)
+        has = (bar.end_ms - 1, bar.open, bar.high, bar.low, bar.close, bar.volume)
+        if self.rough.now_ms <= candle.close_ms or has != astuple(candle)[3:]:
+            self._fail(f"{candle.symbol}: told {candle}, the venue has {bar}")
 
     def may_die_before_sending(self) -> None:
         if self._die_before_sending:

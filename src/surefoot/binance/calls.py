@@ -62,6 +62,7 @@ class Call:
     queued_ms: int = 0  # of a write: when it was decided
     not_before_ms: int = 0
     sent_ms: int = 0
+    asked_ms: int = 0  # the least that the venue's clock showed when it was sent
     link: str | None = None  # the one that it left by; None is over HTTP
     http_only: bool = False  # the link that it should have left by was gone
     outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
@@ -101,12 +102,13 @@ def delay_ms(failures: int, cap_ms: int) -> int:
 class Calls:
     """The queue, what is on its way, and the budget. `jitter` returns numbers from 0 to 1.
 
-    `offset_ms` is how far the venue's clock is ahead of ours. `repeated` counts calls that were queued again,
-    `outcomes` what became of those that left, by lane, and `answer_ms` how long the answers took.
+    `offset_ms` is how far the venue's clock is ahead of ours, give or take `offset_error_ms`. `repeated` counts calls
+    that were queued again, `outcomes` what became of those that left, by lane, and `answer_ms` how long answers took.
     """
 
     def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float]) -> None:
         self.offset_ms = 0
+        self.offset_error_ms = 0
         self.budget = Budget()
         self._keys = keys
         self._recv_window_ms = recv_window_ms
@@ -274,7 +276,7 @@ class Calls:
     def _send(self, call: Call, link: str | None, now_ms: int) -> HttpRequest | SocketRequest:
         self.budget.spend(call.cost, now_ms + self.offset_ms)
         request_id = self.next_id()
-        call.sent_ms = now_ms
+        call.sent_ms, call.asked_ms = now_ms, now_ms + self.offset_ms - self.offset_error_ms
         self._sent[request_id] = call
         ask, params = call.ask, call.ask.params
         call.link = link if ask.socket and not call.http_only else None

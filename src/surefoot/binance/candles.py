@@ -2,6 +2,9 @@
 
 A candle that does not follow the last one is held until the missing ones have been read; an old or repeated one is
 dropped. Where the venue has nothing for a gap (it was halted), the series goes on behind it.
+
+Whether the last row of an answer had closed is judged by the earliest that the venue's clock may have shown when it was
+asked: what closes later, the stream tells, and a running candle that is taken for a closed one stays wrong for good.
 """
 
 from __future__ import annotations
@@ -14,6 +17,13 @@ from surefoot.core.model import Candle
 
 PAGE_CANDLES = 1_000  # the most that one read returns
 HELD_MAX = 1_000
+
+
+def closed_rows(rows: Sequence[Candle], asked_ms: int) -> Sequence[Candle]:
+    """Those of the rows of an answer, oldest first, that had certainly closed: one that another follows, and the last
+    if it closed before `asked_ms` of the venue's clock.
+    """
+    return rows if not rows or rows[-1].close_ms < asked_ms else rows[:-1]
 
 
 @dataclass(slots=True)
@@ -41,18 +51,22 @@ class CandleFeed:
         self.caught_up = False
         self._held.clear()
 
-    def take_page(self, rows: Sequence[Candle], venue_ms: int, now_ms: int) -> list[Event]:
+    def take_page(self, rows: Sequence[Candle], asked_ms: int, now_ms: int) -> list[Event]:
         """Rows that a read returned, oldest first. History is what closed before the candles held back; these are
         passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole.
 
-        `venue_ms` is the venue's clock, which says what has closed, `now_ms` ours, which events are stamped with.
+        `asked_ms` is the least that the venue's clock showed when it was asked, `now_ms` ours, which events are stamped
+        with.
         """
         assert self.next_open_ms is not None
-        end_ms = self._held[0].open_ms if self._held else venue_ms
-        fresh = tuple(row for row in rows if self.next_open_ms <= row.open_ms < end_ms and row.close_ms < venue_ms)
+        if self._held:  # an answer is never as old as an interval is long: all before a closed candle had closed
+            closed: Sequence[Candle] = [row for row in rows if row.open_ms < self._held[0].open_ms]
+        else:
+            closed = closed_rows(rows, asked_ms)
+        fresh = tuple(row for row in closed if row.open_ms >= self.next_open_ms)
         if fresh:
             self.next_open_ms = fresh[-1].open_ms + self.interval_ms
-        elif rows and rows[-1].close_ms >= venue_ms and not self._held:  # the running candle is the first there is
+        elif rows and not closed and not self._held:  # the running candle is the first there is
             self.next_open_ms = max(self.next_open_ms, rows[-1].open_ms)
         events: list[Event] = [HistoryLoaded(now_ms, fresh)] if fresh else []
         if len(rows) >= PAGE_CANDLES and fresh:

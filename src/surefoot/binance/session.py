@@ -16,7 +16,7 @@ from typing import assert_never
 
 from surefoot.binance import codec
 from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
-from surefoot.binance.candles import CandleFeed
+from surefoot.binance.candles import CandleFeed, closed_rows
 from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Preparation, Question, Reading
 from surefoot.binance.dialogue import (
     ACCOUNT,
@@ -453,7 +453,7 @@ class Session:
             case Read.STUDY:
                 return self._on_study(call, body, now_ms)
             case Read.CANDLES:
-                return self._on_candle_page(call.symbol, body, now_ms)
+                return self._on_candle_page(call, body, now_ms)
             case Read.CONTEXT:
                 return self._on_context(call, body, now_ms)
             case Read.ACCOUNT:
@@ -534,13 +534,14 @@ class Session:
         return []
 
     def _on_time(self, server_ms: int, call: Call, now_ms: int) -> list[Event]:
-        self.calls.offset_ms, error_ms = server_ms - (call.sent_ms + now_ms) // 2, (now_ms - call.sent_ms + 1) // 2
+        self.calls.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
+        self.calls.offset_error_ms = (now_ms - call.sent_ms + 1) // 2
         first = not self.venue_ms
         self._hear_time(server_ms)
         if first:
             for ask in self._preparation.begin():
                 self._read(Read.PREPARATION, ask)
-        return [ClockRead(now_ms, self.calls.offset_ms, error_ms)]
+        return [ClockRead(now_ms, self.calls.offset_ms, self.calls.offset_error_ms)]
 
     def _hear_time(self, venue_ms: int) -> None:
         self.venue_ms = max(self.venue_ms, venue_ms)
@@ -813,7 +814,7 @@ class Session:
     def _on_context(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
         interval = dict(call.ask.params)["interval"]
         rows = codec.read_klines(body, call.symbol, interval)
-        closed = tuple(row for row in rows if row.close_ms < now_ms + self.calls.offset_ms)
+        closed = tuple(closed_rows(rows, call.asked_ms))
         if call.symbol not in self._feeds:
             return []
         self._context_left.discard((call.symbol, interval))
@@ -844,12 +845,12 @@ class Session:
             return
         self._read(Read.CANDLES, self._dialect.candles(feed.symbol, self.settings.interval, from_ms), feed.symbol)
 
-    def _on_candle_page(self, symbol: str, body: bytes, now_ms: int) -> list[Event]:
-        feed = self._feeds.get(symbol)
+    def _on_candle_page(self, call: Call, body: bytes, now_ms: int) -> list[Event]:
+        feed = self._feeds.get(call.symbol)
         if feed is None:  # it left meanwhile
             return []
-        rows = codec.read_klines(body, symbol, self.settings.interval)
-        events = feed.take_page(rows, now_ms + self.calls.offset_ms, now_ms)
+        rows = codec.read_klines(body, call.symbol, self.settings.interval)
+        events = feed.take_page(rows, call.asked_ms, now_ms)
         if feed.read_from_ms is not None:
             self._read_candles(feed, feed.read_from_ms)
         else:
