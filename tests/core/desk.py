@@ -437,6 +437,7 @@ def facts(engine: Engine) -> dict[str, Any]:
         "income": (engine.income_ms, list(engine._incomes), set(engine._venue_trades)),
         "run": (engine.run, engine._counter),
         "watched": set(engine._watched),
+        "bare": (dict(engine.bare_since), dict(engine._unheard)),
         "refusals": (dict(engine._refusals), dict(engine._retry_ms)),
         "decisions": list(engine.decisions),
         "alarms": list(engine.alarms),

@@ -87,6 +87,14 @@ def bought_without_a_list(desk: Desk) -> list[Command]:
     return desk.fill(entry.client_order_id, "0.00666", "30000")
 
 
+def filled_in_part(desk: Desk) -> OrderRequest:
+    """A held position's target, which has begun to fill: the stop is gone."""
+    _, target, stop = desk.hold()
+    desk.tell(OrderExpired(desk.now_ms, stop.client_order_id, dec(0), "OCO_TRIGGER"))
+    desk.fill(target.client_order_id, "0.001", "31200")
+    return target
+
+
 # -- entries ---------------------------------------------------------------------------------------------------
 
 
@@ -276,10 +284,19 @@ def test_cancel_whose_answer_is_lost_is_asked_about_and_sent_again_when_the_orde
     doubt(desk, entry)
     queries = of(QueryOrder, desk.wait(5_000))
     assert entry.client_order_id in {query.client_order_id for query in queries}
-    for order in (entry, target, stop):
-        desk.accept(order.client_order_id, resting=order is entry)
-    assert desk.order(entry.client_order_id).state is State.NEW
-    assert only(CancelOrder, desk.wait(5_000)).client_order_id == entry.client_order_id
+    commands = desk.accept(entry.client_order_id)
+    assert only(CancelOrder, commands).client_order_id == entry.client_order_id
+
+
+@pytest.mark.spec("SAFE-2")
+def test_question_about_an_order_does_not_put_off_the_cancel_that_is_due() -> None:
+    desk = open_desk()
+    target = filled_in_part(desk)
+    assert of(CancelOrder, desk.wait(10_000))
+    desk.tell(CancelRefused(desk.now_ms, target.client_order_id, -1000, "An unknown error occurred."))
+    assert only(QueryOrder, desk.wait(1_000)).client_order_id == target.client_order_id
+    desk.accept(target.client_order_id, executed="0.001")
+    assert only(CancelOrder, desk.wait(4_000)).client_order_id == target.client_order_id
 
 
 def test_cancel_that_is_refused_is_asked_about() -> None:
@@ -554,6 +571,77 @@ def test_restart_with_a_fill_not_yet_protected_protects_it_first_and_makes_no_en
         again.accept(order.client_order_id)
     again.true_snapshot()
     assert again.engine.entries_off() is None
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_restart_counts_on_from_when_the_stop_was_gone_and_cancels_what_is_in_the_way_of_the_sale() -> None:
+    dead = open_desk()
+    target = filled_in_part(dead)
+    since_ms = dead.now_ms
+    dead.wait(8_000)
+    again = dead.restarted()
+    again.link("account")
+    again.accept(target.client_order_id, executed="0.001")
+    assert again.engine.unprotected_since == {"BTCUSDT": since_ms}
+    commands = again.wait(2_000)
+    assert codes(commands) == ["unprotected"]
+    assert only(CancelOrder, commands).client_order_id == target.client_order_id
+    (sale,) = sent(again.cancel(target.client_order_id, "0.001"))
+    assert (sale.purpose, sale.type, sale.quantity) == (Purpose.EXIT, OrderType.MARKET, dec("0.00566"))
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_restart_goes_on_at_once_with_the_sale_that_was_decided(cancelled: bool) -> None:
+    dead = open_desk()
+    target = filled_in_part(dead)
+    assert of(CancelOrder, dead.wait(10_000))
+    again = dead.restarted()
+    again.wait(40_000)
+    assert only(QueryOrder, again.link("account")).client_order_id == target.client_order_id
+    if not cancelled:  # its request died with the process
+        commands = again.accept(target.client_order_id, executed="0.001")
+        assert only(CancelOrder, commands).client_order_id == target.client_order_id
+    (sale,) = sent(again.cancel(target.client_order_id, "0.001"))
+    assert (sale.purpose, sale.quantity) == (Purpose.EXIT, dec("0.00566"))
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_restart_sells_nothing_of_which_it_has_not_heard_whether_a_stop_rests_by_now() -> None:
+    dead = open_desk()
+    entry, target, stop = dead.enter()
+    for order in (entry, target, stop):
+        dead.accept(order.client_order_id, resting=order is entry)
+    dead.fill(entry.client_order_id, "0.00666", "30000")
+    again = dead.restarted()
+    again.wait(60_000)
+    commands = again.link("account")
+    assert {query.client_order_id for query in of(QueryOrder, commands)} == {
+        target.client_order_id,
+        stop.client_order_id,
+    }
+    commands += again.wait(500)
+    for leg in (target, stop):
+        commands += again.accept(leg.client_order_id, quantity="0.00666")
+    commands += again.wait(60_000)
+    assert (codes(commands), of(CancelOrder, commands), sent(commands)) == ([], [], [])
+    assert again.engine.unprotected_since == {}
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_restart_that_hears_nothing_of_a_silent_stop_sells_past_the_bound() -> None:
+    dead = open_desk()
+    entry, target, stop = dead.enter()
+    for order in (entry, target, stop):
+        dead.accept(order.client_order_id, resting=order is entry)
+    dead.fill(entry.client_order_id, "0.00666", "30000")
+    again = dead.restarted()
+    again.wait(60_000)
+    again.link("account")
+    assert codes(again.wait(9_999)) == []
+    commands = again.wait(1)
+    assert codes(commands) == ["unprotected"]
+    assert of(CancelOrder, commands)
 
 
 @pytest.mark.spec("SAFE-1", "SAFE-6")

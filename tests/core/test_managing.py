@@ -615,6 +615,16 @@ def test_stop_limit_that_the_price_fell_through_protects_no_more_and_the_positio
     assert (sale.type, sale.quantity) == (OrderType.MARKET, held(at))
 
 
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_stop_limit_that_was_being_cancelled_for_a_sale_is_cancelled_by_the_next_process_at_once() -> None:
+    dead = with_stop_limits()
+    dead.mark("24000")
+    assert of(CancelOrder, dead.wait(10_000))
+    at, _ = linked_again(dead)
+    commands = [command for order in list(at.engine.orders.open_orders()) for command in at.accept(order.id)]
+    assert of(CancelOrder, commands)
+
+
 @pytest.mark.spec("SAFE-2")
 def test_stop_limit_that_the_price_comes_back_to_protects_again() -> None:
     at = with_stop_limits()

@@ -50,6 +50,7 @@ from surefoot.core.messages import (
     KillRequested,
     OrderFilled,
     PauseRequested,
+    QueryOrder,
     ReplaceOrder,
     ResumeRequested,
     SubmitList,
@@ -648,6 +649,10 @@ class Swarm(Stage):
         for order in self.engine.orders.open_orders(symbol):
             if order.state is State.IN_DOUBT:
                 until_ms = max(until_ms, max(order.submitted_ms, order.sent_ms or 0) + LOST_MS)
+        # After a fault of a question about an order the next try waits a second or two: over many faults, that adds up.
+        for call in self.rough.session.calls.pending():
+            if isinstance(call.command, QueryOrder) and call.command.symbol == symbol and call.tries:
+                until_ms = max(until_ms, call.not_before_ms)
         return until_ms
 
     def _is_protected(self, symbol: str) -> bool:

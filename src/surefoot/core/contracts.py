@@ -26,7 +26,7 @@ from surefoot.core.facts import SHRINK, EngineSettings, Facts, SettingsAfter
 from surefoot.core.margin import Backing, MarginSettings, bracket_of, liquidation_price, maintenance
 from surefoot.core.messages import Command, RecordAlarm, SubmitOrder
 from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
-from surefoot.core.orders import Order, State
+from surefoot.core.orders import Order
 from surefoot.core.reconcile import OUR_PREFIX
 
 PRICE_MAX = Decimal(10) ** 15
@@ -225,17 +225,6 @@ class Contracts(Facts):
         return not self._leaves(symbol) and now_ms >= self._retry_ms.get(symbol, 0)
 
     # -- protection ---------------------------------------------------------------------------------------------
-
-    def _covers(self, order: Order, purpose: Purpose) -> bool:
-        """Whether an order rests at the venue that closes all that is held of its symbol."""
-        if order.request.purpose is not purpose or order.finished or not order.resting:
-            return False
-        position = self.portfolio.positions.get(order.symbol)
-        held = ZERO if position is None else position.quantity
-        return order.state is not State.CANCEL_SENT and (order.quantity or ZERO) - order.filled >= held
-
-    def _is_covered(self, symbol: str) -> bool:
-        return any(self._covers(order, Purpose.STOP) for order in self.orders.open_orders(symbol))
 
     def _may_cover(self, symbol: str) -> bool:
         """A stop that is on its way is waited for, until the position has been without one for too long."""

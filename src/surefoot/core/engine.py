@@ -32,7 +32,7 @@ from surefoot.core.exits import (
     stop_order,
     target_order,
 )
-from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, SHRINK, Books, EngineSettings, SettingsAfter
+from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, GUARDS, SHRINK, Books, EngineSettings, SettingsAfter
 from surefoot.core.messages import (
     AccountSnapshot,
     BalanceMoved,
@@ -181,7 +181,7 @@ class Engine(Contracts):
         if symbol not in self.portfolio.positions or symbol in self.unprotected_since:
             return False
         plain = OrderType.STOP_LOSS in self.instruments[symbol].order_types
-        return not plain and any(self._is_left_behind(order) for order in self._exits(symbol))
+        return not plain and any(self._is_left_behind(order) for order in self._guards(symbol))
 
     def _is_left_behind(self, order: Order) -> bool:
         """Whether an exit waits for a price above the market: a stop-limit that the price fell through."""
@@ -813,8 +813,8 @@ class Engine(Contracts):
             return None
         if order.cancel_again_ms is not None:
             due = max(due, order.cancel_again_ms)
-        elif order.cancels and order.asked_ms is not None:
-            due = max(due, order.asked_ms + CANCEL_ANSWER_MS)
+        elif order.cancelled_ms is not None:
+            due = max(due, order.cancelled_ms + CANCEL_ANSWER_MS)
         return due
 
     def _stands_in_the_way(self, order: Order) -> bool:
@@ -833,26 +833,33 @@ class Engine(Contracts):
         return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
-        exits, contracts = self._exits(symbol), self.instruments[symbol].reduces_only
-        resting = any(o.resting and not o.finished and not self._is_left_behind(o) for o in exits)
-        if contracts:
-            resting = self._is_covered(symbol)
+        resting = any(not self._is_left_behind(order) for order in self._guards(symbol))
         if resting or not self._worth_selling(symbol):
             self.unprotected_since.pop(symbol, None)
             return
-        since = self.unprotected_since.setdefault(symbol, now_ms)
-        too_long = now_ms >= since + self.settings.unprotected_max_ms and symbol not in self._overdue
+        since = self.unprotected_since.setdefault(symbol, self._bare_from_ms(symbol, now_ms))
+        too_long = symbol not in self._overdue and now_ms >= self._overdue_ms(symbol)
         if too_long:
             self._overdue.add(symbol)
             self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
         # A first sale is not held up by what held up the stop: exits have a greater part of the venue's limits.
         first_sale = too_long and self._refusals.get(symbol, 0) < HOPELESS
         if self._may_act(symbol) and (first_sale or now_ms >= self._retry_ms.get(symbol, 0)):
-            (self._cover if contracts else self._protect)(symbol, now_ms)
+            (self._cover if self.instruments[symbol].reduces_only else self._protect)(symbol, now_ms)
 
-    def _exits(self, symbol: str) -> Iterable[Order]:
-        """Orders that end a position by themselves; a target alone protects nothing."""
-        return (o for o in self.orders.open_orders(symbol) if o.request.purpose in (Purpose.STOP, Purpose.EXIT))
+    def _bare_from_ms(self, symbol: str, now_ms: int) -> int:
+        """From when the bound counts of a position that this process finds without a stop. What an earlier one tried in
+        vain is not tried for as long again; where it had tried nothing yet, protection comes first."""
+        purposes = {order.request.purpose for order in self.orders.open_orders(symbol)}
+        return self.bare_since.get(symbol, now_ms) if purposes and Purpose.ENTRY not in purposes else now_ms
+
+    def _overdue_ms(self, symbol: str) -> int:
+        """When a position without a stop is to be sold. One that may rest since we last heard is waited for as long."""
+        since = self.unprotected_since[symbol]
+        for order in self.orders.open_orders(symbol):
+            if order.request.purpose in GUARDS:
+                since = max(since, self._unheard.get(order.id, 0))
+        return since + self.settings.unprotected_max_ms
 
     def _may_act(self, symbol: str) -> bool:
         """A new exit is sent when nothing of the symbol is open. When overdue, doubt about the protection does not hold
@@ -968,7 +975,7 @@ class Engine(Contracts):
                     yield due
         for symbol, since in self.unprotected_since.items():
             if symbol not in self._overdue:
-                yield since + self.settings.unprotected_max_ms
+                yield self._overdue_ms(symbol)
             if self._may_act(symbol):
                 yield self._retry_ms.get(symbol, since)
         for symbol in self.portfolio.positions:

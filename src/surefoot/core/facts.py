@@ -92,6 +92,7 @@ BOOKS_QUIET_MS = 2_000
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
+GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
 
@@ -153,10 +154,12 @@ class Facts:
         self.run = ""
         self.decisions: deque[RecordDecision] = deque(maxlen=REMEMBERED)
         self.alarms: deque[RecordAlarm] = deque(maxlen=REMEMBERED)
-        self.unprotected_since: dict[str, int] = {}
+        self.bare_since: dict[str, int] = {}  # since when nothing at rest ends a position, wherever the price is
+        self.unprotected_since: dict[str, int] = {}  # the same; also a stop that the price fell through is none
         self._counter = 0
         self._watched: set[str] = set()
         self._to_ask: dict[str, int] = {}
+        self._unheard: dict[str, int] = {}  # not heard of since the account's link came back: when that was
         self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
         self._retry_ms: dict[str, int] = {}
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
@@ -321,6 +324,7 @@ class Facts:
                 # What was just sent has its answer still to come; asked now, the venue might not know it yet.
                 if not order.finished and order.state is not State.SUBMITTED
             }
+            self._unheard = dict(self._to_ask)
 
     def _see_close(self, candle: Candle) -> None:
         self.closes[candle.symbol] = self.marks[candle.symbol] = candle.close
@@ -354,6 +358,7 @@ class Facts:
                 self._doubt_books(event.at_ms)
             return ()
         order = applied.order
+        self._unheard.pop(order.id, None)
         if isinstance(event, CancelRefused) and event.again_ms is not None and order.list_id is not None:
             for member in list(self.orders.list_members(order.list_id)):  # it would have gone with the order
                 self.orders.apply(replace(event, client_order_id=member.id))
@@ -376,6 +381,7 @@ class Facts:
             self._to_ask.pop(order.id, None)
             self._to_cancel.discard(order.id)
         self._close_if_flat(order.symbol, event.at_ms)
+        self._note_bare(order.symbol, event.at_ms)
         if applied.note in (Note.ALARM, Note.ERROR):
             return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
         return ()
@@ -431,7 +437,7 @@ class Facts:
             self._losses_in_row = 0
             self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
         for by_symbol in (
-            self.plans, self.taken, self.courses, self.unprotected_since,
+            self.plans, self.taken, self.courses, self.bare_since, self.unprotected_since,
             self._refusals, self._retry_ms, self._to_leave, self._parts_due,
         ):  # fmt: skip
             by_symbol.pop(symbol, None)
@@ -442,6 +448,33 @@ class Facts:
         """Whether the position is large enough to be sold, at the price it was bought for."""
         position = self.portfolio.positions[symbol]
         return self.instruments[symbol].can_close(position.quantity, position.entry_price or ZERO)
+
+    def _note_bare(self, symbol: str, now_ms: int) -> None:
+        """The bound of an unprotected position counts over a restart: so its begin is what the journal tells."""
+        if symbol not in self.portfolio.positions:
+            return
+        if any(self._guards(symbol)) or not self._worth_selling(symbol):
+            self.bare_since.pop(symbol, None)
+        else:
+            self.bare_since.setdefault(symbol, now_ms)
+
+    def _guards(self, symbol: str) -> Iterable[Order]:
+        """Orders at rest that end a position by themselves; a target alone protects nothing."""
+        if self.instruments[symbol].reduces_only:
+            return (each for each in self.orders.open_orders(symbol) if self._covers(each, Purpose.STOP))
+        return (
+            each
+            for each in self.orders.open_orders(symbol)
+            if each.request.purpose in GUARDS and each.resting and not each.finished
+        )
+
+    def _covers(self, order: Order, purpose: Purpose) -> bool:
+        """Whether an order rests at the venue that closes all that is held of its symbol."""
+        if order.request.purpose is not purpose or order.finished or not order.resting:
+            return False
+        position = self.portfolio.positions.get(order.symbol)
+        held = ZERO if position is None else position.quantity
+        return order.state is not State.CANCEL_SENT and (order.quantity or ZERO) - order.filled >= held
 
     def _doubt_books(self, now_ms: int) -> None:
         self._compare_ms = now_ms + BOOKS_QUIET_MS
@@ -459,6 +492,7 @@ class Facts:
                 self._submitted(command.orders, command.list_id, command.at_ms)
             case CancelOrder():
                 self._cancel_noted(command.client_order_id, command.at_ms)
+                self._sale_noted(command.client_order_id)
             case ReplaceOrder():
                 self._replace_noted(command)
             case QueryOrder():
@@ -528,6 +562,15 @@ class Facts:
         members = list(self.orders.list_members(list_id)) if list_id else []
         for member in members or ([order] if order else []):
             self.orders.cancel_sent(member.id, at_ms)
+
+    def _sale_noted(self, cancelled_id: str) -> None:
+        """On spot a leg is cancelled alone only where it stands in the way of a sale: of what nothing else says that it
+        is to be left, it was unprotected for too long, and a restart goes on with that sale."""
+        order = self.orders.get(cancelled_id)
+        if order is None or order.symbol not in self.portfolio.positions or order.symbol in self._to_leave:
+            return
+        if order.request.purpose in (Purpose.STOP, Purpose.TARGET) and not self.instruments[order.symbol].reduces_only:
+            self._overdue.add(order.symbol)
 
     def _replace_noted(self, command: ReplaceOrder) -> None:
         request = command.order

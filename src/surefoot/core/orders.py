@@ -186,7 +186,7 @@ class Order:
     reason: str = ""
     asked_ms: int | None = None  # when we last asked the venue about it
     asks: int = 0
-    cancels: int = 0
+    cancelled_ms: int | None = None  # when this process last sent a cancel for it
     cancel_again_ms: int | None = None  # from when on the cancel may go that the venue has not judged
     read_fills_ms: int | None = None  # when to read the fills that are owed
     trades: set[int] = field(default_factory=set)
@@ -275,9 +275,8 @@ class OrderBook:
     def cancel_sent(self, client_order_id: str, at_ms: int) -> None:
         """A cancel for it is about to be sent; for an order in doubt the doubt is the stronger state."""
         order = self._orders[client_order_id]
-        order.cancels += 1
+        order.cancelled_ms = order.asked_ms = at_ms
         order.cancel_again_ms = None
-        order.asked_ms = at_ms
         if order.state in (State.NEW, State.PARTIALLY_FILLED):
             order.state = State.CANCEL_SENT
             order.asks = 0
@@ -294,7 +293,7 @@ class OrderBook:
     def doubt_unanswered(self, at_ms: int) -> None:
         """A new process life: what was sent and not answered may or may not have arrived."""
         for order in self.open_orders():
-            order.asked_ms, order.asks = None, 0
+            order.asked_ms, order.asks, order.cancelled_ms = None, 0, None
             order.read_fills_ms = at_ms if order.owed else None
             if order.state is State.SUBMITTED:
                 order.state = State.IN_DOUBT
