@@ -493,9 +493,9 @@ def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Give
 def settings_digest(settings: Settings) -> str:
     """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written.
 
-    Left out are the web process, alerts and logs, which change nothing about the trading.
+    Left out are the web process, alerts, logs and traces, which change nothing about the trading.
     """
-    others = ("web.", "alerts.", "log.")
+    others = ("web.", "alerts.", "log.", "traces.")
     about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith(others))
     values = {key: _plain(value) for key, value in about_trading}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -115,6 +115,12 @@ def _origin(value: object) -> object:
     raise PydanticCustomError("origin", "not the address of a site")
 
 
+def _address_or_empty(value: object) -> object:
+    if value == "" or (isinstance(value, str) and re.fullmatch(r"https?://[\w.\[\]:-]+(/[\w./-]*)?", value)):
+        return value
+    raise PydanticCustomError("address", "not an address")
+
+
 def _file_name_or_empty(value: object) -> object:
     return value if value == "" else str(_file_name(value))
 
@@ -135,6 +141,7 @@ Host = Annotated[str, BeforeValidator(_host)]
 Origins = Annotated[
     tuple[Annotated[str, BeforeValidator(_origin)], ...], BeforeValidator(_list_of_words), Field(max_length=20)
 ]
+MaybeAddress = Annotated[str, BeforeValidator(_address_or_empty)]
 MaybeFile = Annotated[str, BeforeValidator(_file_name_or_empty)]
 Files = Annotated[tuple[str, ...], BeforeValidator(_list_of_words), Field(max_length=100)]
 Weights = Annotated[tuple[Real, ...], BeforeValidator(_list_of_words), Field(max_length=10)]
@@ -653,3 +660,13 @@ class LogSettings(Section):
         default="off", description="least level that is logged; debug has every candle too"
     )
     format: Literal["json", "text"] = Field(default="json", description="what a line looks like")
+
+
+class TraceSettings(Section):
+    """Traces for OpenTelemetry, from a candle to the venue's answer"""
+
+    otlp_url: MaybeAddress = Field(
+        default="",
+        description="where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; empty is off",
+        json_schema_extra=_allowed("empty, or an address with http:// or https://"),
+    )

@@ -31,6 +31,7 @@ from surefoot.sections import (
     StochasticSettings,
     StoreSettings,
     StrategySettings,
+    TraceSettings,
     Truth,
     VolumeSettings,
     WebSettings,
@@ -73,6 +74,7 @@ class Settings(BaseModel):
     store: StoreSettings = StoreSettings()
     alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     web: WebSettings = WebSettings()
     api_key: SecretStr | None = Field(default=None, description="the venue's API key; from the environment or a file")
     api_secret: SecretStr | None = Field(default=None, description="the key's secret; from the environment or a file")

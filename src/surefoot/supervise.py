@@ -152,6 +152,7 @@ class Run:
         self._listen_for_signals()
         telling = asyncio.create_task(self._herald.run())
         telling.add_done_callback(self._telling_ended)
+        tracing = asyncio.create_task(self._trace()) if self._job.settings.traces.otlp_url else None
         try:
             ended_run = await self._begin_and_watch()
             level = Level.INFO if ended_run.code in (EXIT_OK, EXIT_INTERRUPTED) else Level.CRITICAL
@@ -163,6 +164,9 @@ class Run:
             await self._stop_exchange()
             await self._herald.close()
             telling.cancel()
+            if tracing is not None:
+                tracing.cancel()
+                await asyncio.wait([tracing])
         ended_run.seconds = time.monotonic() - self._started_s
         ended_run.milestones_s, ended_run.last_view = self._milestones_s, self._last_view
         ended_run.restarts = self._trader.restarts if self._trader else 0
@@ -338,6 +342,13 @@ class Run:
         # Alerts are worth much, but not the end of a run.
         if not telling.cancelled() and telling.exception() is not None:
             self._screen.note(f"alerts have stopped: {telling.exception()!r}")
+
+    async def _trace(self) -> None:
+        from surefoot.spans import SpanSender  # it loads an HTTP client, which nobody else here needs
+
+        settings = self._job.settings
+        journal, address = settings.store.journal_path, settings.traces.otlp_url
+        await SpanSender(address, str(settings.mode), journal, self._screen.note).run()
 
     # -- end --------------------------------------------------------------------------------------------------
 
