@@ -91,7 +91,7 @@ def test_journal_that_cannot_be_written_stops_entries_and_nothing_else(tmp_path:
         later = entry_ids(bot) - entries
         bot.stop()
     assert unwritten <= {request.client_order_id for request in requests_of(record)}
-    assert [message.link for message in record if isinstance(message, LinkLost)] == ["store"]
+    assert [message.link for message in record if isinstance(message, LinkLost)].count("store") == 1
     assert [message.link for message in record if isinstance(message, LinkRestored)].count("store") == 1
     print(f"{len(unwritten)} orders went out while nothing could be written, {len(later)} entries afterwards")
 
