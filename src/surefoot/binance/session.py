@@ -145,6 +145,8 @@ class Session:
         self.studied: Studied | None = None
         self._reading: Reading | None = None
         self._reads = ReadAccount(0)  # why the account is being read
+        # How many requests one after the other a reading takes in which nothing is in question and nothing disturbs it.
+        self.reading_trips = len(dialect.reading(self._reads, None, 0).asks)
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
         self._account_events = 0
@@ -308,11 +310,6 @@ class Session:
     def idle(self, now_ms: int) -> bool:
         """Whether nothing is waiting for an answer and nothing could leave now."""
         return not self._requests and self.calls.idle(now_ms)
-
-    @property
-    def reading_trips(self) -> int:
-        """How many requests one after the other a reading of the account takes, if nothing disturbs it."""
-        return len(self._dialect.reading(ReadAccount(0), None, 0).asks)
 
     def is_level(self, symbol: str, open_ms: int) -> bool:
         """Whether the candle that opens then is the next that a symbol's stream has to tell."""

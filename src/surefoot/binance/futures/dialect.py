@@ -43,7 +43,6 @@ OWN_PREFIX = "sf-"
 ORDER_PATH, ALGO_PATH, INCOME_PATH = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/income"
 News = Callable[[Sequence[IncomePaid]], list[IncomePaid]]
 LISTEN_KEY_PATH, FORCED_PATH = "/fapi/v1/listenKey", "/fapi/v1/forceOrders"
-NEVER_MS = 1 << 62
 
 
 def order_params(order: OrderRequest) -> signing.Params:
@@ -141,7 +140,8 @@ class FuturesReading:
     def _asks_for_trades(self, orders: Sequence[codec.ForcedOrder]) -> Iterator[Ask]:
         """What an order did before the position was held, it did to another one."""
         for order in orders:
-            if order.executed_qty and order.update_time >= self._held_since_ms.get(order.symbol, NEVER_MS):
+            since_ms = self._held_since_ms.get(order.symbol)
+            if order.executed_qty and since_ms is not None and order.update_time >= since_ms:
                 self._venues_orders[str(order.order_id)] = order.client_order_id
                 yield _trades_of(order.symbol, order.order_id)
 
