@@ -187,16 +187,19 @@ class FuturesExchange(Exchange):
         return int(_http(self.rest, "GET", "/fapi/v1/time", {})[1]["serverTime"])
 
     def orders(self) -> list[dict[str, Any]]:
-        """Plain and conditional ones; what a conditional one became when it was triggered is none of its own."""
+        """Plain and conditional ones; what a conditional one became when it was triggered is none of its own.
+
+        The conditional ones are read last: one that is triggered between two questions has said by then what it became.
+        """
+        plain = [
+            row for symbol in self.symbols for row in self._pages("/fapi/v1/allOrders", symbol, "orderId", "orderId")
+        ]
         algos = [
             {"clientOrderId": row["clientAlgoId"], "became": row["actualOrderId"]}
             for symbol in self.symbols
             for row in self._pages("/fapi/v1/allAlgoOrders", symbol, "algoId", "algoId")
         ]
         became = {algo["became"] for algo in algos}
-        plain = [
-            row for symbol in self.symbols for row in self._pages("/fapi/v1/allOrders", symbol, "orderId", "orderId")
-        ]
         # Orders of the exchange itself are nobody's intent.
         ours = [row for row in plain if not row["clientOrderId"].startswith("autoclose-")]
         return [row for row in ours if str(row["orderId"]) not in became] + algos
@@ -390,9 +393,9 @@ def check_orders(bot: Trader) -> int:
     """No id twice on either side, and no order of the exchange that the journal does not know; how many there are."""
     theirs = Counter(str(order["clientOrderId"]) for order in bot.venue.orders())
     ours = Counter(request.client_order_id for request in requests_of(bot.record()))
-    assert not [name for name, count in ours.items() if count > 1], "an id was decided on twice"
-    assert not [name for name, count in theirs.items() if count > 1], "an order is doubled"
-    assert not set(theirs) - set(ours), "the exchange has orders that the journal does not know"
+    assert [name for name, count in ours.items() if count > 1] == [], "an id was decided on twice"
+    assert [name for name, count in theirs.items() if count > 1] == [], "an order is doubled"
+    assert set(theirs) - set(ours) == set(), "the exchange has orders that the journal does not know"
     return len(theirs)
 
 
