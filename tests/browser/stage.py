@@ -23,7 +23,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, ViewportSize, sync_playwright
 
 from tests.e2e.processes import BUSY
-from tests.e2e.test_commands import command, environment, going, lines_until
+from tests.e2e.test_commands import going, lines_until, surefoot
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "src" / "surefoot" / "dashboard" / "index.html"
@@ -69,14 +69,8 @@ class Bot:
 
     def add_user(self, name: str, role: str) -> None:
         journal = str(self.folder / "var" / "surefoot.sqlite")
-        done = subprocess.run(
-            command("user", "add", name, "--role", role, "--journal", journal),
-            input=PASSWORD + "\n",
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_MS / 1_000,
-        )
+        words = ("user", "add", name, "--role", role, "--journal", journal)
+        done = surefoot(*words, cwd=self.folder, said=f"{PASSWORD}\n")
         assert done.returncode == 0, done.stderr
 
 

@@ -87,6 +87,14 @@ def bought_without_a_list(desk: Desk) -> list[Command]:
     return desk.fill(entry.client_order_id, "0.00666", "30000")
 
 
+def resting_entry(desk: Desk) -> list[OrderRequest]:
+    """Entry, target and stop of a list that the venue took: the entry rests, the others wait for it."""
+    orders = desk.enter()
+    for order in orders:
+        desk.accept(order.client_order_id, resting=order is orders[0])
+    return orders
+
+
 def filled_in_part(desk: Desk) -> OrderRequest:
     """A held position's target, which has begun to fill: the stop is gone."""
     _, target, stop = desk.hold()
@@ -263,9 +271,7 @@ def test_oco_after_a_cancel_waits_for_the_fills_that_the_cancel_announced() -> N
 @pytest.mark.spec("ORD-7")
 def test_entry_that_does_not_fill_is_cancelled_after_its_time() -> None:
     desk = open_desk()
-    entry, target, stop = desk.enter()
-    for order in (entry, target, stop):
-        desk.accept(order.client_order_id, resting=order is entry)
+    entry, target, stop = resting_entry(desk)
     assert of(CancelOrder, desk.wait(14_999)) == []
     assert only(CancelOrder, desk.wait(1)).client_order_id == entry.client_order_id
     for order in (entry, target, stop):
@@ -277,9 +283,7 @@ def test_entry_that_does_not_fill_is_cancelled_after_its_time() -> None:
 @pytest.mark.spec("ORD-3", "SAFE-1")
 def test_cancel_whose_answer_is_lost_is_asked_about_and_sent_again_when_the_order_lives() -> None:
     desk = open_desk()
-    entry, target, stop = desk.enter()
-    for order in (entry, target, stop):
-        desk.accept(order.client_order_id, resting=order is entry)
+    entry = resting_entry(desk)[0]
     assert of(CancelOrder, desk.wait(15_000))
     doubt(desk, entry)
     queries = of(QueryOrder, desk.wait(5_000))
@@ -373,9 +377,7 @@ def test_resting_stop_protects_for_as_long_as_it_rests() -> None:
 @pytest.mark.spec("SAFE-2")
 def test_stop_that_stays_silent_after_the_fill_is_asked_for_then_replaced_by_a_sale() -> None:
     desk = open_desk()
-    entry, target, stop = desk.enter()
-    for order in (entry, target, stop):
-        desk.accept(order.client_order_id, resting=order is entry)
+    entry, target, stop = resting_entry(desk)
     desk.fill(entry.client_order_id, "0.00666", "30000")
     assert only(QueryOrder, desk.wait(3_000)).client_order_id == stop.client_order_id
     commands = desk.wait(7_000)
@@ -459,9 +461,7 @@ def test_position_without_a_stop_is_sold_past_the_bound_whatever_held_up_its_sto
 @pytest.mark.spec("SAFE-2", "ORD-3")
 def test_cancel_that_was_never_sent_goes_the_moment_the_venue_listens_again_and_leaves_nothing_to_ask() -> None:
     desk = open_desk()
-    entry, target, stop = desk.enter()
-    for order in (entry, target, stop):
-        desk.accept(order.client_order_id, resting=order is entry)
+    entry, target, stop = resting_entry(desk)
     desk.fill(entry.client_order_id, "0.003", "30000")
     assert of(CancelOrder, desk.wait(2_000))
     desk.tell(CancelRefused(desk.now_ms, entry.client_order_id, None, "not sent", desk.now_ms + 1_000))
@@ -609,9 +609,7 @@ def test_restart_goes_on_at_once_with_the_sale_that_was_decided(cancelled: bool)
 @pytest.mark.spec("SAFE-2", "SAFE-6")
 def test_restart_sells_nothing_of_which_it_has_not_heard_whether_a_stop_rests_by_now() -> None:
     dead = open_desk()
-    entry, target, stop = dead.enter()
-    for order in (entry, target, stop):
-        dead.accept(order.client_order_id, resting=order is entry)
+    entry, target, stop = resting_entry(dead)
     dead.fill(entry.client_order_id, "0.00666", "30000")
     again = dead.restarted()
     again.wait(60_000)
@@ -631,9 +629,7 @@ def test_restart_sells_nothing_of_which_it_has_not_heard_whether_a_stop_rests_by
 @pytest.mark.spec("SAFE-2", "SAFE-6")
 def test_restart_that_hears_nothing_of_a_silent_stop_sells_past_the_bound() -> None:
     dead = open_desk()
-    entry, target, stop = dead.enter()
-    for order in (entry, target, stop):
-        dead.accept(order.client_order_id, resting=order is entry)
+    entry = resting_entry(dead)[0]
     dead.fill(entry.client_order_id, "0.00666", "30000")
     again = dead.restarted()
     again.wait(60_000)

@@ -44,9 +44,10 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "surefoot", *words]
 
 
-def surefoot(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    run = subprocess.run
-    return run(command(*words), capture_output=True, text=True, cwd=cwd, env=environment(**env), timeout=PATIENCE_S)
+def surefoot(*words: str, cwd: Path, said: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command to its end; `said` is what it hears on stdin."""
+    run, seen = subprocess.run, environment(**env)
+    return run(command(*words), input=said, capture_output=True, text=True, cwd=cwd, env=seen, timeout=PATIENCE_S)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import datetime
 import json
 import socket
 import ssl
-import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.e2e.test_commands import PATIENCE_S, command, environment, going, lines_until, surefoot
+from tests.e2e.test_commands import PATIENCE_S, going, lines_until, surefoot
 
 PASSWORD = "correct horse battery"
 DAY = datetime.timedelta(days=1)
@@ -68,15 +67,7 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 
 @pytest.mark.spec("AUTH-3")
 async def test_over_tls_one_signs_in_reads_and_hears_the_stream_and_without_it_nothing_is_said(tmp_path: Path) -> None:
-    made = subprocess.run(
-        command("user", "add", "ann", "--role", "viewer"),
-        input=f"{PASSWORD}\n",
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(),
-        timeout=PATIENCE_S,
-    )
+    made = surefoot("user", "add", "ann", "--role", "viewer", cwd=tmp_path, said=f"{PASSWORD}\n")
     assert made.returncode == 0, made.stderr
     certificate, key = self_made(tmp_path, "ours")
     stranger, _ = self_made(tmp_path, "another")

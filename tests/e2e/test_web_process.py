@@ -17,11 +17,10 @@ from surefoot.api.webstore import FILE_NAME
 from tests.e2e.test_commands import (
     PATIENCE_S,
     child_pids,
-    command,
-    environment,
     going,
     is_gone,
     lines_until,
+    surefoot,
     wait_for,
 )
 
@@ -102,15 +101,7 @@ def test_no_web_leaves_it_out(tmp_path: Path) -> None:
 @pytest.mark.spec("AUTH-1")
 def test_the_first_user_is_made_by_a_command_that_asks_for_the_password(tmp_path: Path) -> None:
     def user(*words: str, password: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("user", *words),
-            input=f"{password}\n",
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(),
-            timeout=PATIENCE_S,
-        )
+        return surefoot("user", *words, cwd=tmp_path, said=f"{password}\n")
 
     assert (
         user("add", "ann", "--role", "admin", password="correct horse battery").stdout == "ann may sign in as admin\n"
