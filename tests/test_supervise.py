@@ -16,6 +16,7 @@ from surefoot import children
 from surefoot.children import Child, Kept, ended
 from surefoot.config import ConfigError, Settings, load
 from surefoot.control import CONTROL_KEY, control_key
+from surefoot.spans import SpanSender
 from surefoot.supervise import LASTING, Job, Run, StartError, milestones
 from tests.views import empty_view, order, rich_view
 
@@ -269,3 +270,22 @@ def test_the_web_process_is_given_no_key_of_the_venue_in_any_mode(mode: str) -> 
     given = run._web_env()
     assert given["HOME"] == "x"
     assert "secret" not in given.values()
+
+
+@pytest.mark.spec("OPS-3", "OBS-2")
+async def test_traces_that_break_are_told_and_end_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(sender: SpanSender) -> None:
+        raise RuntimeError("no more spans")
+
+    told: list[str] = []
+    screen = Silent()
+    monkeypatch.setattr(screen, "note", told.append)
+    monkeypatch.setattr(SpanSender, "run", broken)
+    spy = tmp_path / "python"
+    spy.write_text("#!/bin/sh\nsleep 0.5\necho no >&2\nexit 2\n")
+    spy.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(spy))
+    job = Job(settings(traces__otlp_url="http://127.0.0.1:9/v1/traces"), (), True, dict(os.environ))
+    with pytest.raises(StartError, match="no"):
+        await Run(job, screen).go()
+    assert told == ["traces have stopped: RuntimeError('no more spans')"]

@@ -18,7 +18,7 @@ from surefoot.config import Settings
 from surefoot.control import ControlError, socket_path, watch_views
 from surefoot.core.view import View
 from surefoot.notify import PAUSES_S, AlertLog, Notifier, Service, alerts_path
-from surefoot.store.journal import JournalReader, StoreError
+from surefoot.store.journal import JournalReader, StoreError, newest_seq
 
 READ_EVERY_S = 0.5
 SILENT_S = 20.0
@@ -44,7 +44,7 @@ class Herald:
         self._notifier = Notifier(alerts, services, AlertLog(alerts_path(journal)), pauses_s=pauses_s)
         self._reader: JournalReader | None = None
         self._unread_s: float | None = None  # since when the journal cannot be read; endless once that was told
-        self._seen_seq = self._last_seq()
+        self._seen_seq = newest_seq(journal)
         self._heard_s: float | None = None  # when the trader was last seen
         self._view: View | None = None
 
@@ -109,11 +109,6 @@ class Herald:
         elif time.monotonic() - self._unread_s > UNREAD_S:
             self._unread_s = math.inf
             self.say(Level.WARNING, "journal-unread", "The journal cannot be read", problem)
-
-    def _last_seq(self) -> int:
-        with suppress(StoreError), JournalReader(self._journal) as reader:
-            return reader.last_seq
-        return 0
 
 
 async def watch_alone(herald: Herald, journal: Path, note: Callable[[str], None]) -> None:

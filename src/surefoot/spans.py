@@ -40,7 +40,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import Candle, OrderRequest
 from surefoot.logs import Correlator
-from surefoot.store.journal import JournalReader, StoreError
+from surefoot.store.journal import JournalReader, StoreError, newest_seq
 
 RECORDS = (
     RunStarted, CandleClosed, RecordDecision, SubmitOrder, SubmitList, ReplaceOrder, OrderAccepted, OrderRejected,
@@ -75,9 +75,8 @@ class SpanMaker:
         self._correlator = Correlator()
         self._candles: dict[str, Candle] = {}
         self._sent: dict[str, _Sent] = {}
-        self._told: deque[tuple[str, int]] = deque(
-            maxlen=FILLS_REMEMBERED
-        )  # fills come by the answer and by the stream
+        # Fills come by the answer and by the stream.
+        self._told: deque[tuple[str, int]] = deque(maxlen=FILLS_REMEMBERED)
 
     def take(self, record: Event | Command) -> Iterator[Span]:
         """The spans that end with a record."""
@@ -180,7 +179,7 @@ class SpanSender:
         self._note = note
         self._maker = SpanMaker()
         self._waiting: deque[Span] = deque(maxlen=WAITING_MAX)
-        self._seen_seq: int | None = None
+        self._seen_seq = newest_seq(journal)
         self._was_there = True
 
     async def run(self) -> None:
@@ -199,14 +198,9 @@ class SpanSender:
     def _read(self) -> None:
         # There may be no journal yet, and one that is just being made cannot be read.
         with suppress(StoreError), JournalReader(self._journal) as reader:
-            if self._seen_seq is None:
-                self._seen_seq = reader.last_seq
             for entry in reader.read(kinds=RECORDS, since_seq=self._seen_seq):
                 self._seen_seq = entry.seq
                 self._waiting.extend(self._maker.take(entry.message))
-            return
-        if self._seen_seq is None and not self._journal.exists():
-            self._seen_seq = 0
 
     async def _send(self, session: aiohttp.ClientSession) -> bool:
         """Whether the collector took all that waits."""

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from surefoot.alerts import Level
@@ -151,8 +152,9 @@ class Run:
         """Run until there is a reason to stop, then stop everything. Raises StartError when it cannot begin."""
         self._listen_for_signals()
         telling = asyncio.create_task(self._herald.run())
-        telling.add_done_callback(self._telling_ended)
-        tracing = asyncio.create_task(self._trace()) if self._job.settings.traces.otlp_url else None
+        telling.add_done_callback(partial(self._side_work_ended, "alerts"))
+        tracing = asyncio.create_task(self._trace())
+        tracing.add_done_callback(partial(self._side_work_ended, "traces"))
         try:
             ended_run = await self._begin_and_watch()
             level = Level.INFO if ended_run.code in (EXIT_OK, EXIT_INTERRUPTED) else Level.CRITICAL
@@ -164,9 +166,8 @@ class Run:
             await self._stop_exchange()
             await self._herald.close()
             telling.cancel()
-            if tracing is not None:
-                tracing.cancel()
-                await asyncio.wait([tracing])
+            tracing.cancel()
+            await asyncio.wait([tracing])
         ended_run.seconds = time.monotonic() - self._started_s
         ended_run.milestones_s, ended_run.last_view = self._milestones_s, self._last_view
         ended_run.restarts = self._trader.restarts if self._trader else 0
@@ -338,12 +339,14 @@ class Run:
         self._herald.gone()
         self._herald.say(Level.CRITICAL, "crash", "The trader has crashed", text)
 
-    def _telling_ended(self, telling: asyncio.Task[None]) -> None:
-        # Alerts are worth much, but not the end of a run.
-        if not telling.cancelled() and telling.exception() is not None:
-            self._screen.note(f"alerts have stopped: {telling.exception()!r}")
+    def _side_work_ended(self, name: str, work: asyncio.Task[None]) -> None:
+        # Alerts and traces are worth much, but not the end of a run.
+        if not work.cancelled() and work.exception() is not None:
+            self._screen.note(f"{name} have stopped: {work.exception()!r}")
 
     async def _trace(self) -> None:
+        if not self._job.settings.traces.otlp_url:
+            return
         from surefoot.spans import SpanSender  # it loads an HTTP client, which nobody else here needs
 
         settings = self._job.settings

@@ -423,6 +423,13 @@ def _roll_back(connection: sqlite.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
+def newest_seq(path: Path) -> int:
+    """The sequence number of a journal's newest record; 0 where there is no journal that can be read yet."""
+    with suppress(StoreError), JournalReader(path) as reader:
+        return reader.last_seq
+    return 0
+
+
 def _query(connection: sqlite.Connection, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
     try:
         rows: list[tuple[Any, ...]] = connection.execute(sql, values).fetchall()
