@@ -355,6 +355,45 @@ def test_what_the_venue_liquidates_is_booked_once_and_said() -> None:
     assert at.engine.portfolio.round_trips[-1].reason == "liquidation"
 
 
+FORCED = 6071832819
+
+
+def forced(at: Desk, trade_id: int, quantity: Decimal, executed: Decimal) -> VenueTraded:
+    """A trade of one order of the venue, at 20000 of a position that was bought at 30000."""
+    fee = str(quantity * 8)
+    taken = replace(
+        fill("autoclose-1", trade_id, str(quantity), "20000", Side.SELL, fee, "USDT"),
+        realised=-10_000 * quantity,
+        at_ms=at.now_ms,
+    )
+    return VenueTraded(at.now_ms, taken, "liquidation", FORCED, executed)
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
+@pytest.mark.parametrize(
+    "heard",
+    [((0, 0),), ((0, 1),), ((0, 2),), ((11, 0),), ((0, 0), (12, 1)), ((0, 0), (0, 1), (0, 2)), ((13, 2), (0, 1))],
+    ids=["first", "second", "last", "with its id", "first and second", "all", "out of order"],
+)
+def test_a_liquidation_that_was_told_in_part_and_without_trade_ids_is_booked_once_when_it_is_read(
+    heard: tuple[tuple[int, int], ...],
+) -> None:
+    at = desk()
+    entry, _, _ = hold(at, 1.0)
+    half, tenth = size(entry) / 2, size(entry) / 10
+    parts = ((half, half), (tenth, half + tenth), (half - tenth, size(entry)))
+    for trade_id, which in heard:
+        commands = at.tell(forced(at, trade_id, *parts[which]))
+        assert codes(commands).count("venue-traded") == 1
+    for trade_id, part in enumerate(parts, 11):
+        at.tell(forced(at, trade_id, *part))
+    assert position(at) == 0
+    assert at.engine.portfolio.wallet("USDT") == 10_000 - size(entry) * 10_008
+    for trade_id, part in enumerate(parts, 11):
+        assert codes(at.tell(forced(at, trade_id, *part))) == []
+    assert at.engine.portfolio.wallet("USDT") == 10_000 - size(entry) * 10_008
+
+
 @pytest.mark.spec("EXIT-1")
 def test_margin_call_is_an_alarm() -> None:
     at = desk()

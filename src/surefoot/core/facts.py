@@ -179,6 +179,7 @@ class Facts:
         self._incomes: deque[tuple[str, int]] = deque(maxlen=INCOMES_REMEMBERED)
         self._income_was_news = False
         self._venue_trades: set[tuple[str, int]] = set()  # (symbol, trade id) of what the venue itself closed
+        self._venue_shares: dict[tuple[str, int], list[tuple[Decimal, Decimal]]] = {}  # what that is of each order
         self._venue_trade_was_news = False
         self._store_failed = False  # intents cannot be made durable
 
@@ -293,10 +294,15 @@ class Facts:
     def _take_venue_trade(self, event: VenueTraded) -> None:
         fill = event.fill
         self._doubt_books(event.at_ms)
-        self._venue_trade_was_news = (fill.symbol, fill.trade_id) not in self._venue_trades
-        if not self._venue_trade_was_news or fill.symbol not in self.portfolio.positions:
+        shares = self._venue_shares.setdefault((fill.symbol, event.order_id), [])
+        since, until = event.executed - fill.quantity, event.executed
+        told = bool(fill.trade_id) and (fill.symbol, fill.trade_id) in self._venue_trades
+        told = told or any(since < booked_until and booked_since < until for booked_since, booked_until in shares)
+        self._venue_trade_was_news = not told
+        if told or fill.symbol not in self.portfolio.positions:
             return
         self._venue_trades.add((fill.symbol, fill.trade_id))
+        shares.append((since, until))
         self.portfolio.apply(fill, self.instruments[fill.symbol], event.why, closes=True)
         self._close_if_flat(fill.symbol, event.at_ms)
 

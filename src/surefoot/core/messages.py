@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from surefoot.core.model import (
+    ZERO,
     Balance,
     Candle,
     FeeRates,
@@ -228,11 +229,16 @@ class IncomePaid:
 
 @dataclass(frozen=True, slots=True)
 class VenueTraded:
-    """The venue itself closed some of a position of ours: liquidation, auto-deleveraging, settlement."""
+    """The venue itself closed some of a position of ours: liquidation, auto-deleveraging, settlement.
+
+    `executed` is how much of its order was done when this trade was: so a trade is known that is told without its id.
+    """
 
     at_ms: int
     fill: Fill
     why: str
+    order_id: int = 0
+    executed: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,7 +325,7 @@ class OrderLimit:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution of ours; `trade_id` is the venue's and unique within the symbol.
+    """One execution of ours; `trade_id` is the venue's and unique within the symbol, 0 where the venue tells none.
 
     `realised` is the profit in quote, before fees, that it brought by closing futures; None where it is not told.
     """

@@ -98,9 +98,10 @@ def test_other_executions() -> None:
     ],
 )
 def test_what_the_venue_trades_for_us_is_told_as_such(name: str, execution: str, why: str) -> None:
-    (event,) = order_update(c=name, x=execution, S="SELL", rp="-500.10", t=0)
+    (event,) = order_update(c=name, x=execution, S="SELL", rp="-500.10", t=0, q="0.080", z="0.070")
     assert isinstance(event, VenueTraded)
-    assert (event.why, event.fill.realised, event.fill.trade_id) == (why, D("-500.10"), 910001)
+    assert (event.why, event.fill.realised, event.fill.trade_id) == (why, D("-500.10"), 0)
+    assert (event.order_id, event.fill.quantity, event.executed) == (910001, D("0.050"), D("0.070"))
 
 
 @pytest.mark.spec("SAFE-5")

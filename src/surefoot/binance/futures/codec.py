@@ -100,7 +100,8 @@ def order_events(order: wire.OrderUpdate, client_order_id: str, at_ms: int) -> t
     """What an update means to the core under our name for the order; raises nothing, see `read_account_frame`."""
     match order.execution:
         case "TRADE" | "CALCULATED" if why := _why_the_venue_trades(client_order_id):
-            return (VenueTraded(at_ms, _reported_fill(order, client_order_id), why),)
+            fill = _reported_fill(order, client_order_id)
+            return (VenueTraded(at_ms, fill, why, order.order_id, order.executed),)
         case "NEW":
             return (OrderAccepted(at_ms, client_order_id, order.order_id, True, order.quantity, order.executed),)
         case "TRADE":
@@ -122,7 +123,7 @@ def _reported_fill(order: wire.OrderUpdate, client_order_id: str) -> Fill:
     return Fill(
         client_order_id=client_order_id,
         symbol=order.symbol,
-        trade_id=order.trade_id or order.order_id,  # what is liquidated may be told without a trade
+        trade_id=order.trade_id,
         side=order.side,
         price=order.last_price,
         quantity=order.last_quantity,
@@ -380,10 +381,15 @@ def read_forced_orders(body: bytes) -> tuple[ForcedOrder, ...]:
 
 
 def read_venue_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[VenueTraded, ...]:
-    """The trades of such an order."""
+    """All trades of such an order, oldest first."""
     why = _why_the_venue_trades(client_order_id) or "forced close"
     rows = decode(wire.TRADE_ROWS, body, "userTrades")
-    return tuple(VenueTraded(at_ms, _row_fill(row, client_order_id), why) for row in rows)
+    trades, executed = [], ZERO
+    for row in sorted(rows, key=lambda row: row.id):
+        fill = _row_fill(row, client_order_id)
+        executed += fill.quantity
+        trades.append(VenueTraded(at_ms, fill, why, row.order_id, executed))
+    return tuple(trades)
 
 
 def _row_fill(row: wire.TradeRow, client_order_id: str) -> Fill:
