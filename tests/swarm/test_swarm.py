@@ -46,16 +46,16 @@ def test_same_seed_is_the_same_life(seeds: range) -> None:
 
 def test_swarm_sees_what_it_is_for() -> None:
     """A swarm in which nothing happens would find nothing: the first seeds have trades, partial fills and faults."""
-    tallies = [Swarm(seed).play() for seed in range(12)]
+    tallies = [Swarm(seed).play() for seed in range(24)]
     leasts = {
-        "round_trips": 40,
-        "fills": 100,
-        "partial": 4,
-        "by_socket": 100,
-        "kills": 8,
-        "cuts": 8,
-        "doubts": 20,
-        "held_up": 5,
+        "round_trips": 80,
+        "fills": 200,
+        "partial": 8,
+        "by_socket": 200,
+        "kills": 16,
+        "cuts": 16,
+        "doubts": 40,
+        "held_up": 10,
     }
     for name, least in leasts.items():
         assert sum(getattr(tally, name) for tally in tallies) >= least, name
