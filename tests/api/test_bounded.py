@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import websockets
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from surefoot.api import bounded, serving
+from surefoot.api.app import create_app
 from surefoot.api.bounded import HEAD_BYTES_MAX
 from surefoot.api.roles import Role
 from tests.api.served import Place, place
@@ -37,12 +44,12 @@ class Wire:
 
     async def answers(self) -> list[int]:
         """Statuses of all answers until the other side ends the connection."""
-        try:
+        heard = b""
+        with suppress(ConnectionResetError):
             async with asyncio.timeout(PATIENCE_S):
-                heard = await self._reader.read()
-        except ConnectionResetError:
-            heard = b""
-        return [int(line.split()[1]) for line in heard.splitlines() if line.startswith(b"HTTP/1.1 ")]
+                while more := await self._reader.read(65_536):
+                    heard += more
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", heard)]
 
     async def answer(self) -> int:
         """The status of the next answer."""
@@ -137,6 +144,75 @@ async def test_who_is_refused_before_the_end_of_a_body_has_a_while_to_end_it(tmp
             assert await wire.answers() == [413]
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+
+def trickle(begin: bytes, drop: bytes) -> list[bytes]:
+    return [begin, *repeat(drop, 5_000)]
+
+
+SLOW_HEADS: dict[str, tuple[list[bytes], list[int]]] = {
+    "nothing at all": ([], []),
+    "a head that rests": ([head()[:-4]], [408]),
+    "a field byte by byte": (trickle(head()[:-2] + b"X-Slow: ", b"x"), [408]),
+    "empty lines before a head": (trickle(b"", b"\r\n"), []),
+    "a second head": (trickle(head() + b"GET /", b"x"), [200, 408]),
+    "an empty line after an answer": ([head(), b"\r\n"], [200]),
+}
+
+
+@pytest.mark.spec("AUTH-3")
+async def test_a_head_that_is_not_ended_in_time_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "HEAD_WAIT_S", 0.3)
+    async with place(tmp_path) as here:
+        for what, (pieces, answers) in SLOW_HEADS.items():
+            async with Wire(here) as wire:
+                sending = asyncio.create_task(wire.send(*pieces))
+                assert await wire.answers() == answers, what
+                sending.cancel()
+                with suppress(asyncio.CancelledError, ConnectionError):
+                    await sending
+
+
+def slowly(app: ASGIApp) -> ASGIApp:
+    """The app, with a download and a WebSocket that take their time."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (said := await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": said["text"]})
+        elif scope.get("path") == "/download":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"20")]})
+            for _ in range(20):
+                await asyncio.sleep(0.05)
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await send({"type": "http.response.body"})
+        else:
+            await app(scope, receive, send)
+
+    return served
+
+
+@pytest.mark.spec("AUTH-3")
+async def test_the_bound_of_a_head_ends_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "HEAD_WAIT_S", 0.3)
+    monkeypatch.setattr(serving, "create_app", lambda parts: slowly(create_app(parts)))
+    async with place(tmp_path) as here:
+        async with Wire(here) as wire:
+            await wire.send(head(asks="GET /download"), head()[:20])  # the second waits for the first's answer
+            assert await wire.answer() == 200
+            await wire.send(head()[20:])
+            assert await wire.answer() == 200
+            await asyncio.sleep(0.6)  # kept alive
+            await wire.send(head())
+            assert await wire.answer() == 200
+        async with websockets.connect(here.url.replace("http", "ws") + "/any") as stream:
+            await asyncio.sleep(0.6)
+            await stream.send("still here")
+            assert await stream.recv() == "still here"
 
 
 AMBIGUOUS: dict[str, bytes] = {
