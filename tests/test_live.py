@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 
+from surefoot import live
 from surefoot.assembly import InForce, build_session
 from surefoot.binance.dialogue import (
     ACCOUNT,
@@ -21,12 +22,13 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.binance.gateway import Pinged
-from surefoot.config import load
+from surefoot.config import Venue, load
 from surefoot.control import Answer, Wish
 from surefoot.core.messages import OperatorEvent, RunStarted
 from surefoot.core.model import Candle
 from surefoot.core.view import SeriesView
 from surefoot.live import (
+    EXIT_USE,
     FLUSH_AFTER_S,
     INBOX_MAX,
     INBOX_MERGES_AT,
@@ -264,3 +266,27 @@ async def test_each_wish_is_on_disk_with_who_when_and_why_when_it_is_answered_an
         ]
         assert {(event.who, event.reason) for event in told if isinstance(event, OperatorEvent)} == {("ada", "a drill")}
         assert trader.view().breaker.off == "kill switch of ada: a drill"
+
+
+@pytest.mark.spec("SAFE-6", "MODE-1")
+@pytest.mark.parametrize(("before", "mode"), [("paper", "live"), ("testnet", "live"), ("live", "paper")])
+def test_what_was_held_in_one_mode_is_not_carried_into_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, mode: str
+) -> None:
+    path, said = tmp_path / "j.sqlite", list[str]()
+    with Journal.open(path) as journal:
+        journal.append(RunStarted(1, "r1", before, ("BTCUSDT",), "", "0"))
+
+    async def may_hold(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(live, "_may_hold", may_hold)
+    flags = {"mode": mode, "live_confirmed": "true", "store.journal_path": str(path)}
+    settings = load(None, flags, {}, keyless=True).settings
+    nowhere = Venue(*["http://127.0.0.1:1"] * 3)
+    assert (
+        live.run_trader(settings, nowhere, Keys("k", "s"), paced=False, say=said.append, control_key=None) == EXIT_USE
+    )
+    assert said == [f"{path} is a journal of mode = {before}, and mode = {mode}: choose another store.journal_path"]
+    with Journal.open(path) as journal:
+        assert journal.run_count == 1

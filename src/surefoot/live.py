@@ -531,6 +531,10 @@ async def _trade_with(
 ) -> int:
     in_force = InForce(settings)
     engine = in_force.engine
+    before = next((run.mode for run in journal.last_runs(1)), settings.mode)
+    if before != settings.mode:
+        say(f"{path} is a journal of mode = {before}, and mode = {settings.mode}: choose another store.journal_path")
+        return EXIT_USE
     log = _log_of(settings)
     for entry in journal.read():
         engine.fold(entry.message)

@@ -216,3 +216,17 @@ def test_what_is_not_known_is_not_met(tmp_path: Path) -> None:
 def test_a_profile_without_a_gate_says_so(capsys: pytest.CaptureFixture[str], profile: str, said: str) -> None:
     assert main(["promote", "--set", f"profile={profile}"]) == 2
     assert capsys.readouterr().err.rstrip().endswith(said)
+
+
+@pytest.mark.spec("MODE-4")
+def test_the_gate_of_a_profile_that_is_not_in_use_can_be_asked_without_a_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load(None, {"mode": "testnet"}, {}, keyless=True).settings
+    path = kept(tmp_path / "j.sqlite", still_life(settings, "r1", START_MS, alarm(START_MS + 8 * MS_PER_DAY)))
+    asked = ["promote", "--gate", "testnet", "--set", "mode=testnet", "--journal", str(path), "--json"]
+    assert main(asked) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["profile"], answer["next"], answer["passed"], answer["runs"]) == ("testnet", "conservative", True, 1)
+    assert main(["promote", "--gate", "nothing"]) == 2
+    assert "testnet, conservative, scale" in capsys.readouterr().err

@@ -27,6 +27,9 @@ def promote(
     all_settings: Annotated[
         bool, typer.Option("--all-settings", help="Count runs of other settings, too, whatever their profile was.")
     ] = False,
+    gate_of: Annotated[
+        str | None, typer.Option("--gate", metavar="PROFILE", help="The gate of this profile, whichever is in use.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Whether the profile in use has passed its gate to the next one.
@@ -39,22 +42,28 @@ def promote(
     examples:
       surefoot promote --config testnet.toml
       surefoot promote --config conservative.toml --journal var/surefoot.sqlite --json
+      surefoot promote --gate testnet
     """
     from surefoot.chronicle import journal_path
     from surefoot.presets import PROFILES
     from surefoot.research.promotion import UNKNOWABLE, conditions_of, evidence_of
 
-    settings = loaded(config, overrides_of(sets)).settings
-    profile = PROFILES[settings.profile]
+    settings = loaded(config, overrides_of(sets), keyless=True).settings
+    name = gate_of or settings.profile
+    if name not in PROFILES:
+        raise CommandError(
+            f"--gate {name}: profiles with a gate are {', '.join(each for each in PROFILES if PROFILES[each].gate)}"
+        )
+    profile = PROFILES[name]
     if profile.gate is None:
-        last = "it is the last one" if settings.profile != "none" else "choose one of them first"
-        raise CommandError(f"profile = {settings.profile}: there is no gate to a next profile, {last}")
+        last = "it is the last one" if name != "none" else "choose one of them first"
+        raise CommandError(f"profile = {name}: there is no gate to a next profile, {last}")
     path = journal_path(journal, settings)
     found = evidence_of(path, settings, all_settings=all_settings)
     conditions = conditions_of(profile.gate, found)
     passed = all(condition.met for condition in conditions)
     answer: dict[str, Any] = {
-        "profile": settings.profile,
+        "profile": name,
         "next": profile.next,
         "passed": passed,
         "journal": str(path),
