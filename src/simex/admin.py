@@ -56,6 +56,7 @@ class Admin:
             ("DELETE", "/faults"): self._clear_faults,
             ("POST", "/deposit"): self._deposit,
             ("POST", "/price"): self._price,
+            ("POST", "/deleverage"): self._deleverage,
             ("POST", "/shutdown-notice"): self._shutdown_notice,
             ("POST", "/clock"): self._clock,
         }
@@ -177,6 +178,24 @@ class Admin:
         self._exchange.tick(symbol, price, volume, liquidity, self._server.now_ms())
         self._server.tell()
         return {"symbol": symbol, "price": str(price)}
+
+    def _deleverage(self, body: Mapping[str, Any]) -> object:
+        """Close some of a futures position at a price, as auto-deleveraging does."""
+        _only(body, "symbol", "quantity", "price", "api_key")
+        futures = self._exchange.futures
+        known = () if futures is None else tuple(futures.books)
+        symbol, account = body.get("symbol"), body.get("api_key", self._account)
+        quantity, price = _number(body, "quantity"), _number(body, "price")
+        if futures is None or symbol not in known:
+            raise Mistake(f"symbol = {symbol!r}: allowed are {', '.join(known) or 'those of a futures market'}")
+        try:
+            futures.deleverage(account, symbol, quantity, price, self._server.now_ms())
+        except KeyError:
+            raise Mistake("api_key: no account has this key") from None
+        except ValueError as error:
+            raise Mistake(f"quantity = {quantity}, price = {price}: {error}") from None
+        self._server.tell()
+        return {"symbol": symbol, "quantity": str(quantity), "price": str(price)}
 
     def _shutdown_notice(self, body: Mapping[str, Any]) -> object:
         """Announce it; with `lead_s`, real seconds, the connections that were told are closed then."""

@@ -43,6 +43,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 T0_MS = 1_717_200_000_000
 PATIENCE_S = 20.0
 CLOCK_REFUSED = -1021
+VENUES_OWN = ("autoclose-", "adl_autoclose")
 
 # So permissive that there is always something to do: a position lives for some minutes only.
 BUSY = {
@@ -179,6 +180,12 @@ class Exchange:
         """What is held of futures, negative when short."""
         return {}
 
+    def command(self, path: str, body: Mapping[str, object]) -> None:
+        """Something that the operator wants; the exchange was started with `--admin-port 0`."""
+        headers = {"X-Admin-Key": self.hello["admin_key"]}
+        status, answer = _http(self.hello["admin"], "POST", path, headers, json.dumps(body))
+        assert status == 200, answer
+
 
 class FuturesExchange(Exchange):
     """The same of its futures market alone."""
@@ -201,7 +208,7 @@ class FuturesExchange(Exchange):
         ]
         became = {algo["became"] for algo in algos}
         # Orders of the exchange itself are nobody's intent.
-        ours = [row for row in plain if not row["clientOrderId"].startswith("autoclose-")]
+        ours = [row for row in plain if not row["clientOrderId"].startswith(VENUES_OWN)]
         return [row for row in ours if str(row["orderId"]) not in became] + algos
 
     def trades(self) -> list[dict[str, Any]]:
@@ -229,12 +236,12 @@ class FuturesExchange(Exchange):
         return {row["symbol"]: amount for row in rows if (amount := Decimal(row["positionAmt"]))}
 
 
-def _http(base: str, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+def _http(base: str, method: str, target: str, headers: Mapping[str, str], body: str | None = None) -> tuple[int, Any]:
     address = urlsplit(base)
     assert address.hostname is not None
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE_S)
     try:
-        connection.request(method, target, headers=dict(headers))
+        connection.request(method, target, body, dict(headers))
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -387,6 +394,12 @@ def requests_of(record: Sequence[Event | Command]) -> list[OrderRequest]:
         elif isinstance(message, SubmitList):
             found += message.orders
     return found
+
+
+def has_equal_ledger(bot: Trader) -> bool:
+    """Whether both say the same just now; the market goes on between the two looks."""
+    view = bot.view()
+    return view is not None and dict(view.balances) == bot.venue.balances()
 
 
 def check_orders(bot: Trader) -> int:

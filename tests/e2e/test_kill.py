@@ -21,6 +21,7 @@ from tests.e2e.processes import (
     check_orders,
     eventually,
     exchange,
+    has_equal_ledger,
     minutes_before_end,
     requests_of,
     trader,
@@ -143,9 +144,3 @@ def test_killed_by_the_wall_clock_when_candles_close_it_doubles_and_forgets_noth
         print(f"{REAL_TIME_KILLS} kills, {len(venue.orders())} orders, {len(venue.trades())} fills")
         assert venue.orders()
         bot.stop()
-
-
-def has_equal_ledger(bot: Trader) -> bool:
-    """Whether both say the same just now; the market goes on between the two looks."""
-    view = bot.view()
-    return view is not None and dict(view.balances) == bot.venue.balances()

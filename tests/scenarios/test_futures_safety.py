@@ -254,6 +254,105 @@ def test_that_the_venue_refuses_to_close_what_is_gone_makes_the_books_be_looked_
     check_that_the_liquidation_is_booked(trench)
 
 
+# ---------------------------------------------------------------------------------------------------------------
+# Auto-deleveraged
+
+
+def deleverage(trench: Trench, share: str, price: str = "60600") -> Decimal:
+    """So much of what is held now; how much that was."""
+    futures = trench.stage.exchange.futures
+    assert futures is not None
+    quantity = (trench.stage.engine.portfolio.positions[SYMBOL].quantity * D(share)).quantize(D("0.001"))
+    futures.deleverage(KEYS.api_key, SYMBOL, quantity, D(price), trench.stage.now_ms)
+    trench.stage.driver.take_frames()
+    return quantity
+
+
+def check_trip(trench: Trench, reason: str) -> None:
+    """One round trip, with what the venue says that it brought."""
+    stage = trench.stage
+    trench.check_books()
+    (trip,) = stage.engine.portfolio.round_trips
+    rows = stage.ask("/fapi/v1/income", limit="1000")
+    assert isinstance(rows, list)
+    assert (trip.reason, trip.pnl) == (reason, sum(D(row["income"]) for row in rows if row["incomeType"] != "TRANSFER"))
+    assert stage.ask("/fapi/v1/openAlgoOrders") == []
+    assert not [order for order in stage.engine.orders.open_orders() if not order.finished]
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-3")
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_what_is_left_of_a_deleveraged_position_stays_protected_and_its_stop_closes_no_more(target: float) -> None:
+    trench = Trench(target)
+    stage = trench.stage
+    before = stage.engine.portfolio.positions[SYMBOL].quantity
+    gone = deleverage(trench, "0.4")
+    stage.wait(5_000)
+    position = stage.engine.portfolio.positions[SYMBOL]
+    assert (position.quantity, stage.counts["alarm venue-traded"]) == (before - gone, 1)
+    assert stage.engine.unprotected_since == {}
+    trench.check_books()
+    gap(trench, "2.5")
+    stage.wait(5_000)
+    assert trench.last_exit() == "stop"
+    check_trip(trench, "stop")
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2")
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_a_wholly_deleveraged_position_is_a_round_trip_and_its_stop_and_target_are_cancelled(target: float) -> None:
+    trench = Trench(target)
+    deleverage(trench, "0.5", "60300")
+    trench.stage.wait(1_000)
+    deleverage(trench, "1")
+    trench.stage.wait(5_000)
+    check_trip(trench, "auto-deleveraging")
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
+@pytest.mark.parametrize("share", ["0.4", "1"], ids=["part", "all"])
+@pytest.mark.parametrize("deaf", ["down", "unnoticed"])
+def test_deleveraging_that_nobody_heard_is_booked_when_it_is_read(deaf: str, share: str) -> None:
+    trench = Trench()
+    stage = trench.stage
+    before = stage.engine.portfolio.positions[SYMBOL].quantity
+    cutting = stage.driver.fates = Cutting(stage.planned)
+    cutting.lasts, cutting.unnoticed = deaf == "down", deaf == "unnoticed"
+    if deaf == "down":
+        stage.driver.cut("account", "the connection broke")
+    stage.wait(3_000)
+    gone = deleverage(trench, share)
+    stage.wait(3_000)
+    assert stage.counts["VenueTraded"] == 0
+    cutting.lasts = False
+    stage.wait(310_000)
+    assert (stage.counts["alarm venue-traded"], stage.counts["alarm books-differ"]) == (1, 0)
+    if share == "1":
+        check_trip(trench, "auto-deleveraging")
+    else:
+        assert stage.engine.portfolio.positions[SYMBOL].quantity == before - gone
+        trench.check_books()
+
+
+@pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
+@pytest.mark.parametrize("share", ["0.4", "1"], ids=["part", "all"])
+def test_deleveraging_while_the_process_was_down_is_booked_after_the_restart(share: str) -> None:
+    trench = Trench(-1.0)
+    stage = trench.stage
+    before = stage.engine.portfolio.positions[SYMBOL].quantity
+    stage.kill()
+    gone = deleverage(trench, share, "59000")
+    stage.exchange.take_frames()
+    stage.start()
+    stage.wait(40_000)
+    assert (stage.counts["alarm venue-traded"], stage.counts["alarm books-differ"]) == (1, 0)
+    if share == "1":
+        check_trip(trench, "auto-deleveraging")
+    else:
+        assert stage.engine.portfolio.positions[SYMBOL].quantity == before - gone
+        trench.check_books()
+
+
 def withdraw_what_stands_behind(trench: Trench) -> None:
     futures = trench.stage.exchange.futures
     assert futures is not None

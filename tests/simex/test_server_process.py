@@ -287,6 +287,19 @@ def test_mistakes_on_the_admin_port_are_one_line_with_what_is_allowed() -> None:
         assert told_by(venue, "POST", "/nope", {})[0] == 404
 
 
+def test_deleveraging_by_command_needs_a_position() -> None:
+    with running("--admin-port", "0", "--market", "futures", *QUICK) as (_, venue):
+        for change, told in (
+            ({}, "quantity = 0.01, price = 50000: 0 of BTCUSDT are held"),
+            ({"symbol": "NOPEUSDT"}, "symbol = 'NOPEUSDT': allowed are BTCUSDT, "),
+            ({"api_key": "nobody"}, "api_key: no account has this key"),
+            ({"quantity": 0.01}, "quantity = 0.01: allowed is a number as text"),
+        ):
+            wish = {"symbol": "BTCUSDT", "quantity": "0.01", "price": "50000"} | change
+            status, answer = told_by(venue, "POST", "/deleverage", wish)
+            assert (status, answer["error"][: len(told)]) == (400, told)
+
+
 @pytest.mark.spec("SIM-2")
 def test_a_plan_is_given_as_a_file_and_what_strikes_is_a_line(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"

@@ -62,7 +62,7 @@ class Engine:
         self._matcher = Matcher(self.lifecycle)
         self.algos = Algos(self, self.lifecycle)
         self.clock = Clock(self)
-        self._liquidator = Liquidator(self, self._matcher, self.lifecycle)
+        self.liquidator = Liquidator(self, self._matcher, self.lifecycle)
         self._order_id = 0
         self._named = 0
 
@@ -166,7 +166,7 @@ class Engine:
         price = book.last
         assert price is not None, "nothing happens before the first print"
         for account in list(book.holders):
-            self._liquidator.look(account, book, now_ms)
+            self.liquidator.look(account, book, now_ms)
         self._see_who_still_takes(book)
         self.algos.look(book, now_ms)
         self._fill_resting(book, price, now_ms)
@@ -335,9 +335,9 @@ class Engine:
             if not account.position(symbol, side).amount:
                 self.algos.position_closed(account, symbol, side, now_ms)
             if any(account.held(symbol)):
-                self._liquidator.look(account, self.books[symbol], now_ms)
+                self.liquidator.look(account, self.books[symbol], now_ms)
             else:
-                self._liquidator.clear_debt(account, self.books[symbol].spec.margin_asset, now_ms)
+                self.liquidator.clear_debt(account, self.books[symbol].spec.margin_asset, now_ms)
 
     def trim(self, account: Account, symbol: str, position_side: PositionSide, now_ms: int) -> None:
         """Cancel the closing orders for which the position has become too small."""

@@ -216,6 +216,21 @@ class Futures:
         self.engine.lifecycle.stir(owner)
         self._events.account(owner, "FUNDING_FEE", {asset: -amount}, [], now_ms)
 
+    def deleverage(self, account: str, symbol: str, quantity: Decimal, price: Decimal, now_ms: int) -> None:
+        """Close some of a position against its owner's will, as auto-deleveraging does.
+
+        KeyError for an unknown key; ValueError when that much is not held in one-way mode, or for no lot or tick.
+        """
+        self.advance(now_ms)
+        owner, book = self.engine.ledger.accounts[account], self.books[symbol]
+        position, spec = owner.position(symbol, "BOTH"), book.spec
+        if not 0 < quantity <= abs(position.amount):
+            raise ValueError(f"{position.amount:f} of {symbol} are held")
+        if quantity % spec.lot_size or price <= 0 or price % spec.tick_size:
+            raise ValueError(f"{symbol} is traded in steps of {spec.lot_size} at multiples of {spec.tick_size}")
+        self.engine.liquidator.deleverage(owner, position, quantity, price, now_ms)
+        self._look_ahead()
+
     def change_key(self, account: str, rights: KeyRights | None) -> None:
         self.engine.ledger.accounts[account].rights = rights
 

@@ -1,8 +1,11 @@
-"""Margin calls and liquidation, isolated and cross, at the mark price.
+"""Margin calls, liquidation, isolated and cross, at the mark price, and auto-deleveraging.
 
 A position whose margin balance is down to its maintenance margin is closed by an immediate limit order at its
 bankruptcy price, the price at which its margin is gone. What the market does not take at that price or better the
 insurance fund takes over at it. Fee and clearance fee are paid as far as the margin lasts.
+
+The insurance fund is bottomless, so nobody is deleveraged unless the operator says so: then some of a position is
+closed at a price that he names, for a taker's fee.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from simex.futures.lifecycle import Lifecycle
 from simex.futures.matching import Matcher, next_trade_id
 from simex.futures.orders import LIQUIDATED, Order, Ticket
 from simex.orders import ZERO
+
+DELEVERAGED = "adl_autoclose"  # the name that all such orders bear
 
 if TYPE_CHECKING:
     from simex.futures.engine import Engine
@@ -51,6 +56,25 @@ class Liquidator:
         if debt > 0 and not self._margins.cross_positions(account, asset) and not account.is_multi_asset:
             self._engine.ledger.book(account, asset, debt, "INSURANCE_CLEAR", now_ms)
             self._engine.outlet.account(account, "INSURANCE_CLEAR", {asset: debt}, [], now_ms)
+
+    def deleverage(self, account: Account, position: Position, quantity: Decimal, price: Decimal, now_ms: int) -> None:
+        """Close so much of a position, which must have it."""
+        book = self._engine.books[position.symbol]
+        ticket = Ticket(
+            symbol=position.symbol,
+            side="SELL" if position.amount > 0 else "BUY",
+            type="MARKET",
+            orig_type="MARKET",
+            quantity=quantity,
+            position_side=position.side,
+            reduce_only=position.side == "BOTH",
+            client_id=DELEVERAGED,
+        )
+        order = Order(account, ticket, self._engine.new_order_id(), DELEVERAGED, quantity, now_ms, now_ms)
+        account.liquidations.append(order)
+        self._lifecycle.register(book, order, now_ms)
+        self._lifecycle.fill(book, order, price, quantity, next_trade_id(book), False, now_ms)
+        self._engine.settle(now_ms)
 
     def _liquidate(self, account: Account, position: Position, now_ms: int) -> None:
         if account.is_isolated(position):

@@ -9,6 +9,7 @@ from simex import refusal
 from simex.futures import reports
 from simex.futures.calls import API, Ask, Call, one_or_all, reading
 from simex.futures.contracts import ContractSpec
+from simex.futures.liquidation import DELEVERAGED
 from simex.futures.orders import Algo, Fill, Order
 from simex.limits import DAY_MS
 from simex.params import Params
@@ -78,7 +79,7 @@ def user_trades(ask: Ask) -> object:
 
 
 def force_orders(ask: Ask) -> object:
-    """Liquidations of the account; nobody is deleveraged here, for the insurance fund is bottomless."""
+    """What the venue itself closed of the account."""
     kind = ask.params.maybe("autoCloseType")
     if kind not in (None, "LIQUIDATION", "ADL"):
         raise Refusal(-1130, "Data sent for parameter 'autoCloseType' is not valid.")
@@ -87,7 +88,7 @@ def force_orders(ask: Ask) -> object:
     kept = [
         entry
         for entry in ask.account.liquidations
-        if kind != "ADL"
+        if kind in (None, "ADL" if entry.client_id == DELEVERAGED else "LIQUIDATION")
         and (symbol is None or entry.ticket.symbol == symbol)
         and _is_within(entry.created_ms, start_ms, end_ms)
         and _is_kept(entry, ask.now_ms)

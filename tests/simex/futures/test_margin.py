@@ -218,6 +218,56 @@ def test_liquidation_cancels_orders_with_reason_five() -> None:
     assert (first["x"], first["X"], first["er"]) == ("EXPIRED", "EXPIRED", "5")
 
 
+def test_a_part_of_a_position_is_deleveraged_at_the_operators_price() -> None:
+    at = floor(price="100001")
+    alice = long_at_100000(at, "0.05", 10)
+    fitting = alice.order("SELL", "0.03", "101000", reduceOnly="true")
+    too_large = alice.order("SELL", "0.02", "102000", reduceOnly="true")
+    link = alice.listen()
+    market_of(at).deleverage(alice.key, "BTCUSDT", D("0.02"), D("100500"), at.now_ms)
+    new, trade, account, *rest = (event for event in at.heard(link) if event["e"] != "TRADE_LITE")
+    assert [event["o"]["x"] for event in (new, trade)] == ["NEW", "TRADE"]
+    assert (trade["o"]["c"], trade["o"]["S"], trade["o"]["R"]) == ("adl_autoclose", "SELL", True)
+    assert (trade["o"]["l"], trade["o"]["L"], trade["o"]["rp"], trade["o"]["n"]) == (
+        "0.02",
+        "100500",
+        "10",
+        "1.00500000",
+    )
+    assert account["a"]["P"][0]["pa"] == "0.03"
+    (expired,) = rest
+    assert (expired["o"]["i"], expired["o"]["er"]) == (too_large["orderId"], "4")
+    assert alice.seen(fitting["orderId"])["status"] == "NEW"
+    # 10000 less 1 for the entry, 10 gained, 1.005 paid as a taker.
+    assert (alice.amount(), alice.wallet()) == (D("0.03"), D("10007.995"))
+    (forced,) = alice.get("forceOrders", symbol="BTCUSDT", autoCloseType="ADL")
+    assert (forced["clientOrderId"], forced["status"], forced["avgPrice"]) == (
+        "adl_autoclose",
+        "FILLED",
+        "100500.00000",
+    )
+    assert alice.get("forceOrders", autoCloseType="LIQUIDATION") == []
+    at.exchange.check_books()
+
+
+def test_no_more_is_deleveraged_than_is_held() -> None:
+    at = floor(price="100001")
+    alice = long_at_100000(at, "0.05", 10)
+    for quantity, price in (
+        ("0.051", "100000"),
+        ("0", "100000"),
+        ("0.0105", "100000"),
+        ("0.01", "0"),
+        ("0.01", "0.01"),
+    ):
+        with pytest.raises(ValueError, match="BTCUSDT"):
+            market_of(at).deleverage(alice.key, "BTCUSDT", D(quantity), D(price), at.now_ms)
+    assert alice.amount() == D("0.05")
+    market_of(at).deleverage(alice.key, "BTCUSDT", D("0.05"), D("100000"), at.now_ms)
+    assert alice.amount() == 0
+    at.exchange.check_books()
+
+
 def test_margin_call_comes_once_before_the_liquidation() -> None:
     at = floor(price="100001")
     alice = long_at_100000(at, "0.05", 10)
