@@ -245,13 +245,15 @@ async def test_paper_relays_the_hosts_of_mode_live_in_real_time(
     assert "--speed 1 " in given
     assert "--relay wss://stream.binance.com:9443 --relay-rest https://api.binance.com --symbols BTCUSDT," in given
     assert "--wait-for-account" not in given
+    given = await exchange_arguments(tmp_path, monkeypatch, paper__market="relay", market__venue="futures")
+    assert "--market futures " in given
+    assert "--relay wss://fstream.binance.com --relay-rest https://fapi.binance.com --symbols BTCUSDT," in given
     assert not Job(settings(paper__market="relay"), (), True, {}).is_paced
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({"paper__market": "relay", "market__venue": "futures"}, 'paper.market = "relay": it takes Binance\'s spot'),
         ({"paper__market": "files"}, 'paper.market = "files": paper.files names none'),
     ],
 )

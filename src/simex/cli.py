@@ -21,9 +21,11 @@ from typing import Final
 from simex.admin import Admin, AdminPortTaken
 from simex.exchange import Exchange
 from simex.faults import FaultPlan
+from simex.futures.contracts import MarkTold
 from simex.options import EXIT_USAGE, parser
 from simex.pause import MAX_SPEED
-from simex.relay import Relay, RelayError
+from simex.relay import Relay
+from simex.relaysource import RelayError
 from simex.scenario import ScenarioError
 from simex.scenes import Scene, UsageError, account_of, exchange_of, scene_of, scripted
 from simex.server import HOST, Server, wall_clock_ms
@@ -127,7 +129,12 @@ def _relay(options: argparse.Namespace, scene: Scene, exchange: Exchange, server
         return None
     market = scene.relay.market
     market.close_until = exchange.roll
-    relay = Relay(scene.relay.source, market, server.catch_up, exchange.quote, _say, options.relay_stale_s)
+
+    def mark(symbol: str, told: MarkTold) -> None:
+        assert exchange.futures is not None, "of a spot market no marks are told"
+        exchange.futures.tell_mark(symbol, told, server.now_ms())
+
+    relay = Relay(scene.relay.source, market, server.catch_up, exchange.quote, mark, _say, options.relay_stale_s)
     server.faults.takes_orders = lambda: relay.is_live
     return relay
 

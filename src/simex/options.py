@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   python -m simex --scenario flash-crash --speed 60
       a fifth down in a minute, and back within ten
   python -m simex --relay wss://stream.binance.com:9443 --relay-rest https://api.binance.com
-      the real market, with fills of our own
+      the real market, with fills of our own; with --market futures, wss://fstream.binance.com and https://fapi.binance.com
   python -m simex --faults plan.toml --admin-port 0
       faults by plan, and more by command: curl -H "X-Admin-Key: KEY" http://127.0.0.1:PORT/state
   python -m simex --fault error-after=3
@@ -90,7 +90,11 @@ def parser() -> argparse.ArgumentParser:
     option("--faults", type=_plan, metavar="PLAN.toml", help=f"a plan of faults: {', '.join(KINDS)}")
     option("--scenario", metavar="NAME", help=f"{' | '.join(STORIES)}, or a file with a table of what happens")
     option("--history", nargs="+", action="extend", metavar="FILE", help="candle files before a replay of trades")
-    option("--relay", metavar="URL", help="print another exchange's public spot market: its stream address")
+    option(
+        "--relay",
+        metavar="URL",
+        help="print another exchange's public market, spot or futures as --market says: its stream address",
+    )
     option("--relay-rest", metavar="URL", help="the REST address that belongs to --relay")
     option(
         "--relay-stale-s", type=_seconds, default=STALE_S, help="silence that ends a relay's connection (default 10)"

@@ -13,10 +13,11 @@ from typing import Final
 
 from simex import signing
 from simex.exchange import Exchange
-from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, contract_for
+from simex.futures.contracts import DEFAULT_CONTRACTS, ContractSpec, MarkTold, contract_for
 from simex.market import MINUTE_MS, CandleTape, GeneratedMarket, Market
 from simex.pause import MAX_SPEED
-from simex.relay import RelayMarket, Source, look_at, source_of
+from simex.relay import RelayMarket
+from simex.relaysource import Source, look_at, source_of
 from simex.scenario import ScriptedMarket, load_scenario
 from simex.tapefile import load_tape
 from simex.timeline import REAL_TIME
@@ -30,11 +31,12 @@ DEFAULT_BALANCE: Final = ("USDT", Decimal(10_000))
 
 @dataclass(frozen=True, slots=True)
 class Relaying:
-    """The market of a relay, where it comes from, and how far that clock is ahead of ours."""
+    """The market of a relay, where it comes from, how far that clock is ahead of ours, and its first mark prices."""
 
     market: RelayMarket
     source: Source
     ahead_ms: int
+    marks: Mapping[str, MarkTold]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,16 +166,15 @@ def _relayed(options: argparse.Namespace) -> Scene:
         options.speed = REAL_TIME
     if options.speed != REAL_TIME or options.start_ms is not None or options.replay or options.exit_at_end:
         raise UsageError("--relay follows the source's clock; --speed, --start-ms and --replay do not go with it")
-    if options.market == "futures":
-        raise UsageError("--relay takes the spot market of its source; give --market spot")
-    options.market = "spot"
-    source = source_of(options.relay, options.relay_rest)
+    if options.market == "both":
+        options.market = "spot"
+    source = source_of(options.relay, options.relay_rest, is_futures=options.market == "futures")
     symbols = options.symbols or tuple(spec.symbol for spec in DEFAULT_INSTRUMENTS)
     start = asyncio.run(look_at(source, symbols, options.history_days))
     now_ms = time.time_ns() // 1_000_000 + start.ahead_ms
     market = RelayMarket(symbols, now_ms - now_ms % MINUTE_MS, options.volume_share_pct / 100)
-    relay = Relaying(market, source, start.ahead_ms)
-    return Scene(market, now_ms, start.instruments, (), start.history, relay)
+    relay = Relaying(market, source, start.ahead_ms, start.marks)
+    return Scene(market, now_ms, start.instruments, start.contracts, start.history, relay)
 
 
 def scripted(scene: Scene, name: str, exchange: Exchange) -> Scene:
@@ -233,4 +234,7 @@ def exchange_of(options: argparse.Namespace, scene: Scene, account: AccountSpec)
     )
     for symbol, candles in scene.history.items():
         exchange.load_history(symbol, candles)
+    if scene.relay is not None and exchange.futures is not None:
+        for symbol, told in scene.relay.marks.items():
+            exchange.futures.tell_mark(symbol, told, scene.start_ms)
     return exchange

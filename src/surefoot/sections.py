@@ -543,7 +543,7 @@ class PaperSettings(Section):
 
     market: Literal["generated", "relay", "files"] = Field(
         default="generated",
-        description="a made-up market, Binance's own prices as they come (spot, needs a network), or files",
+        description="a made-up market, Binance's own prices as they come (needs a network), or files",
     )
     files: Files = Field(
         default=(),

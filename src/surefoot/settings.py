@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from surefoot.core.model import INTERVAL_MS, Market
+from surefoot.core.model import INTERVAL_MS
 from surefoot.sections import (
     AlertSettings,
     BollingerSettings,
@@ -101,8 +101,6 @@ def _paper_market_fits(settings: Settings) -> str | None:
     paper = settings.paper
     if settings.mode is not Mode.PAPER:
         return None
-    if paper.market == "relay" and settings.market.venue is not Market.SPOT:
-        return f'paper.market = "relay": it takes Binance\'s spot market, and market.venue = {settings.market.venue}'
     if paper.market == "files" and not paper.files:
         return 'paper.market = "files": paper.files names none'
     return None

@@ -125,12 +125,16 @@ def missing_at_exchange(bot: Trader) -> int:
 @pytest.mark.skipif(not FULL, reason="takes minutes of real time: SUREFOOT_FULL=1")
 @pytest.mark.spec("SAFE-1", "MODE-1")
 @pytest.mark.timeout(600)
-def test_killed_by_the_wall_clock_when_candles_close_it_doubles_and_forgets_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("market", ["spot", "futures"])
+def test_killed_by_the_wall_clock_when_candles_close_it_doubles_and_forgets_nothing(
+    tmp_path: Path, market: str
+) -> None:
     rng = random.Random(SEED)
     # A seed whose prices begin with falls: what is bought is decided in the first minutes.
-    market = ("--seed", "23", "--history-days", "1", "--print-every-ms", "100")
-    options = ("--speed", "1", "--forming-klines", "no", *market)
-    with exchange(*options) as venue, trader(venue, tmp_path / "journal.sqlite", BUSY) as bot:
+    prices = ("--seed", "23", "--history-days", "1", "--print-every-ms", "100")
+    options = ("--speed", "1", "--forming-klines", "no", "--market", market, *prices)
+    settings = FUTURES if market == "futures" else BUSY
+    with exchange(*options) as venue, trader(venue, tmp_path / "journal.sqlite", settings) as bot:
         for _ in range(REAL_TIME_KILLS):
             bot.start("--by-the-wall-clock")
             bot.wait_for_agreement()

@@ -18,12 +18,14 @@ import aiohttp
 import pytest
 
 from simex.exchange import Exchange
-from simex.relay import Relayed, RelayError, RelayMarket, source_of
+from simex.relay import RelayMarket
+from simex.relaysource import Relayed, RelayError, source_of
 from simex.venue import DEFAULT_INSTRUMENTS
 from tests.simex.test_server_process import PATIENCE_S, call, refused, running, told_by
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
 MINUTE_MS = 60_000
+CONTRACT_ORDER = ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01")
 ORDER = ("POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001")
 
 
@@ -61,10 +63,11 @@ def venue(*options: str) -> Iterator[Venue]:
 
 
 @contextmanager
-def relayed() -> Iterator[tuple[Venue, Venue]]:
+def relayed(market: str = "spot") -> Iterator[tuple[Venue, Venue]]:
+    of = ("--market", market)
     with (
-        venue("--seed", "3", "--print-every-ms", "500") as source,
-        venue("--relay", source.hello["stream"], "--relay-stale-s", "1.5") as here,
+        venue("--seed", "3", "--print-every-ms", "500", "--funding-bps", "3", *of) as source,
+        venue("--relay", source.hello["stream"], "--relay-stale-s", "1.5", *of) as here,
     ):
         here.until("live")
         yield source, here
@@ -72,7 +75,8 @@ def relayed() -> Iterator[tuple[Venue, Venue]]:
 
 def trades(at: Venue, symbol: str) -> dict[int, tuple[Decimal, Decimal]]:
     """Prices and quantities of the newest trades by their times."""
-    rows = call(at.hello, "GET", "/api/v3/aggTrades", f"symbol={symbol}&limit=1000")
+    path = "/fapi/v1/aggTrades" if at.hello["market"] == "futures" else "/api/v3/aggTrades"
+    rows = call(at.hello, "GET", path, f"symbol={symbol}&limit=1000")
     return {row["T"]: (Decimal(row["p"]), Decimal(row["q"])) for row in rows}
 
 
@@ -118,6 +122,69 @@ async def test_history_trades_and_best_prices_are_the_sources() -> None:
                             quotes.add(f"{event['b']} {event['a']}")
             assert len(heard["source"] & heard["here"]) >= 4
         assert call(here.hello, *ORDER, sign=True)["status"] == "FILLED"
+
+
+def rules_of(info: Any) -> list[dict[str, Any]]:
+    """What exchangeInfo says of each contract, the numbers of its filters as numbers."""
+
+    def exact(rule: dict[str, str]) -> dict[str, object]:
+        return {key: value if key == "filterType" else Decimal(value) for key, value in rule.items()}
+
+    return [entry | {"filters": [exact(rule) for rule in entry["filters"]]} for entry in info["symbols"]]
+
+
+@pytest.mark.spec("SIM-3", "MODE-2")
+async def test_of_futures_history_rules_trades_best_prices_marks_and_funding_are_the_sources() -> None:
+    with relayed("futures") as (source, here):
+
+        def both(path: str, query: str = "") -> list[Any]:
+            return [call(at.hello, "GET", f"/fapi/v1/{path}", query) for at in (here, source)]
+
+        minute_ms = here.hello["start_ms"] // MINUTE_MS * MINUTE_MS
+        mine, theirs = both("klines", f"symbol=ETHUSDT&interval=1m&limit=1000&endTime={minute_ms - 1}")
+        assert [row[:6] for row in mine] == [row[:6] for row in theirs]
+        assert len(mine) == 1_000
+        mine, theirs = (rules_of(info) for info in both("exchangeInfo"))
+        assert mine == theirs
+        mine, theirs = both("fundingRate", f"symbol=BTCUSDT&endTime={minute_ms}")
+        assert [row["fundingRate"] for row in mine] == [row["fundingRate"] for row in theirs] == ["0.00030000"] * 3
+        eventually(lambda: agree(source, here, minute_ms) and len(trades(here, "BTCUSDT")) > 4)
+        async with aiohttp.ClientSession() as http:
+            for target, of in (("public", "bookTicker"), ("market", "markPrice@1s")):
+                heard: list[set[str]] = []
+                names = f"/{target}/stream?streams=btcusdt@{of}"
+                async with (
+                    http.ws_connect(here.hello["stream"] + names) as mine_link,
+                    http.ws_connect(source.hello["stream"] + names) as their_link,
+                ):
+                    for link in (their_link, mine_link):
+                        heard.append(set())
+                        while len(heard[-1]) < 6:
+                            event = json.loads((await link.receive(PATIENCE_S)).data)["data"]
+                            told = ("b", "a") if of == "bookTicker" else ("p", "i", "r", "T")
+                            heard[-1].add(" ".join(str(event[key]) for key in told))
+                assert len(heard[0] & heard[1]) >= 3
+        assert call(here.hello, *CONTRACT_ORDER, sign=True)["orderId"] == 1
+
+
+@pytest.mark.spec("SIM-3", "MODE-2")
+@pytest.mark.parametrize("path", ["/market", "/public"])
+def test_of_futures_one_connection_that_breaks_or_is_silent_is_not_made_up_for(path: str) -> None:
+    with relayed("futures") as (source, here):
+        from_ms = here.hello["start_ms"] // MINUTE_MS * MINUTE_MS
+        state = told_by(source.hello, "GET", "/state")[1]
+        assert sorted(link["target"].split("?")[0] for link in state["links"]) == ["/market/stream", "/public/stream"]
+        kind = "disconnect" if path == "/market" else "silent"
+        lasts = {} if path == "/market" else {"of": "market", "for_s": 600}
+        assert told_by(source.hello, "POST", "/faults", {"kind": kind} | lasts)[0] == 200
+        here.until("silent")
+        with pytest.raises(urllib.error.HTTPError) as lost:
+            call(here.hello, *CONTRACT_ORDER, sign=True)
+        assert (lost.value.code, json.load(lost.value)["code"]) == (503, -1008)
+        assert told_by(source.hello, "DELETE", "/faults")[0] == 200
+        here.until("live")
+        broken_ms = call(source.hello, "GET", "/fapi/v1/time")["serverTime"]
+        eventually(lambda: agree(source, here, from_ms) and max(trades(here, "BTCUSDT")) > broken_ms)
 
 
 @pytest.mark.spec("SIM-3", "MODE-2")

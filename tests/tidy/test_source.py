@@ -27,7 +27,7 @@ from tests.tidy.tree import ROOT, SOURCE, module_name, modules
 PARTS_OF_MESSAGES: frozenset[str] = frozenset()
 
 # What drives the simulated exchange or reads files for it; all else in simex is the machine.
-DRIVERS_OF_SIMEX = {"__main__", "admin", "cli", "link", "market", "pause", "relay", "server", "tapefile"}
+DRIVERS_OF_SIMEX = {"__main__", "admin", "cli", "link", "market", "pause", "relay", "relaysource", "server", "tapefile"}
 
 
 def dataclasses_of(module: ModuleType) -> set[type]:

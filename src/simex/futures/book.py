@@ -17,11 +17,13 @@ NOTHING: Range = (PRICE_MAX, ZERO)
 
 
 class ContractBook(OrderBook[Order, ContractSpec]):
-    """One contract's market. The index price is the last print; the mark price is the index and a basis."""
+    """One contract's market. The index price is the last print, and the mark price lies a basis above the last print;
+    where both are told, they are what was told last."""
 
     def __init__(self, spec: ContractSpec, model: FillModel, kept_ms: int) -> None:
         super().__init__(spec, model, kept_ms)
         self.basis = ZERO
+        self.told: tuple[Decimal, Decimal] | None = None  # mark and index price
         self.algos: list[Algo] = []
         self.holders: dict[Account, None] = {}
         self.liquidations: list[Order] = []
@@ -29,7 +31,7 @@ class ContractBook(OrderBook[Order, ContractSpec]):
 
     @property
     def index(self) -> Decimal | None:
-        return self.last
+        return self.last if self.told is None else self.told[1]
 
     @property
     def mark(self) -> Decimal | None:

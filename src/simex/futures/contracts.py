@@ -54,6 +54,16 @@ BRACKETS: Final = brackets(
 
 
 @dataclass(frozen=True, slots=True)
+class MarkTold:
+    """Mark and index price as a market tells them, and the funding rate that it expects at the next settlement."""
+
+    mark: Decimal
+    index: Decimal
+    rate: Decimal
+    settles_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContractSpec:
     """A perpetual contract; `funding_rates` are (from UTC ms, rate an interval) in order of time, else the one rate."""
 

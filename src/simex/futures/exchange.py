@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from simex.frames import Outbox
 from simex.futures.calls import Desk, Gate
-from simex.futures.contracts import ContractSpec
+from simex.futures.contracts import ContractSpec, MarkTold
 from simex.futures.engine import Engine
 from simex.futures.events import UserEvents
 from simex.futures.limits import WEIGHT_PER_MINUTE
@@ -127,6 +128,8 @@ class Futures:
         self.advance(now_ms)
         if now_ms >= book.series.next_close_ms:
             self._close_klines(symbol, now_ms)
+        if book.told is not None:
+            book.basis = book.told[0] - price
         book.series.print(price, volume, now_ms)
         trade_id = book.series.trade_id
         self.engine.print(book, price, liquidity, now_ms)
@@ -197,6 +200,15 @@ class Futures:
         book.guard = None
         if book.last is not None:
             self.engine.look(book, now_ms)
+
+    def tell_mark(self, symbol: str, told: MarkTold, now_ms: int) -> None:
+        """Mark price, index price and next funding rate of a market that tells them, until it tells others."""
+        book = self.books[symbol]
+        book.told = told.mark, told.index
+        settled = tuple(entry for entry in book.spec.funding_rates if entry[0] < told.settles_ms)
+        book.spec = replace(book.spec, funding_rates=(*settled, (told.settles_ms, told.rate)))
+        if book.last is not None:
+            self.set_basis(symbol, told.mark - book.last, now_ms)
 
     # -- the operator -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from simex.futures.contracts import DEFAULT_CONTRACTS, Bracket, brackets
+from simex.futures.contracts import DEFAULT_CONTRACTS, Bracket, MarkTold, brackets
 from simex.futures.margin import Leg, liquidation_price
 from tests.simex.futures.wire import Trader, floor, market_of
 from tests.simex.wire import BOB, Floor
@@ -216,6 +216,27 @@ def test_liquidation_cancels_orders_with_reason_five() -> None:
     at.tick("90000")
     first = at.heard(link)[0]["o"]
     assert (first["x"], first["X"], first["er"]) == ("EXPIRED", "EXPIRED", "5")
+
+
+@pytest.mark.spec("SIM-3")
+def test_where_mark_price_and_funding_rate_are_told_they_decide_whatever_is_traded() -> None:
+    at = floor(price="100001")
+    alice = long_at_100000(at, "0.05", 10)
+    settles_ms = (at.now_ms // 28_800_000 + 1) * 28_800_000
+    market_of(at).tell_mark("BTCUSDT", MarkTold(D(99_000), D(99_100), D("0.002"), settles_ms), at.now_ms)
+    for price in ("95000", "90000.1", "110000"):
+        at.tick(price)
+        row = alice.get("premiumIndex", symbol="BTCUSDT")
+        assert (row["markPrice"], row["indexPrice"]) == ("99000.00000000", "99100.00000000")
+        assert (row["lastFundingRate"], row["nextFundingTime"]) == ("0.00200000", settles_ms)
+        assert alice.amount() == D("0.05")
+    at.now_ms = settles_ms
+    at.tick("100000")
+    (paid,) = alice.get("income", incomeType="FUNDING_FEE")
+    assert D(paid["income"]) == D("-9.9")  # 0.05 × 99000 × 0.2 %
+    market_of(at).tell_mark("BTCUSDT", MarkTold(D(90_000), D(90_000), D("-0.001"), 2 * settles_ms), at.now_ms)
+    assert alice.amount() == 0
+    at.exchange.check_books()
 
 
 def test_a_part_of_a_position_is_deleveraged_at_the_operators_price() -> None:
