@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, Income, Market, 
 from surefoot.research.data import CandleFile, Gaps
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
-from surefoot.research.metrics import Floats, Times, measure
+from surefoot.research.metrics import Curve, measure
 from surefoot.research.result import Ran, result_of, thinned, trip_row
 from surefoot.research.stretch import Stretches
 from surefoot.research.tape import Tape, resample_tape
@@ -177,7 +178,7 @@ def _run(
     every_price: bool,
     every_close: bool,
     streamed: bool,
-) -> tuple[Engine, list[tuple[int, float]]]:
+) -> tuple[Engine, Curve]:
     interval = settings.market.interval
     candles_of = {} if streamed else {tape.symbol: resample_tape(tape.columns, interval)[0] for tape in tapes}
     signals = build_replay(settings, candles_of) if candles_of else None
@@ -196,10 +197,12 @@ def _run(
     start_ms, end_ms = tape.start_ms, tape.end_ms
     digest = settings_digest(settings)
     driver.begin(RunStarted(start_ms - BOOT_MS, "bt", "backtest", settings.market.symbols, digest, __version__))
-    curve = [(start_ms, float(settings.paper.balance_usdt))]
+    # Arrays: of a long archive there is a point a candle.
+    curve_ms, curve = array("q", [start_ms]), array("d", [float(settings.paper.balance_usdt)])
     step_ms = INTERVAL_MS[settings.market.interval]
     candles = sum(map(len, tapes))
-    marks = [*range(start_ms + step_ms, end_ms, step_ms), end_ms]
+    marks = array("q", range(start_ms + step_ms, end_ms, step_ms))
+    marks.append(end_ms)
     stretches = None
     if signals is not None and not every_close and driver.strides_allowed:
         stretches = Stretches(driver, exchange, tape, signals, interval)
@@ -210,11 +213,13 @@ def _run(
         if until_ms == marks[at]:
             equity = engine.equity()
             if equity is not None:
-                curve.append((until_ms, float(equity)))
+                curve_ms.append(until_ms)
+                curve.append(float(equity))
             at += 1
         if stretches is not None:
             passed = stretches.pass_over(marks, at)
-            curve += passed
+            curve.extend(passed)
+            curve_ms.extend(marks[at : at + len(passed)])
             at += len(passed)
         if progress is not None and at >= told:
             progress(candles * at // len(marks), candles)
@@ -225,8 +230,9 @@ def _run(
     driver.mark_all(settings.market.symbols)
     equity = engine.equity()
     assert equity is not None, "equity of a finished backtest"
-    curve.append((driver.now_ms, float(equity)))
-    return engine, curve
+    curve_ms.append(driver.now_ms)
+    curve.append(float(equity))
+    return engine, Curve(np.array(curve_ms), np.array(curve))
 
 
 def _costs(settings: Settings) -> Costs:
@@ -243,15 +249,15 @@ def _costs(settings: Settings) -> Costs:
     )
 
 
-def _ran(settings: Settings, engine: Engine, curve: list[tuple[int, float]], notes: _Notes) -> Ran:
+def _ran(settings: Settings, engine: Engine, curve: Curve, notes: _Notes) -> Ran:
     trips, costs = list(engine.portfolio.round_trips), settings.costs
     opened = {symbol: position.opened_ms for symbol, position in engine.portfolio.positions.items()}
     final_equity = engine.equity()
     assert final_equity is not None, "equity of a finished backtest"
     return Ran(
         engine="exact",
-        period=(curve[0][0], curve[-1][0]),
-        points=thinned(*_columns(curve)),
+        period=(int(curve.at_ms[0]), int(curve.at_ms[-1])),
+        points=thinned(curve.at_ms, curve.equity),
         trips=[trip_row(trip) | notes.traces.of(trip) for trip in trips],
         final_equity=final_equity,
         open_since_ms=opened,
@@ -270,11 +276,6 @@ def _ran(settings: Settings, engine: Engine, curve: list[tuple[int, float]], not
         metrics=measure(curve, trips, float(notes.fees_in_quote), open_since_ms=opened.values()),
         digest=_digest(notes, trips, final_equity),
     )
-
-
-def _columns(curve: Sequence[tuple[int, float]]) -> tuple[Times, Floats]:
-    at_ms, equity = zip(*curve, strict=True)
-    return np.array(at_ms, dtype=np.int64), np.array(equity, dtype=np.float64)
 
 
 def _digest(notes: _Notes, trips: Sequence[RoundTrip], final_equity: Decimal | None) -> str:

@@ -24,8 +24,6 @@ from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, MS_PER_MINUTE, Candle
 from surefoot.research.exact import NEVER_MS, VirtualTime
 from surefoot.signals.replay import Ahead, ReplayedSignals
 
-Points = list[tuple[int, float]]
-
 
 class Stretches:
     """The calm stretches of one backtest. `interval` is that of its signals."""
@@ -47,7 +45,7 @@ class Stretches:
         opens_ms = [ms for lane in self._tape.lanes() if (ms := lane.next_opening_ms) > now_ms]
         return min([*opens_ms, until_ms])
 
-    def pass_over(self, marks: Sequence[int], at: int) -> Points:
+    def pass_over(self, marks: Sequence[int], at: int) -> Sequence[float]:
         """Go on from where the driver is as far as nothing matters; the equity at the marks from `at` on that were
         passed. Nothing is done where something might matter at once."""
         driver, opens_ms = self._driver, self._opening_ms()
@@ -66,7 +64,7 @@ class Stretches:
         for course in courses:
             driver.session.pass_candles(course.symbol, end_ms - end_ms % course.interval_ms)
         driver.resume(end_ms + driver.latency_ms)
-        return walk.points
+        return walk.equities
 
     def _opening_ms(self) -> int | None:
         """When candles of all symbols that have candles now have just opened, at the soonest; None when none has."""
@@ -222,7 +220,7 @@ class _Walk:
         marks: Sequence[int],
         at: int,
     ) -> None:
-        self.points: Points = []
+        self.equities: Sequence[float] = []  # at each mark that was passed
         self._driver = driver
         self._engine: Engine = driver.engine
         self._signals = signals
@@ -407,4 +405,4 @@ class _Walk:
                 steps = [self._steps_at(course, mark_ms) for mark_ms in marks]
                 moved = (before if each is None else step * each for each in steps)
                 equities = list(map(add, equities, moved))
-        self.points = list(zip(marks, map(float, equities), strict=True))
+        self.equities = [*map(float, equities)]
