@@ -506,9 +506,10 @@ def test_what_is_shown_loads_again_and_says_where_it_came_from() -> None:
 @pytest.mark.spec("BT-6")
 def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     digest = settings_digest(Settings())
-    assert digest == "543988f375cfd0a60a499c90c18a1c2a4807a098640b4e723761ec09ee3166f3"
+    assert digest == "c775f9f342462da9a76eb512e4254ea031e744f9a8e409b078d84d75e73189da"
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
+    assert settings_digest(loaded(to_toml(Settings())).settings) == digest
     about_trading = [key for key in FIELDS if not key.startswith(("web.", "alerts.", "log.", "traces."))]
     changed = {settings_digest(with_other_value(key)) for key in about_trading}
     assert len(changed | {digest}) == len(about_trading) + 1

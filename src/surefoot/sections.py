@@ -455,7 +455,7 @@ class ExitSettings(Section):
         default=Decimal(100), ge=-100, le=100, description="profit, percent of price, that keeps it beyond its time"
     )
     opposite_score_min: Real = Field(
-        default=0, ge=0, le=1, description="score from which a signal for the other side closes"
+        default=0.0, ge=0, le=1, description="score from which a signal for the other side closes"
     )
     break_even_after_r: Exact = Field(
         default=Decimal(0),

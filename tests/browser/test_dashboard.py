@@ -189,6 +189,14 @@ def test_a_setting_is_changed_which_trips_the_breaker_and_the_breaker_is_reset(p
     expect(page.locator(".turns li").first).to_contain_text("it was a test")
 
 
+@pytest.mark.spec("UI-1", "SAFE-6")
+def test_the_page_says_which_money_it_is_and_what_is_missing_before_it_may_be_real(page: Page) -> None:
+    page.get_by_role("link", name="paper").click()
+    expect(page.locator("[data-money=paper]")).to_contain_text("No real money can move")
+    for need, standing in (("this version", "missing"), ("losses", "met"), ("key", "not known"), ("record", "missing")):
+        expect(page.locator(f"[data-need='{need}'] .tag")).to_have_text(standing)
+
+
 @pytest.mark.spec("UI-1", "BRK-5")
 def test_a_drill_shows_that_the_breaker_would_act(page: Page) -> None:
     go(page, "risk")

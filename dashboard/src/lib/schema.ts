@@ -310,6 +310,13 @@ export interface Metrics {
   win_rate_pct: number | null;
 }
 
+export interface Need {
+  advice: string;
+  found: string;
+  name: string;
+  standing: "met" | "missing" | "not known";
+}
+
 export interface NewPassword {
   new: string;
   old: string;
@@ -526,6 +533,13 @@ export interface Protection {
 }
 
 export type Readiness = "not ready" | "minimum" | "warm" | "best";
+
+export interface RealMoney {
+  in_use: boolean;
+  mode: string;
+  needs: Need[];
+  ready: boolean;
+}
 
 export interface RecordAlarm {
   at_ms: number;
@@ -825,6 +839,7 @@ export interface Get {
   '/orders/{client_order_id}': { query: { client_order_id: string }; body: undefined; answer: OrderLife };
   '/portfolio': { query: undefined; body: undefined; answer: Portfolio };
   '/positions': { query: undefined; body: undefined; answer: PagePositionView };
+  '/readiness': { query: undefined; body: undefined; answer: RealMoney };
   '/risk': { query: undefined; body: undefined; answer: Risk };
   '/round-trips': { query: { symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageRoundTripItem };
   '/sessions': { query: undefined; body: undefined; answer: SessionShown[] };

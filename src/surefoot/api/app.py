@@ -29,6 +29,7 @@ from surefoot.api.routes import (
     now,
     past,
     prometheus,
+    readiness,
     settings,
     users,
 )
@@ -46,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit.router,
     actions.router,
     settings.router,
+    readiness.router,
     backtests.router,
     alerts.router,
     live.router,

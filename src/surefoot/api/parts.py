@@ -13,6 +13,7 @@ from surefoot.api.audit import Trail
 from surefoot.api.desk import Desk
 from surefoot.api.jobs import Jobs
 from surefoot.api.kept import Answers
+from surefoot.api.readiness import TrackRecord
 from surefoot.api.sessions import Sessions
 from surefoot.api.throttle import Throttle
 from surefoot.api.tokens import Tokens, rotating
@@ -38,6 +39,7 @@ class Parts:
     desk: Desk
     answers: Answers
     jobs: Jobs
+    record: TrackRecord
     now_ms: Callable[[], int]
     lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
 
@@ -57,7 +59,10 @@ class Parts:
             Anchors(trail, settings.store.journal_path),
             rotating(tokens),
         ]
-        return cls(settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs, now_ms, lasting)
+        return cls(
+            *(settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs),
+            *(TrackRecord(desk), now_ms, lasting),
+        )
 
     def close(self) -> None:
         self.store.close()
