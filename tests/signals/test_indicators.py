@@ -208,6 +208,17 @@ def test_a_window_of_a_third_of_that_length_would_move_values() -> None:
     assert max(differences) > 1e-9
 
 
+@pytest.mark.spec("SIG-1")
+def test_a_few_windows_summed_one_by_one_equal_many_summed_at_once_bit_for_bit() -> None:
+    columns = columns_of(real_candles(REAL, 8_000)[-1_000:])
+    means, bands = rolling_mean(columns.volume, 20), bollinger(columns.close, 20, 2.0)
+    for end in range(22, columns.close.size):
+        few = newest(first(columns, end), 21)
+        assert rolling_mean(few.volume, 20)[-2:].tolist() == means[end - 2 : end].tolist()
+        for ours, theirs in zip(bollinger(few.close, 20, 2.0), bands, strict=True):
+            assert np.array_equal(ours[-2:], theirs[end - 2 : end], equal_nan=True)
+
+
 def test_before_is_the_value_one_candle_earlier() -> None:
     assert before(np.array([1.0, 2.0, 3.0])).tolist()[1:] == [1.0, 2.0]
     assert np.isnan(before(np.array([1.0]))).all()

@@ -13,7 +13,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import sha256
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -42,7 +41,7 @@ def sign_rest(secret: str, payload: bytes) -> str:
         if isinstance(key, Ed25519PrivateKey):
             return b64encode(key.sign(payload)).decode()
         return b64encode(key.sign(payload, PKCS1v15(), SHA256())).decode()
-    return hmac.new(secret.encode(), payload, sha256).hexdigest()
+    return hmac.digest(secret.encode(), payload, "sha256").hex()
 
 
 @lru_cache(maxsize=4)

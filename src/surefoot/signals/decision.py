@@ -27,6 +27,7 @@ class Moment:
     at_ms: int
     candles: int
     confirm_candles: int
+    readiness: Readiness
     atr: float
     gap: bool
     trends: Sequence[Trend]
@@ -52,7 +53,7 @@ def decided(
     filters: Filters,
 ) -> Signal:
     """The signal. `seen` holds each member's values; target None comes with the reason as its rule."""
-    level = readiness(decider, moment.candles, moment.confirm_candles)
+    level = moment.readiness
     ranges = None if isnan(moment.atr) else moment.atr
     if level is Readiness.NOT_READY:
         why = _not_ready(decider, moment, confirm_interval)

@@ -38,6 +38,8 @@ finally:
 SEED_SHARE_MAX = 1e-15
 # A band narrower than this share of the price is flat: rounding alone can make it so wide, no tick of a venue can.
 FLAT_BAND = 1e-12
+# Up to so many windows, as a live signal asks for, each is summed by itself; more are summed step by step all at once.
+FEW_WINDOWS = 4
 PLAIN_MEAN: Any = 0  # TA-Lib takes the number, its stubs an enum of theirs
 
 Truths = npt.NDArray[np.bool_]
@@ -136,9 +138,14 @@ def bollinger(closes: FloatArray, period: int, deviations: float) -> Bands:
     """
     middle = rolling_mean(closes, period)
     squares = np.zeros(max(closes.size - period + 1, 0))
-    for offset in range(period):
-        apart = closes[offset : offset + squares.size] - middle[period - 1 :]
-        squares += apart * apart
+    if squares.size <= FEW_WINDOWS:
+        for at in range(squares.size):
+            apart = closes[at : at + period] - middle[at + period - 1]
+            squares[at] = _added_up(apart * apart)
+    else:
+        for offset in range(period):
+            apart = closes[offset : offset + squares.size] - middle[period - 1 :]
+            squares += apart * apart
     half = np.full_like(middle, np.nan)
     half[period - 1 :] = deviations * np.sqrt(squares / period)
     half[half <= FLAT_BAND * np.abs(middle)] = np.nan
@@ -244,12 +251,20 @@ def _rolling_sum(values: FloatArray, period: int) -> FloatArray:
     """The sum of the last `period` values, added oldest first; NaN before there are so many."""
     sums = np.full(values.size, np.nan)
     count = values.size - period + 1
-    if count > 0:
+    if 0 < count <= FEW_WINDOWS:
+        for at in range(count):
+            sums[at + period - 1] = _added_up(values[at : at + period])
+    elif count > 0:
         total = values[:count].copy()
         for offset in range(1, period):
             total += values[offset : offset + count]
         sums[period - 1 :] = total
     return sums
+
+
+def _added_up(values: FloatArray) -> float:
+    """The sum of values, added one by one from the first; a plain sum of numpy's would add them in pairs."""
+    return float(np.add.accumulate(values)[-1])
 
 
 def _forgetting(kept: float) -> int:

@@ -6,13 +6,15 @@ over a history (see `compiled`). Both add in the same order, so that they agree 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from surefoot.signals.compiled import for_length
 from surefoot.signals.indicators import atr, wilder_window
 from surefoot.signals.window import FloatArray
+
+Floats = Any  # a list as it is, an array when compiled
 
 # A trend keeps its band for as long as it lasts. Real candles have turned both ways within this many.
 SUPERTREND_TURN_CANDLES = 1_000
@@ -37,7 +39,11 @@ def point_of_control(
     """
     typical = (highs + lows + closes) / 3
     values = np.full(typical.size, np.nan)
-    for_length(profile_loop, typical.size)(typical, volumes, window, np.zeros(bins), values)
+    loop = for_length(profile_loop, typical.size)
+    if loop is profile_loop:  # not compiled: a list's floats are at hand, an array's are made one by one
+        loop(typical.tolist(), volumes.tolist(), window, [0.0] * bins, values)
+    else:
+        loop(typical, volumes, window, np.zeros(bins), values)
     return values
 
 
@@ -63,21 +69,26 @@ def supertrend_window(period: int) -> int:
     return wilder_window(period) + SUPERTREND_TURN_CANDLES
 
 
-def profile_loop(typical: FloatArray, volumes: FloatArray, window: int, filled: FloatArray, values: FloatArray) -> None:
+def profile_loop(typical: Floats, volumes: Floats, window: int, filled: Floats, values: FloatArray) -> None:
     """Fills `values`; `filled` is room for the volumes of the bins."""
     bins = len(filled)
     for at in range(window - 1, len(typical)):
         first = at - window + 1
         low = high = typical[first]
         for one in range(first + 1, at + 1):
-            low, high = min(low, typical[one]), max(high, typical[one])
+            if typical[one] < low:
+                low = typical[one]
+            elif typical[one] > high:
+                high = typical[one]
         if not high > low:
             continue
         for one in range(bins):
             filled[one] = 0.0
         for one in range(first, at + 1):
             place = int((typical[one] - low) / (high - low) * bins)
-            filled[min(place, bins - 1)] += volumes[one]
+            if place >= bins:
+                place = bins - 1
+            filled[place] += volumes[one]
         fullest = 0
         for one in range(1, bins):
             if filled[one] > filled[fullest]:

@@ -137,10 +137,11 @@ class _Past:
         self.at = at = self._place(candle)
         stretch = self._stretch_of(at)
         row = at - stretch.start
+        counts = at + 1, self.finished()
         moment = Moment(
-            at_ms=candle.close_ms,
-            candles=at + 1,
-            confirm_candles=self.finished(),
+            candle.close_ms,
+            *counts,
+            readiness=readiness(self._strategy, *counts),
             atr=stretch.ranges[row],
             gap=stretch.gaps[row],
             trends=[trends[row] for trends in stretch.trends],

@@ -190,6 +190,7 @@ class _Chart:
         self._resampler = Resampler(interval, confirm_interval)
         self._contexts = {one: _Context(interval, one, filters) for one in filters.context_of(interval)}
         self._confirm_values: tuple[tuple[float, ...], ...] = ((),) * len(self._members)
+        self._judged = (-1, -1), Readiness.NOT_READY
         self._stale = False
         self.changed_ms: int | None = None  # open time of the earliest confirming candle since this was last cleared
 
@@ -232,7 +233,10 @@ class _Chart:
         return decided(self._strategy, self._symbol, self._confirm_interval, moment, seen, self._filters)
 
     def readiness(self) -> Readiness:
-        return readiness(self._strategy, len(self.series), len(self.confirm))
+        counts = len(self.series), len(self.confirm)
+        if counts != self._judged[0]:  # once the series are full, they stay so
+            self._judged = counts, readiness(self._strategy, *counts)
+        return self._judged[1]
 
     def _moment(self, candle: Candle, columns: Columns) -> Moment:
         previous_ms = columns.open_ms.item(-2) if len(self.series) > 1 else candle.open_ms
@@ -240,6 +244,7 @@ class _Chart:
             at_ms=candle.close_ms,
             candles=len(self.series),
             confirm_candles=len(self.confirm),
+            readiness=self.readiness(),
             atr=range_of(newest(columns, ATR_WINDOW)).item(-1),
             gap=candle.open_ms - previous_ms > self.series.interval_ms,
             trends=[context.trend() for context in self._contexts.values()],

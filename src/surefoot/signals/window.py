@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 
 def newest(columns: Columns, count: int) -> Columns:
     """The last `count` candles, as views; all of them where there are fewer."""
-    return span(columns, -count, None)
+    return columns if columns.open_ms.size <= count else span(columns, -count, None)
 
 
 def span(columns: Columns, start: int, end: int | None) -> Columns:
