@@ -271,6 +271,7 @@ class Trader:
                 if self.log is not None:
                     self.log.wake()
                 _look_for_garbage()
+                self.journal.tidy()
                 if self.engine.prepare():  # a part at a time: something may have come meanwhile
                     await asyncio.sleep(0)
                     continue

@@ -132,6 +132,23 @@ def test_nothing_is_on_disk_before_the_flush_and_everything_after(path: Path, jo
         assert (journal.last_seq, reader.last_seq) == (6, 6)
 
 
+@pytest.mark.spec("DB-1", "PERF-4")
+def test_what_the_log_holds_goes_into_the_file_in_a_quiet_moment_and_with_no_flush(
+    path: Path, journal: Journal
+) -> None:
+    journal.append(started("run1"))
+    journal.flush()
+    assert not journal.tidy(), "one flush is not much"
+    before = path.stat().st_size
+    for _ in range(2 * store.TIDY_AFTER_FLUSHES):
+        journal.append(closed(), decided())
+        journal.flush()
+    assert path.stat().st_size == before, "a flush takes nothing over"
+    assert journal.tidy()
+    assert path.stat().st_size > before
+    assert not journal.tidy(), "it is done"
+
+
 def test_close_writes_what_was_appended(path: Path) -> None:
     with Journal.open(path) as journal:
         journal.append(*day_of_trading())

@@ -32,6 +32,11 @@ SQLITE_MIN = (3, 51, 3)
 BUSY_WAIT_MS = 1_000
 PAGE_ROWS = 1_000
 
+# What is written goes to the file's log first, and from there into the file: in a quiet moment after so many flushes,
+# of a few pages each; with a flush only where such a moment never comes.
+TIDY_AFTER_FLUSHES = 250
+TIDY_AT_ONCE_PAGES = 10_000
+
 # What a failing disk may leave in memory, some 200 MB: then the trader has to be told, rather than to be killed.
 PENDING_MAX = 500_000
 
@@ -86,6 +91,7 @@ class Journal:
         self._next_seq = _last_seq(connection) + 1
         self._pending_runs: list[tuple[str, int, str, str, str]] = []
         self._pending: list[tuple[int, str, int, Edge, str, str]] = []
+        self._flushes = 0  # since the last tidying
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -124,7 +130,8 @@ class Journal:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_INSERT_RUN, self._pending_runs)
+            if self._pending_runs:
+                connection.executemany(_INSERT_RUN, self._pending_runs)
             connection.executemany(_INSERT_ENTRY, self._pending)
             connection.execute("COMMIT")
         except sqlite.Error as problem:
@@ -132,6 +139,19 @@ class Journal:
             raise StoreError(f"{self._path}: {len(self._pending)} records not written, kept: {problem}") from problem
         self._pending_runs.clear()
         self._pending.clear()
+        self._flushes += 1
+
+    def tidy(self) -> bool:
+        """For a quiet moment: take over into the file what its log holds, once that is much; whether it was done.
+
+        It waits for nobody, and what is on disk stays so. Where the disk refuses, it is tried again after more flushes.
+        """
+        if self._flushes < TIDY_AFTER_FLUSHES:
+            return False
+        self._flushes = 0
+        with suppress(sqlite.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        return True
 
     def close(self) -> None:
         """Flush, close the file and let go of the lock, even when the flush raises StoreError."""
@@ -347,6 +367,7 @@ def _open_for_writing(path: Path) -> sqlite.Connection:
         _refuse_newer(_schema_version(connection), migrations())
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {TIDY_AT_ONCE_PAGES}")
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection, migrations())
 
