@@ -46,6 +46,7 @@ from surefoot.commands.options import (
     begin_log,
     check_writable,
     end_with,
+    funding_gaps_of,
     gaps_of,
     keys_of,
     loaded,
@@ -69,7 +70,7 @@ JOURNAL_LINES = 100
 STATUS_LINES_MAX = 40
 
 # Options that take several values, as a shell gives them for a pattern: --candles data/*.parquet
-SEVERAL = frozenset({"--candles", "--detail", "--replay", "--set", "--kind", "--space"})
+SEVERAL = frozenset({"--candles", "--detail", "--funding", "--replay", "--set", "--kind", "--space"})
 
 COMMANDS_WITH_HELP = frozenset(
     {
@@ -292,6 +293,13 @@ def backtest(
         list[str] | None,
         typer.Option(metavar="FILE…", help="Finer candles: they decide what happens inside the others."),
     ] = None,
+    funding: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE…", help="Funding rates that were settled, for futures: Binance's, or SYMBOL=FILE."),
+    ] = None,
+    funding_gaps: Annotated[
+        str, typer.Option(metavar="skip|constant", help="A settlement that no file has: none, or futures.funding_bps.")
+    ] = "skip",
     strategy: Annotated[str | None, typer.Option(help="The strategy to test, by name or file.")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
@@ -317,6 +325,7 @@ def backtest(
       surefoot backtest --candles data/*.parquet --report report.html
       surefoot backtest --candles data/*-15m.parquet --detail data/*-1m.parquet
       surefoot backtest --candles data/*-1m.parquet --engine fast
+      surefoot backtest --candles BTCUSDT-1h.csv --funding BTCUSDT-fundingRate-*.zip --set market.venue=futures
       surefoot backtest --candles BTCUSDT=prices.csv --set exits.stop_pct_of_price=1.5 --json
     """
     from surefoot.commands.engines import Runs
@@ -326,7 +335,12 @@ def backtest(
     settings = loaded(config, overrides).settings
     check_writable("--report", report)
 
-    run = Runs(engine, candles, detail or (), gaps_of(gaps))
+    rates = None
+    if funding:
+        from surefoot.research.funding import load_funding
+
+        rates = load_funding(funding, funding_gaps_of(funding_gaps))
+    run = Runs(engine, candles, detail or (), gaps_of(gaps), rates)
     result = run(settings, with_band=report is not None if band is None else band, with_curve=as_json or bool(report))
     if report is not None or as_json:
         from surefoot.research.statistics import alternatives

@@ -327,6 +327,22 @@ def test_a_backtest_runs_once_without_a_report_or_where_no_band_is_wanted(tmp_pa
     assert "the run was not repeated on the other path" in (tmp_path / "out.html").read_text()
 
 
+@pytest.mark.spec("BT-1", "PNL-2")
+def test_a_backtest_on_futures_takes_funding_rates_from_files(tmp_path: Path, candles: Path) -> None:
+    (tmp_path / "BTCUSDT-funding.csv").write_text("1717200000000,0.0001\n")
+    futures = ("--set", "market.venue=futures")
+    words = ("backtest", "--candles", str(candles), *EAGER, *futures, "--funding", "BTCUSDT-funding.csv")
+    result = json.loads(surefoot(*words, "--json", cwd=tmp_path).stdout)
+    assert result["funding"]["BTCUSDT"]["files"][0]["file"] == "BTCUSDT-funding.csv"
+    missing = len(result["funding"]["BTCUSDT"]["missing_ms"])
+    assert missing > 0
+    assert f"settlements {missing} are in no funding file" in surefoot(*words, cwd=tmp_path).stdout
+    assert "booked at 1 bps" in surefoot(*words, "--funding-gaps", "constant", cwd=tmp_path).stdout
+    assert "give skip or constant" in refused(2, surefoot(*words, "--funding-gaps", "guess", cwd=tmp_path))
+    assert "only the exact engine trades futures" in refused(2, surefoot(*words, "--engine", "fast", cwd=tmp_path))
+    assert "there is no such file" in refused(5, surefoot(*words, "--funding", "ETHUSDT-funding.csv", cwd=tmp_path))
+
+
 def test_backtest_for_a_person_is_short(tmp_path: Path, candles: Path) -> None:
     done = surefoot("backtest", "--candles", str(candles), *EAGER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -6,8 +6,8 @@ story can be reckoned on paper. A position is 20 % of 10000, at a limit 0.1 % aw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from surefoot.core.model import CONDITIONAL, Candle, Income, OrderRequest, Purpo
 from surefoot.research.backtest import _costs, run_backtest
 from surefoot.research.data import load_candles
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, VirtualTime, candle_exchange
+from surefoot.research.funding import Settlements
 from surefoot.research.tape import tape_of
 
 HOUR_MS = 3_600_000
@@ -122,12 +123,18 @@ class Run:
         assert all(order.type in CONDITIONAL for order in self.orders(Purpose.STOP) + self.orders(Purpose.TARGET))
 
 
-def lived(settings: Settings, files: Sequence[str], signals: Plot | None = None) -> Run:
-    """The bot lives through these candles."""
+def lived(
+    settings: Settings,
+    files: Sequence[str],
+    signals: Plot | None = None,
+    funding: Mapping[str, Settlements] | None = None,
+) -> Run:
+    """The bot lives through these candles, and through these settlements where they are given."""
     messages: list[Event | Command] = []
     engine = build_engine(settings) if signals is None else Engine(engine_settings(settings), signals)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
-    exchange, tape = candle_exchange([tape_of(load_candles(file)) for file in files], _costs(settings))
+    costs = replace(_costs(settings), funding=funding or {})
+    exchange, tape = candle_exchange([tape_of(load_candles(file)) for file in files], costs)
     driver = VirtualTime(engine, session, exchange, tape, 50, messages.append)
     driver.begin(RunStarted(tape.start_ms - BOOT_MS, "t", "backtest", settings.market.symbols, "", ""))
     driver.run(tape.end_ms)
@@ -227,8 +234,11 @@ def test_an_opposite_signal_closes_and_the_next_one_opens_the_other_way(tmp_path
 
 @pytest.fixture(scope="module")
 def minutes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A day and a half of generated minutes of two symbols."""
-    folder = tmp_path_factory.mktemp("minutes")
+    return generated_minutes(tmp_path_factory.mktemp("minutes"))
+
+
+def generated_minutes(folder: Path) -> list[str]:
+    """Files of a day and a half of generated minutes of two symbols."""
     market = GeneratedMarket(15, ["BTCUSDT", "ETHUSDT"], EIGHT_MS, history_days=2)
     for symbol, candles in market.history.items():
         rows = (f"{c.open_ms},{c.open},{c.high},{c.low},{c.close},{c.volume},{c.end_ms - 1},0,0,0,0,0" for c in candles)

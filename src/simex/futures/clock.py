@@ -68,9 +68,11 @@ class Clock:
         self._funded_ms = max(self._funded_ms, now_ms)
 
     def _fund(self, book: ContractBook, at_ms: int) -> None:
-        """Longs pay shorts (or are paid, at a negative rate) on the notional at mark."""
+        """Longs pay shorts (or are paid, at a negative rate) on the notional at mark; at a rate of zero nobody pays."""
         engine, spec = self._engine, book.spec
         mark, rate = book.mark or ZERO, spec.rate_at(at_ms)
+        if not rate:
+            return
         for account in list(book.holders):
             for position in list(account.held(spec.symbol)):
                 payment = (-position.amount * mark * rate).quantize(STEP, ROUND_FLOOR)

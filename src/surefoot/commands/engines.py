@@ -11,6 +11,7 @@ from surefoot.commands.progress import Progress
 
 if TYPE_CHECKING:
     from surefoot.config import Settings
+    from surefoot.research.funding import Funding
 
 ENGINES = ("exact", "fast", "both")
 DIFFERENCES_SHOWN = 5
@@ -22,9 +23,14 @@ Show = Callable[[int, int], None] | None
 class Runs:
     """Backtests of the same files; made by the words of the command line."""
 
-    def __init__(self, engine: str, files: Sequence[str], detail: Sequence[str], gaps: Any) -> None:
+    def __init__(
+        self, engine: str, files: Sequence[str], detail: Sequence[str], gaps: Any, funding: Funding | None = None
+    ) -> None:
         if engine not in ENGINES:
             raise CommandError(f"--engine {engine}: give {', '.join(ENGINES)}")
+        if funding is not None and engine != "exact":
+            raise CommandError(f"--engine {engine} --funding: only the exact engine trades futures")
+        self._funding = funding
         self._engine = engine
         self._files = files
         self._detail = detail
@@ -52,7 +58,9 @@ class Runs:
     def _exact(self, settings: Settings, show: Show) -> Result:
         from surefoot.research.backtest import run_backtest
 
-        return run_backtest(settings, self._files, detail=self._detail, gaps=self._gaps, progress=show)
+        return run_backtest(
+            settings, self._files, detail=self._detail, gaps=self._gaps, funding=self._funding, progress=show
+        )
 
     def _fast(self, settings: Settings, _: Show) -> Result:
         from surefoot.research.fastbacktest import run_fast_backtest

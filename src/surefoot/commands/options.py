@@ -111,6 +111,13 @@ def gaps_of(text: str) -> Any:
     return text
 
 
+def funding_gaps_of(text: str) -> str:
+    """What to do about missing settlements."""
+    if text not in ("skip", "constant"):
+        raise CommandError(f"--funding-gaps {text}: give skip or constant")
+    return text
+
+
 def check_writable(option: str, file: Path | None) -> None:
     """Refuse early a file that could not be written when the work is done."""
     if file is not None and (file.is_dir() or not file.parent.is_dir()):

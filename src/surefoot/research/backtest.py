@@ -6,8 +6,9 @@ import hashlib
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -35,8 +36,9 @@ from surefoot.core.messages import (
     VenueTraded,
 )
 from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, Income, Market, RoundTrip, Tier
-from surefoot.research.data import CandleFile, Gaps
+from surefoot.research.data import CandleFile, DataError, Gaps
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
+from surefoot.research.funding import Funding, Rates, Settlements, settlements
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
 from surefoot.research.metrics import Curve, measure
 from surefoot.research.result import Ran, result_of, thinned, trip_row
@@ -128,16 +130,17 @@ def run_backtest(
     *,
     detail: Sequence[str] = (),
     gaps: Gaps = "refuse",
+    funding: Funding | None = None,
     progress: Progress | None = None,
     sink: Sink | None = None,
 ) -> dict[str, Any]:
     """Run the exact engine over candle files, one a symbol. `sink` is told every event and command.
 
-    Files of `detail` have finer candles, which decide what happens inside those that they cover. Raises DataError or
-    ConfigError for what cannot be run.
+    Files of `detail` have finer candles, which decide what happens inside those that they cover; `funding` has the
+    rates that were settled, for futures. Raises DataError or ConfigError for what cannot be run.
     """
     loaded = load_files(files, gaps)
-    return run_loaded(settings, loaded, load_detail(detail, loaded), progress=progress, sink=sink)
+    return run_loaded(settings, loaded, load_detail(detail, loaded), funding=funding, progress=progress, sink=sink)
 
 
 def run_loaded(
@@ -145,6 +148,7 @@ def run_loaded(
     loaded: Sequence[CandleFile],
     finer: Sequence[CandleFile] = (),
     *,
+    funding: Funding | None = None,
     progress: Progress | None = None,
     sink: Sink | None = None,
     every_price: bool = False,
@@ -161,18 +165,58 @@ def run_loaded(
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = tapes_of(settings, loaded, finer)
+    costs = (
+        _costs(settings) if funding is None else replace(_costs(settings), funding=_settled(settings, tapes, funding))
+    )
     try:
         every_close = (sink is not None) if every_close is None else every_close
-        engine, curve = _run(settings, tapes, notes, progress, every_price, every_close or every_price, streamed)
+        engine, curve = _run(settings, tapes, costs, notes, progress, every_price, every_close or every_price, streamed)
     except SeesFuture as problem:
         raise ConfigError(str(problem)) from None
     seconds = time.perf_counter() - began_s
-    return result_of(settings, [*loaded, *finer], tapes, _ran(settings, engine, curve, notes), seconds)
+    ran = _ran(settings, engine, curve, notes)
+    if funding is None:
+        return result_of(settings, [*loaded, *finer], tapes, ran, seconds)
+    ran = replace(ran, notes=(*ran.notes, *_missing_text(settings, costs.funding, funding)))
+    told = {symbol: _told(settled, funding.rates.get(symbol)) for symbol, settled in costs.funding.items()}
+    return result_of(settings, [*loaded, *finer], tapes, ran, seconds, funding=told)
+
+
+def _settled(settings: Settings, tapes: Sequence[Tape], funding: Funding) -> dict[str, Settlements]:
+    """What is settled of each symbol in the time of its candles."""
+    if settings.market.venue is Market.SPOT:
+        raise ConfigError("funding rates are given, and market.venue = spot: only futures are funded")
+    strange = sorted(funding.rates.keys() - {tape.symbol for tape in tapes})
+    if strange:
+        raise DataError(f"funding rates of {strange[0]}, of which no candles are given")
+    constant = settings.futures.funding_bps / 10_000 if funding.is_constant_for_missing else None
+    return {
+        tape.symbol: settlements(funding.rates.get(tape.symbol), tape.columns.open_ms.item(0), tape.end_ms, constant)
+        for tape in tapes
+    }
+
+
+def _missing_text(settings: Settings, settled: Mapping[str, Settlements], funding: Funding) -> Iterator[str]:
+    """What funding the result lacks, or has from elsewhere."""
+    for symbol, each in settled.items():
+        if each.missing_ms:
+            first = datetime.fromtimestamp(each.missing_ms[0] / 1_000, UTC)
+            at = f"booked at {settings.futures.funding_bps} bps" if funding.is_constant_for_missing else "not booked"
+            yield (
+                f"{symbol}: of {each.known + len(each.missing_ms)} settlements {len(each.missing_ms)} are in no funding"
+                f" file, the first at {first:%Y-%m-%d %H:%M} UTC; a missing one is {at}."
+            )
+
+
+def _told(settled: Settlements, rates: Rates | None) -> dict[str, Any]:
+    files = [{"file": name, "sha256": digest} for name, digest in (rates.files if rates is not None else ())]
+    return {"files": files, "settlements": settled.known, "missing_ms": list(settled.missing_ms)}
 
 
 def _run(
     settings: Settings,
     tapes: Sequence[Tape],
+    costs: Costs,
     notes: _Notes,
     progress: Progress | None,
     every_price: bool,
@@ -184,7 +228,7 @@ def _run(
     signals = build_replay(settings, candles_of) if candles_of else None
     engine = build_engine(settings, signals)
     session = build_session(settings, DEMO_KEYS, lambda: 0.5, watch_always=False)
-    exchange, tape = candle_exchange(tapes, _costs(settings))
+    exchange, tape = candle_exchange(tapes, costs)
     reset_ms = settings.breaker.backtest_reset_after_h * MS_PER_HOUR
 
     def sink(message: Event | Command) -> None:

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from simex.exchange import Exchange
-from simex.futures.contracts import contract_for
+from simex.futures.contracts import ContractSpec, contract_for
 from simex.market import CandleTape, GeneratedMarket
 from simex.market import Market as Prints
 from simex.strip import VOLUME_DECIMALS_MIN, Spool, Strip
@@ -53,7 +53,8 @@ from surefoot.core.messages import (
     RunStarted,
     Woke,
 )
-from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Market
+from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, ZERO, Market
+from surefoot.research.funding import Settlements
 from surefoot.research.tape import Tape, TapeColumns, counted
 
 NEVER_MS = 1 << 62
@@ -381,6 +382,7 @@ class Costs:
     path: Literal["worst", "best"]
     market: Market = Market.SPOT
     funding_bps: Decimal = Decimal(0)
+    funding: Mapping[str, Settlements] = field(default_factory=dict)  # instead, where there is one
 
 
 def candle_exchange(tapes: Iterable[Tape], costs: Costs, keys: Keys = DEMO_KEYS) -> tuple[Exchange, CandleTape]:
@@ -405,12 +407,26 @@ def _exchange(listed: Sequence[tuple[str, Sequence[Decimal]]], costs: Costs, key
         return Exchange(instruments, [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0)
     rate = costs.funding_bps / 10_000
     contracts = [replace(contract_for(symbol, prices), funding_rate=rate) for symbol, prices in listed]
+    contracts = [_funded(contract, costs.funding.get(contract.symbol)) for contract in contracts]
     account = AccountSpec(
         keys.api_key, keys.secret, {}, wallet=costs.balances, futures_maker_bps=costs.fee_bps,
         futures_taker_bps=costs.fee_bps,
     )  # fmt: skip
     return Exchange(
         [], [account], model=model, forming_klines=False, kept_ms=KEPT_MS, kept_trades=0, contracts=contracts
+    )
+
+
+def _funded(contract: ContractSpec, settled: Settlements | None) -> ContractSpec:
+    if settled is None:
+        return contract
+    rates = [rate for _, rate in settled.rates]
+    return replace(
+        contract,
+        funding_rates=settled.rates,
+        funding_hours=settled.hours,
+        funding_cap=max(contract.funding_cap, *rates, ZERO),
+        funding_floor=min(contract.funding_floor, *rates, ZERO),
     )
 
 

@@ -46,9 +46,15 @@ class Ran:
 
 
 def result_of(
-    settings: Settings, files: Sequence[CandleFile], tapes: Sequence[Tape], ran: Ran, seconds: float
+    settings: Settings,
+    files: Sequence[CandleFile],
+    tapes: Sequence[Tape],
+    ran: Ran,
+    seconds: float,
+    *,
+    funding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result; `files` are all that were given, finer ones too."""
+    """The result; `files` are all that were given, finer ones too; `funding` says what rates were given, if any."""
     candles = sum(map(len, tapes))
     trips = with_excursions(ran.trips, tapes, stop_comes_first=settings.costs.path == "worst")
     mfe, mae = (fmean(trip[name] for trip in trips) if trips else None for name in EXCURSIONS)
@@ -90,7 +96,8 @@ def result_of(
         ],
         "detail": told_of(tapes),
         "digest": ran.digest,
-        "fill_model": _fill_model_text(settings),
+        **({} if funding is None else {"funding": dict(funding)}),
+        "fill_model": _fill_model_text(settings, has_rates=funding is not None),
         **({"notes": list(ran.notes)} if ran.notes else {}),
     }
 
@@ -125,7 +132,7 @@ def thinned(at_ms: Times, equity: Floats) -> list[list[Any]]:
     return [list(point) for point in zip(at_ms[kept].tolist(), equity[kept].tolist(), strict=True)]
 
 
-def _fill_model_text(settings: Settings) -> list[str]:
+def _fill_model_text(settings: Settings, *, has_rates: bool) -> list[str]:
     costs = settings.costs
     return [
         "A candle is four ticks: open, one extreme, the other, close; finer candles take its place where they are given"
@@ -141,17 +148,18 @@ def _fill_model_text(settings: Settings) -> list[str]:
         "A stop that the market jumps over fills at the tick that jumped it; a target fills only when the price goes"
         " through it by a tick.",
         f"A fill takes at most {costs.volume_share_pct} % of the candle's volume at each tick; the rest waits.",
-        *_market_text(settings),
+        *_market_text(settings, has_rates),
     ]
 
 
-def _market_text(settings: Settings) -> list[str]:
+def _market_text(settings: Settings, has_rates: bool) -> list[str]:
     futures = settings.futures
     if settings.market.venue is Market.SPOT:
         return [f"Fees are {settings.paper.fee_bps} bps of what is received."]
+    constant = f"every 8 hours longs pay {futures.funding_bps} bps of it to shorts"
+    funding = "longs pay shorts the rates that were settled, as the funding files have them" if has_rates else constant
     return [
         f"Futures, {futures.margin_type.lower()}, leverage {futures.leverage}: fees are {futures.fee_bps} bps of the"
-        f" notional; every 8 hours longs pay {futures.funding_bps} bps of it to shorts; stop and target are orders of"
-        " their own, triggered by the last price; the mark price is the last price, and what comes to its liquidation"
-        " price is taken by the exchange.",
+        f" notional; {funding}; stop and target are orders of their own, triggered by the last price; the mark price is"
+        " the last price, and what comes to its liquidation price is taken by the exchange.",
     ]
