@@ -394,6 +394,16 @@ def test_a_liquidation_that_was_told_in_part_and_without_trade_ids_is_booked_onc
     assert at.engine.portfolio.wallet("USDT") == 10_000 - size(entry) * 10_008
 
 
+@pytest.mark.spec("EXIT-1", "ORD-9")
+def test_trades_of_an_older_journal_that_does_not_tell_their_order_are_each_booked() -> None:
+    at = desk()
+    entry, _, _ = hold(at, 1.0)
+    for trade_id in (11, 12):
+        at.tell(replace(forced(at, trade_id, size(entry) / 2, Decimal(0)), order_id=0))
+    assert position(at) == 0
+    assert at.engine.portfolio.wallet("USDT") == 10_000 - size(entry) * 10_008
+
+
 @pytest.mark.spec("EXIT-1")
 def test_margin_call_is_an_alarm() -> None:
     at = desk()

@@ -297,7 +297,8 @@ class Facts:
         shares = self._venue_shares.setdefault((fill.symbol, event.order_id), [])
         since, until = event.executed - fill.quantity, event.executed
         told = bool(fill.trade_id) and (fill.symbol, fill.trade_id) in self._venue_trades
-        told = told or any(since < booked_until and booked_since < until for booked_since, booked_until in shares)
+        if event.order_id:  # an older journal does not tell it
+            told = told or any(since < booked_until and booked_since < until for booked_since, booked_until in shares)
         self._venue_trade_was_news = not told
         if told or fill.symbol not in self.portfolio.positions:
             return
