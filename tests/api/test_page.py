@@ -8,7 +8,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from surefoot.api.app import create_app
 from surefoot.api.page import page_route
+from tests.api.served import Clock, code_of, made_parts, web_settings
 
 
 def client(folder: Path) -> TestClient:
@@ -40,6 +42,20 @@ def test_a_page_that_is_not_known_is_not_found_and_nothing_outside_is_read(built
     (built.parent / "secret").write_text("no")
     for path in ("/nothing", "/../secret", "/%2e%2e/secret"):
         assert client(built).get(path).status_code == 404
+
+
+@pytest.mark.spec("API-1")
+def test_the_page_behind_the_api_takes_no_path_that_has_another_method(built: Path) -> None:
+    folder = built / "var"
+    folder.mkdir()
+    visitor = TestClient(create_app(made_parts(web_settings(folder), Clock()), page=built), "http://127.0.0.1")
+    answers = {path: visitor.get(f"/api/v1{path}") for path in ("/bot/flatten", "/nothing")}
+    assert {path: (answer.status_code, code_of(answer)) for path, answer in answers.items()} == {
+        "/bot/flatten": (405, "method_not_allowed"),
+        "/nothing": (404, "not_found"),
+    }
+    assert answers["/bot/flatten"].headers["allow"] == "POST"
+    assert visitor.get("/bot/flatten").status_code == 404
 
 
 @pytest.mark.spec("UI-1")

@@ -62,6 +62,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    # The files of the page stand behind all paths, and take for theirs what has another method.
+    if error.status_code == 404 and (methods := _methods_at(request)) and request.method not in methods:
+        error = HTTPException(405, headers={"Allow": ", ".join(methods)})
     code, headers = _CODES.get(error.status_code, "refused"), dict(error.headers or {})
     if "allow" in {name.lower() for name in headers}:
         headers = {"Allow": ", ".join(_methods_at(request)) or "GET"}
@@ -70,7 +73,10 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _methods_at(request: Request) -> list[str]:
     """What may be done at a path: Starlette names the methods of the first of its routes alone."""
-    path = request.url.path.removeprefix(request.app.state.prefix)
+    prefix, path = request.app.state.prefix, request.url.path
+    if not path.startswith(prefix):
+        return []
+    path = path.removeprefix(prefix)
     routes: Iterable[APIRoute] = request.app.state.routes
     fitting = [route for route in routes if route.path == path] or [
         route for route in routes if route.path_regex.match(path)
