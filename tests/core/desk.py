@@ -434,7 +434,7 @@ def facts(engine: Engine) -> dict[str, Any]:
         "closes": dict(engine.closes),
         "books": (engine.books, engine.differences, engine._reading_account),
         "links": set(engine.links),
-        "income": (engine.income_ms, list(engine._incomes)),
+        "income": (engine.income_since_ms(), list(engine._incomes)),
         "venue": (set(engine._venue_trades), {order: list(each) for order, each in engine._venue_shares.items()}),
         "run": (engine.run, engine._counter),
         "watched": set(engine._watched),

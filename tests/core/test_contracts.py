@@ -267,7 +267,8 @@ def test_a_position_is_left_before_the_venue_takes_it(target: float, isolated: b
     entry, *_ = hold(at, target)
     if not isolated:  # what stood behind it has been withdrawn meanwhile
         left = size(entry) * 30_000 / 20
-        at.tell(IncomePaid(at.now_ms, 1, Income.TRANSFER, "", "USDT", left - at.engine.portfolio.wallet("USDT"), 1))
+        withdrawn = left - at.engine.portfolio.wallet("USDT")
+        at.tell(IncomePaid(at.now_ms, 1, Income.TRANSFER, "", "USDT", withdrawn, at.now_ms))
     price = at.engine.liquidation_price("BTCUSDT", at.now_ms)
     assert price is not None
     edge = price * (dec("1.01") if target > 0 else dec("0.99"))
@@ -456,6 +457,19 @@ def test_income_is_booked_once_by_its_number_and_only_what_came_after_the_books_
     at.tell(IncomePaid(at.now_ms, 8, Income.INSURANCE, "BTCUSDT", "USDT", dec(-1), at.now_ms))
     assert at.engine.portfolio.wallet("USDT") == dec("998.75")
     assert only(ReadAccount, at.wait(300_000)).income_since_ms == at.now_ms - 300_000
+
+
+@pytest.mark.spec("PNL-2", "SAFE-4", "SAFE-6")
+def test_income_that_nobody_heard_is_asked_for_since_the_books_opened_where_none_was_told_before() -> None:
+    first = desk(balance="1000")
+    opened_ms = first.now_ms
+    again = first.restarted()
+    again.wait(3_600_000)
+    again.link("market")
+    assert only(ReadAccount, again.link("account")).income_since_ms == opened_ms
+    for number, paid_ms in enumerate((opened_ms - 400_000, opened_ms + 900_000)):
+        again.tell(IncomePaid(again.now_ms, number, Income.FUNDING, "BTCUSDT", "USDT", dec("-0.25"), paid_ms))
+    assert again.engine.portfolio.wallet("USDT") == dec("999.75"), "what was paid long before is in the books' opening"
 
 
 @pytest.mark.spec("BRK-1")

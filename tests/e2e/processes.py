@@ -329,12 +329,18 @@ class Trader:
 
     def wait_until(self, what: str, wanted: Callable[[View], bool], within_s: float = PATIENCE_S) -> View:
         """The first picture that is as wanted."""
+        last: View | None = None
 
         def look() -> View | None:
-            view = self.view()
-            return view if view is not None and wanted(view) else None
+            nonlocal last
+            last = self.view()
+            return last if last is not None and wanted(last) else None
 
-        return eventually(what, look, within_s)
+        try:
+            return eventually(what, look, within_s)
+        except AssertionError as late:
+            about = last and (last.at_ms, last.links, last.books, last.differences, last.entries_off, last.alarms[-8:])
+            raise AssertionError(f"{late}; last seen: {about}") from None
 
     def wait_for_agreement(self, within_s: float = PATIENCE_S) -> View:
         """Linked, and ledger and exchange were compared since."""

@@ -372,3 +372,25 @@ def test_a_liquidation_while_the_process_was_down_is_booked_after_the_restart(ta
     stage.start()
     stage.wait(40_000)
     check_that_the_liquidation_is_booked(trench)
+
+
+@pytest.mark.spec("PNL-2", "SAFE-4", "SAFE-6")
+def test_the_first_funding_is_booked_after_the_restart_however_long_the_process_was_down() -> None:
+    trench = Trench()
+    stage, futures = trench.stage, trench.stage.exchange.futures
+    assert futures is not None
+    stage.kill()
+    paid_ms = stage.now_ms - stage.now_ms % (8 * 3_600_000) + 8 * 3_600_000
+    for _ in range((paid_ms - stage.now_ms) // SECOND_MS + 1_800):  # half an hour past the payment
+        stage.now_ms += SECOND_MS
+        trench.beat.advance(stage.exchange)
+        stage.exchange.take_frames()
+    stage.driver.now_ms = stage.now_ms
+    income = stage.ask("/fapi/v1/income", incomeType="FUNDING_FEE")
+    assert isinstance(income, list)
+    assert [row["time"] for row in income] == [paid_ms]
+    stage.start()
+    stage.wait(40_000)
+    assert stage.counts["alarm books-differ"] == 0
+    assert stage.engine.portfolio.positions[SYMBOL].funding == D(income[0]["income"])
+    trench.check_books()

@@ -910,7 +910,7 @@ class Engine(Contracts):
 
     def _tend_books(self, now_ms: int) -> None:
         if self._may_compare() and _due(self._compare_ms, now_ms):
-            self._do(ReadAccount(now_ms, self.income_ms, tuple(self._in_question())))
+            self._do(ReadAccount(now_ms, self.income_since_ms(), tuple(self._in_question())))
 
     def _in_question(self) -> Iterable[tuple[str, int]]:
         """Positions that the venue had otherwise in the last reading: it may have closed them while nobody heard it."""

@@ -92,6 +92,7 @@ BOOKS_QUIET_MS = 2_000
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
+OPENING_MS = 300_000  # what was paid so long before the books opened is surely in them, whatever the two clocks say
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
@@ -175,7 +176,9 @@ class Facts:
         self._compare_ms: int | None = None
         self._begun_ms = 0  # when this process began: it has heard no price before
         self._reading_account = False
-        self.income_ms: int | None = None  # when the newest income that we know of was paid
+        self._asked_account_ms = 0
+        self._income_ms: int | None = None  # what was paid before is known
+        self._opened_ms: int | None = None  # since when there are books
         self._incomes: deque[tuple[str, int]] = deque(maxlen=INCOMES_REMEMBERED)
         self._income_was_news = False
         self._venue_trades: set[tuple[str, int]] = set()  # (symbol, trade id) of what the venue itself closed
@@ -217,8 +220,10 @@ class Facts:
                 self.mark_prices[event.symbol] = event.at_ms, event.price
             case AccountSnapshot():
                 self._reading_account = False
+                self._income_ms = max(self._income_ms or 0, self._asked_account_ms)  # it was read along
                 if not self.portfolio.opened:
                     self.portfolio.open(event.balances)
+                    self._opened_ms = event.at_ms
             case BalanceMoved():
                 if self.portfolio.opened:  # what moved before is part of what the books open with
                     self.portfolio.transfer(event.asset, event.delta)
@@ -275,16 +280,21 @@ class Facts:
         self.books = Books.UNKNOWN if self.books is Books.AGREE else self.books
         self._doubt_books(now_ms)
 
+    def income_since_ms(self) -> int | None:
+        """Since when futures may have paid what was not told; None before anything is known."""
+        return None if self.settings.margin is None else self._income_ms
+
     def _take_income(self, event: IncomePaid) -> None:
         """Book it once. What was paid before the books opened is part of what they open with."""
         key = event.kind.value, event.income_id
-        self._income_was_news = key not in self._incomes
-        if not self._income_was_news:
+        self._income_was_news = False
+        if key in self._incomes:
             return
         self._incomes.append(key)
-        self.income_ms = max(self.income_ms or 0, event.paid_ms)
-        if not self.portfolio.opened:
+        self._income_ms = max(self._income_ms or 0, event.paid_ms)
+        if self._opened_ms is None or event.paid_ms < self._opened_ms - OPENING_MS:
             return
+        self._income_was_news = True
         if event.kind is Income.TRANSFER:
             self.portfolio.transfer(event.asset, event.amount)
             self._await_confirmation(event.at_ms)
@@ -509,6 +519,7 @@ class Facts:
                 self.orders.fills_asked(command.client_order_id, command.at_ms)
             case ReadAccount():
                 self._reading_account = True
+                self._asked_account_ms = command.at_ms
                 self._compare_ms = command.at_ms + self.settings.reconcile_every_ms
             case WatchPrice():
                 (self._watched.add if command.wanted else self._watched.discard)(command.symbol)

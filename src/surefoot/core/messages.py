@@ -482,7 +482,7 @@ class ReadFills:
 
 @dataclass(frozen=True, slots=True)
 class ReadAccount:
-    """Of futures, with the income since `income_since_ms`; None asks for the last there was.
+    """Of futures, with the income since `income_since_ms`; None asks for that of the last minutes.
 
     `in_question` are symbols whose positions differ, and since when each is held: what the venue itself traded of them
     is read along.
