@@ -137,6 +137,18 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, t
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.spec("CFG-1")
+def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT-funding.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("BTCUSDT-funding.csv", ARCHIVE)
+    content = bytearray(file.read_bytes())
+    content[60:70] = bytes(0xFF for _ in range(10))
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="is not a whole zip archive"):
+        load_funding([str(file)])
+
+
 def test_files_that_disagree_are_refused(tmp_path: Path) -> None:
     one = written(tmp_path, "BTCUSDT-funding.csv", "1741276800000,0.0001\n")
     other = written(tmp_path, "BTCUSDT-fundings.csv", "1741276800000,0.0002\n")

@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -36,9 +35,9 @@ from surefoot.core.messages import (
     VenueTraded,
 )
 from surefoot.core.model import INTERVAL_MS, MS_PER_HOUR, ZERO, Income, Market, RoundTrip, Tier
-from surefoot.research.data import CandleFile, DataError, Gaps
+from surefoot.research.data import CandleFile, DataError, Gaps, utc_text
 from surefoot.research.exact import BOOT_MS, DEMO_KEYS, Costs, Sink, VirtualTime, candle_exchange
-from surefoot.research.funding import Funding, Rates, Settlements, settlements
+from surefoot.research.funding import Funding, Settlements, settlements
 from surefoot.research.inputs import load_detail, load_files, settings_for, tapes_of
 from surefoot.research.metrics import Curve, measure
 from surefoot.research.result import Ran, result_of, thinned, trip_row
@@ -165,9 +164,9 @@ def run_loaded(
     began_s = time.perf_counter()
     notes = _Notes(sink)
     tapes = tapes_of(settings, loaded, finer)
-    costs = (
-        _costs(settings) if funding is None else replace(_costs(settings), funding=_settled(settings, tapes, funding))
-    )
+    costs = _costs(settings)
+    if funding is not None:
+        costs = replace(costs, funding=_settled(settings, tapes, funding))
     try:
         every_close = (sink is not None) if every_close is None else every_close
         engine, curve = _run(settings, tapes, costs, notes, progress, every_price, every_close or every_price, streamed)
@@ -175,10 +174,8 @@ def run_loaded(
         raise ConfigError(str(problem)) from None
     seconds = time.perf_counter() - began_s
     ran = _ran(settings, engine, curve, notes)
-    if funding is None:
-        return result_of(settings, [*loaded, *finer], tapes, ran, seconds)
-    ran = replace(ran, notes=(*ran.notes, *_missing_text(settings, costs.funding, funding)))
-    told = {symbol: _told(settled, funding.rates.get(symbol)) for symbol, settled in costs.funding.items()}
+    ran = replace(ran, notes=(*ran.notes, *_missing_text(settings, costs.funding)))
+    told = {symbol: _told(settled) for symbol, settled in costs.funding.items()}
     return result_of(settings, [*loaded, *finer], tapes, ran, seconds, funding=told)
 
 
@@ -196,20 +193,19 @@ def _settled(settings: Settings, tapes: Sequence[Tape], funding: Funding) -> dic
     }
 
 
-def _missing_text(settings: Settings, settled: Mapping[str, Settlements], funding: Funding) -> Iterator[str]:
+def _missing_text(settings: Settings, settled: Mapping[str, Settlements]) -> Iterator[str]:
     """What funding the result lacks, or has from elsewhere."""
     for symbol, each in settled.items():
         if each.missing_ms:
-            first = datetime.fromtimestamp(each.missing_ms[0] / 1_000, UTC)
-            at = f"booked at {settings.futures.funding_bps} bps" if funding.is_constant_for_missing else "not booked"
+            at = "not booked" if each.constant is None else f"booked at {settings.futures.funding_bps} bps"
             yield (
                 f"{symbol}: of {each.known + len(each.missing_ms)} settlements {len(each.missing_ms)} are in no funding"
-                f" file, the first at {first:%Y-%m-%d %H:%M} UTC; a missing one is {at}."
+                f" file, the first at {utc_text(each.missing_ms[0])} UTC; a missing one is {at}."
             )
 
 
-def _told(settled: Settlements, rates: Rates | None) -> dict[str, Any]:
-    files = [{"file": name, "sha256": digest} for name, digest in (rates.files if rates is not None else ())]
+def _told(settled: Settlements) -> dict[str, Any]:
+    files = [{"file": name, "sha256": digest} for name, digest in settled.files]
     return {"files": files, "settlements": settled.known, "missing_ms": list(settled.missing_ms)}
 
 

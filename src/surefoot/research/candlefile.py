@@ -135,8 +135,8 @@ def _read_csv(path: Path) -> tuple[Iterable[pl.Series], int]:
     return _parse_csv(path, head, path)
 
 
-def _read_zip(path: Path) -> tuple[Iterable[pl.Series], int]:
-    """An archive of the venue: one CSV, named as the archive is."""
+def unpacked(path: Path) -> bytes:
+    """What is in an archive of the venue: one CSV, named as the archive is. DataError where it is no such archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
@@ -144,9 +144,13 @@ def _read_zip(path: Path) -> tuple[Iterable[pl.Series], int]:
                 raise DataError(f"{path}: holds {len(members)} CSV files instead of one; unpack it first")
             if members[0].file_size > FILE_BYTES_MAX:
                 raise DataError(f"{path}: unpacks to more than {FILE_BYTES_MAX} bytes; split it by year")
-            text = archive.read(members[0])
+            return archive.read(members[0])
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise DataError(f"{path}: is not a whole zip archive ({_first_line(error)}); download it again") from None
+
+
+def _read_zip(path: Path) -> tuple[Iterable[pl.Series], int]:
+    text = unpacked(path)
     return _parse_csv(path, text[:4_096].split(b"\n")[0], text)
 
 
@@ -191,7 +195,7 @@ def _csv_places(path: Path, header: list[str] | None) -> tuple[int, ...]:
 def _read_parquet(path: Path) -> tuple[Iterable[pl.Series], int]:
     import polars as pl
 
-    with _parquet_faults(path):
+    with parquet_faults(path):
         names = pl.read_parquet_schema(path)
     missing = [name for name in COLUMN_NAMES if name not in names]
     if missing:
@@ -204,14 +208,15 @@ def _parquet_columns(path: Path) -> Iterator[pl.Series]:
     import polars as pl
 
     for name in COLUMN_NAMES:
-        with _parquet_faults(path):
+        with parquet_faults(path):
             series = pl.read_parquet(path, columns=[name], parallel="none")[name]
         yield series.dt.epoch("ms") if isinstance(series.dtype, pl.Datetime) else series
         del series
 
 
 @contextmanager
-def _parquet_faults(path: Path) -> Iterator[None]:
+def parquet_faults(path: Path) -> Iterator[None]:
+    """DataError, within, for what is no Parquet file."""
     import polars as pl
 
     try:

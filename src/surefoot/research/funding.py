@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -19,7 +18,7 @@ from math import gcd
 from pathlib import Path
 
 from surefoot.core.model import MS_PER_HOUR, MS_PER_MINUTE, ZERO
-from surefoot.research.candlefile import DataError, named, sha256_of
+from surefoot.research.candlefile import DataError, named, parquet_faults, sha256_of, unpacked
 
 USUAL_HOURS = 8
 _TIMES, _RATES = ("calc_time", "funding_time", "fundingtime"), ("last_funding_rate", "funding_rate", "fundingrate")
@@ -46,12 +45,17 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Settlements:
-    """A period's settlements of a symbol: the rate at each full `hours`, zero where nothing is booked."""
+    """A period's settlements of a symbol: the rate at each full `hours`, zero where nothing is booked.
+
+    `files` are those that told them, as name and sha256; `constant` is what was taken for a missing one, if anything.
+    """
 
     rates: tuple[tuple[int, Decimal], ...]
     hours: int
     known: int
     missing_ms: tuple[int, ...]
+    files: tuple[tuple[str, str], ...]
+    constant: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def load_funding(files: Sequence[str], gaps: str = "skip") -> Funding:
 
 def settlements(known: Rates | None, from_ms: int, until_ms: int, constant: Decimal | None) -> Settlements:
     """Those after `from_ms` up to `until_ms`; a missing one has the constant rate, and none where that is None."""
-    rows = known.rows if known is not None else []
+    rows, files = ([], []) if known is None else (known.rows, known.files)
     missing = [at_ms for at_ms in _missing(rows, from_ms, until_ms) if from_ms < at_ms <= until_ms]
     booked = {row.at_ms: row.rate for row in rows if from_ms < row.at_ms <= until_ms}
     hours = gcd(24, *(at_ms // MS_PER_HOUR for at_ms in (*booked, *missing)))
@@ -93,7 +97,7 @@ def settlements(known: Rates | None, from_ms: int, until_ms: int, constant: Deci
     instead = dict.fromkeys(missing, ZERO if constant is None else constant)
     times = range((from_ms // step_ms + 1) * step_ms, until_ms + 1, step_ms)
     rates = tuple((at_ms, booked.get(at_ms, instead.get(at_ms, ZERO))) for at_ms in times)
-    return Settlements(rates, hours, len(booked), tuple(missing))
+    return Settlements(rates, hours, len(booked), tuple(missing), tuple(files), constant)
 
 
 def _missing(rows: Sequence[Rate], from_ms: int, until_ms: int) -> Iterator[int]:
@@ -127,22 +131,11 @@ def _rows(path: Path) -> list[Rate]:
         case ".csv":
             return _read_csv(path, path.read_text(encoding="utf-8-sig", errors="replace"))
         case ".zip":
-            return _read_csv(path, _unpacked(path))
+            return _read_csv(path, unpacked(path).decode("utf-8-sig", errors="replace"))
         case ".parquet":
             return list(_read_parquet(path))
         case _:
             raise DataError(f"{path}: only .csv, .zip and .parquet are read; unpack or convert it first")
-
-
-def _unpacked(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-            if len(members) != 1:
-                raise DataError(f"{path}: holds {len(members)} CSV files instead of one; unpack it first")
-            return archive.read(members[0]).decode("utf-8-sig", errors="replace")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path}: is not a whole zip archive ({error}); download it again") from None
 
 
 def _read_csv(path: Path, text: str) -> list[Rate]:
@@ -178,10 +171,8 @@ def _place(path: Path, names: Sequence[str], wanted: Iterable[str]) -> int:
 def _read_parquet(path: Path) -> Iterator[Rate]:
     import polars as pl
 
-    try:
+    with parquet_faults(path):
         table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: is not a Parquet file ({error}); download it again") from None
     time, rate = _place(path, table.columns, _TIMES), _place(path, table.columns, _RATES)
     for row in table.iter_rows():
         yield _rate(path, row[time], repr(row[rate]) if isinstance(row[rate], float) else str(row[rate]), None)

@@ -96,8 +96,8 @@ def result_of(
         ],
         "detail": told_of(tapes),
         "digest": ran.digest,
-        **({} if funding is None else {"funding": dict(funding)}),
-        "fill_model": _fill_model_text(settings, has_rates=funding is not None),
+        **({"funding": dict(funding)} if funding else {}),
+        "fill_model": _fill_model_text(settings, has_rates=bool(funding)),
         **({"notes": list(ran.notes)} if ran.notes else {}),
     }
 
