@@ -59,9 +59,9 @@ class Parts:
             Anchors(trail, settings.store.journal_path),
             rotating(tokens),
         ]
+        record = TrackRecord(desk)
         return cls(
-            *(settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs),
-            *(TrackRecord(desk), now_ms, lasting),
+            settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs, record, now_ms, lasting
         )
 
     def close(self) -> None:

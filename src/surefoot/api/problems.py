@@ -6,7 +6,7 @@ Rules. A problem never repeats what was sent, which may hold a password.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -62,13 +62,18 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    headers, methods = dict(error.headers or {}), _methods_at(request)
     # The files of the page stand behind all paths, and take for theirs what has another method.
-    if error.status_code == 404 and (methods := _methods_at(request)) and request.method not in methods:
-        error = HTTPException(405, headers={"Allow": ", ".join(methods)})
-    code, headers = _CODES.get(error.status_code, "refused"), dict(error.headers or {})
-    if "allow" in {name.lower() for name in headers}:
-        headers = {"Allow": ", ".join(_methods_at(request)) or "GET"}
+    is_the_pages = error.status_code == 404 and methods and request.method not in methods
+    if is_the_pages or "allow" in {name.lower() for name in headers}:
+        return _other_method(request, methods)
+    code = _CODES.get(error.status_code, "refused")
     return problem_response(Problem(error.status_code, code, str(error.detail), headers), request.url.path)
+
+
+def _other_method(request: Request, methods: Sequence[str]) -> Response:
+    headers = {"Allow": ", ".join(methods) or "GET"}
+    return problem_response(Problem(405, _CODES[405], HTTPStatus(405).phrase, headers), request.url.path)
 
 
 def _methods_at(request: Request) -> list[str]:
@@ -88,7 +93,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     methods = _methods_at(request)
     if request.method not in methods:  # a path with a parameter took what is the name of another
-        return await _http(request, HTTPException(405, headers={"Allow": ", ".join(methods)}))
+        return _other_method(request, methods)
     return problem_response(Problem(422, "invalid_request", what_is_wrong(error.errors())), request.url.path)
 
 
