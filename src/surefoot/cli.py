@@ -46,10 +46,10 @@ from surefoot.commands.options import (
     begin_log,
     check_writable,
     end_with,
-    funding_gaps_of,
     gaps_of,
     keys_of,
     loaded,
+    one_of,
     overrides_of,
 )
 from surefoot.commands.promote import promote
@@ -339,7 +339,7 @@ def backtest(
     if funding:
         from surefoot.research.funding import load_funding
 
-        rates = load_funding(funding, funding_gaps_of(funding_gaps))
+        rates = load_funding(funding, one_of("--funding-gaps", funding_gaps, "skip", "constant"))
     run = Runs(engine, candles, detail or (), gaps_of(gaps), rates)
     result = run(settings, with_band=report is not None if band is None else band, with_curve=as_json or bool(report))
     if report is not None or as_json:

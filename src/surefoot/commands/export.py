@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surefoot.commands.options import EXIT_OK, AsJson, CommandError, ConfigFile, JournalFile, loaded
+from surefoot.commands.options import EXIT_OK, AsJson, CommandError, ConfigFile, JournalFile, loaded, one_of
 
 if TYPE_CHECKING:
     from surefoot.research.export import What
@@ -42,10 +42,10 @@ def export(
       surefoot export --what fills --format parquet --out books
       surefoot export --what tax-lots --method hifo --out taxes --journal var/surefoot.sqlite
     """
-    _check("--what", what, WHATS)
-    _check("--format", format, FORMATS)
+    one_of("--what", what, *WHATS)
+    one_of("--format", format, *FORMATS)
     if method is not None:
-        _check("--method", method, METHODS)
+        one_of("--method", method, *METHODS)
         if what not in ("tax-lots", "all"):
             raise CommandError(f"--method {method}: it is about tax lots; give --what tax-lots")
 
@@ -62,11 +62,6 @@ def export(
         raise CommandError(f"--out {out}: cannot be written: {problem.strerror}") from problem
     print(json.dumps({"journal": str(path), **answer}) if as_json else "\n".join(_lines(answer)))
     return EXIT_OK
-
-
-def _check(option: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise CommandError(f"{option} {given}: give {', '.join(known[:-1])} or {known[-1]}")
 
 
 def _write(books: Any, what: What, format: Any, method: Method, out: Path) -> dict[str, Any]:

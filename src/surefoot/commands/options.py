@@ -106,16 +106,14 @@ def keys_of(settings: Settings, env: Mapping[str, str]) -> Keys:
 
 def gaps_of(text: str) -> Any:
     """What to do about missing candles."""
-    if text not in ("refuse", "keep"):
-        raise CommandError(f"--gaps {text}: give refuse or keep")
-    return text
+    return one_of("--gaps", text, "refuse", "keep")
 
 
-def funding_gaps_of(text: str) -> str:
-    """What to do about missing settlements."""
-    if text not in ("skip", "constant"):
-        raise CommandError(f"--funding-gaps {text}: give skip or constant")
-    return text
+def one_of(option: str, given: str, *known: str) -> str:
+    """What was given, which has to be one of these."""
+    if given not in known:
+        raise CommandError(f"{option} {given}: give {', '.join(known[:-1])} or {known[-1]}")
+    return given
 
 
 def check_writable(option: str, file: Path | None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from surefoot.commands.options import EXIT_OK, AsJson, CommandError, ConfigFile, JournalFile, loaded
+from surefoot.commands.options import EXIT_OK, AsJson, CommandError, ConfigFile, JournalFile, loaded, one_of
 
 if TYPE_CHECKING:
     from surefoot.api.accounts import Accounts
@@ -46,8 +46,7 @@ def add(
     """
     from surefoot.api.roles import Role
 
-    if role not in list(Role):
-        raise CommandError(f"--role {role}: give viewer, trader or admin")
+    one_of("--role", role, *Role)
     with _accounts(config, journal) as parts:
         if parts.accounts.user(name) is not None:
             raise CommandError(f"there is already a user {name}")
