@@ -437,9 +437,7 @@ def check_end(bot: Trader) -> None:
     assert dict(view.balances) == held
     engine = bot.folded()
     assert {asset: amount for asset, amount in engine.portfolio.wallets().items() if amount} == held
-    fills = {(trade["symbol"], trade["id"]) for trade in bot.venue.trades()}
-    booked = {(symbol, trade) for symbol, trade in booked_trades(bot.record())}
-    assert booked == fills
+    assert booked_trades(bot.record()) == trades_of(bot.venue)
     held_here = {symbol: each.signed_quantity for symbol, each in engine.portfolio.positions.items() if each.contract}
     assert {symbol: quantity for symbol, quantity in held_here.items() if quantity} == bot.venue.contracts()
     check_protection(bot, engine)
@@ -449,6 +447,11 @@ def is_quiet(view: View) -> bool:
     """Agreed with the exchange, and no order without an answer."""
     unsure = {"SUBMITTED", "IN_DOUBT", "CANCEL_SENT"}
     return view.books == "agree" and len(view.links) == 2 and not any(order.state in unsure for order in view.orders)
+
+
+def trades_of(venue: Exchange) -> set[tuple[str, int]]:
+    """Symbol and number of every fill of the account."""
+    return {(trade["symbol"], trade["id"]) for trade in venue.trades()}
 
 
 def booked_trades(record: Sequence[Event | Command]) -> set[tuple[str, int]]:

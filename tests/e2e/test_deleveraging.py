@@ -21,6 +21,7 @@ from tests.e2e.processes import (
     has_equal_ledger,
     minutes_before_end,
     trader,
+    trades_of,
 )
 from tests.e2e.wire import Wire, wire
 
@@ -71,12 +72,8 @@ def check_that_all_is_booked(bot: Trader, times: int) -> None:
     assert {each.why for each in forced()} == {"auto-deleveraging"}
     bot.wait_for_agreement()
     eventually("ledger equals the account", lambda: has_equal_ledger(bot))
-    eventually("every trade is booked", lambda: booked_trades(bot.record()) == theirs(bot.venue))
+    eventually("every trade is booked", lambda: booked_trades(bot.record()) == trades_of(bot.venue))
     check_orders(bot)
-
-
-def theirs(venue: Exchange) -> set[tuple[str, int]]:
-    return {(trade["symbol"], trade["id"]) for trade in venue.trades()}
 
 
 @pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-3", "SAFE-4")

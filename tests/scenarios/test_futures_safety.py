@@ -106,10 +106,16 @@ class Trench:
 
     def live_without_the_bot(self, share_pct: str) -> None:
         """The exchange goes on alone: the market jumps against the position and comes back."""
-        stage, before = self.stage, self.beat.price
+        before = self.beat.price
         for price in (before * (100 - self.way * D(share_pct)) / 100, before):
-            stage.now_ms += SECOND_MS
             self.beat.price = price.quantize(D("0.1"))
+            self.go_on_alone(1)
+
+    def go_on_alone(self, seconds: int) -> None:
+        """The exchange goes on, and nobody listens."""
+        stage = self.stage
+        for _ in range(seconds):
+            stage.now_ms += SECOND_MS
             self.beat.advance(stage.exchange)
             stage.exchange.take_frames()
         stage.driver.now_ms = stage.now_ms
@@ -268,6 +274,17 @@ def deleverage(trench: Trench, share: str, price: str = "60600") -> Decimal:
     return quantity
 
 
+def check_deleveraging(trench: Trench, left: Decimal) -> None:
+    """It was booked and said once, without a difference, and so much is still held."""
+    counts, positions = trench.stage.counts, trench.stage.engine.portfolio.positions
+    assert (counts["alarm venue-traded"], counts["alarm books-differ"]) == (1, 0)
+    if left:
+        assert positions[SYMBOL].quantity == left
+        trench.check_books()
+    else:
+        check_trip(trench, "auto-deleveraging")
+
+
 def check_trip(trench: Trench, reason: str) -> None:
     """One round trip, with what the venue says that it brought."""
     stage = trench.stage
@@ -326,12 +343,7 @@ def test_deleveraging_that_nobody_heard_is_booked_when_it_is_read(deaf: str, sha
     assert stage.counts["VenueTraded"] == 0
     cutting.lasts = False
     stage.wait(310_000)
-    assert (stage.counts["alarm venue-traded"], stage.counts["alarm books-differ"]) == (1, 0)
-    if share == "1":
-        check_trip(trench, "auto-deleveraging")
-    else:
-        assert stage.engine.portfolio.positions[SYMBOL].quantity == before - gone
-        trench.check_books()
+    check_deleveraging(trench, before - gone)
 
 
 @pytest.mark.spec("EXIT-1", "ORD-9", "PNL-2", "SAFE-4")
@@ -345,12 +357,7 @@ def test_deleveraging_while_the_process_was_down_is_booked_after_the_restart(sha
     stage.exchange.take_frames()
     stage.start()
     stage.wait(40_000)
-    assert (stage.counts["alarm venue-traded"], stage.counts["alarm books-differ"]) == (1, 0)
-    if share == "1":
-        check_trip(trench, "auto-deleveraging")
-    else:
-        assert stage.engine.portfolio.positions[SYMBOL].quantity == before - gone
-        trench.check_books()
+    check_deleveraging(trench, before - gone)
 
 
 def withdraw_what_stands_behind(trench: Trench) -> None:
@@ -381,11 +388,7 @@ def test_the_first_funding_is_booked_after_the_restart_however_long_the_process_
     assert futures is not None
     stage.kill()
     paid_ms = stage.now_ms - stage.now_ms % (8 * 3_600_000) + 8 * 3_600_000
-    for _ in range((paid_ms - stage.now_ms) // SECOND_MS + 1_800):  # half an hour past the payment
-        stage.now_ms += SECOND_MS
-        trench.beat.advance(stage.exchange)
-        stage.exchange.take_frames()
-    stage.driver.now_ms = stage.now_ms
+    trench.go_on_alone((paid_ms - stage.now_ms) // SECOND_MS + 1_800)  # half an hour past the payment
     income = stage.ask("/fapi/v1/income", incomeType="FUNDING_FEE")
     assert isinstance(income, list)
     assert [row["time"] for row in income] == [paid_ms]
