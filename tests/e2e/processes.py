@@ -339,7 +339,10 @@ class Trader:
         try:
             return eventually(what, look, within_s)
         except AssertionError as late:
-            about = last and (last.at_ms, last.links, last.books, last.differences, last.entries_off, last.alarms[-8:])
+            about = last and (
+                *(last.at_ms, last.links, last.books, last.differences, last.entries_off, last.alarms[-8:]),
+                *(last.venue_limits, last.banned_until_ms, last.traffic),
+            )
             raise AssertionError(f"{late}; last seen: {about}") from None
 
     def wait_for_agreement(self, within_s: float = PATIENCE_S) -> View:
