@@ -90,12 +90,13 @@ def test_an_order_whose_answer_was_lost_is_an_error_that_says_so() -> None:
 
 
 @asynccontextmanager
-async def collector(took: list[Any], port: int = 0) -> AsyncIterator[str]:
+async def collector(took: list[Any], port: int = 0, answers_after_s: float = 0.0) -> AsyncIterator[str]:
     """One that checks what the protocol wants of a request."""
 
     async def take(request: web.Request) -> web.Response:
         assert request.content_type == "application/json"
         took.append(json.loads(await request.text()))
+        await asyncio.sleep(answers_after_s)
         return web.json_response({})
 
     app = web.Application(client_max_size=1 << 24)
@@ -155,6 +156,22 @@ async def test_spans_of_what_is_new_in_a_journal_reach_a_collector_also_one_that
         sender.cancel()
         await asyncio.wait([sender])
     assert spans_in(took) == expected, "nothing twice"
+
+
+@pytest.mark.spec("OBS-2")
+async def test_spans_that_are_on_their_way_at_the_end_are_not_sent_again(
+    tmp_path: Path, story: list[Event | Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "READ_EVERY_S", 0.05)
+    took: list[Any] = []
+    async with collector(took, answers_after_s=0.5) as url:
+        sender = asyncio.create_task(SpanSender(url, "paper", tmp_path / "fresh.sqlite", print).run())
+        with Journal.open(tmp_path / "fresh.sqlite") as written:
+            written.append(*story)
+        await until(lambda: bool(took))
+        sender.cancel()
+        await asyncio.wait([sender])
+    assert spans_in(took) == made_of(story)
 
 
 @pytest.mark.spec("OBS-2", "CFG-1")

@@ -185,15 +185,19 @@ class SpanSender:
     async def run(self) -> None:
         """Until it is cancelled; then what is left is sent, if it is taken at once."""
         pause_s = READ_EVERY_S
+        sending: asyncio.Task[bool] | None = None
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
             try:
                 while True:
                     self._read()
-                    pause_s = READ_EVERY_S if await self._send(session) else min(2 * pause_s, PAUSE_MAX_S)
+                    sending = asyncio.create_task(self._send(session))
+                    pause_s = READ_EVERY_S if await asyncio.shield(sending) else min(2 * pause_s, PAUSE_MAX_S)
                     await asyncio.sleep(pause_s)
             finally:
-                self._read()
-                await self._send(session)
+                # What is on its way would be sent twice if it were cut off; where that is not taken, nothing is.
+                if sending is None or sending.done() or await sending:
+                    self._read()
+                    await self._send(session)
 
     def _read(self) -> None:
         # There may be no journal yet, and one that is just being made cannot be read.
