@@ -15,6 +15,7 @@ from surefoot.core.messages import (
     Event,
     FlattenRequested,
     KillRequested,
+    LiveSwitched,
     OperatorEvent,
     PauseRequested,
     RecordAlarm,
@@ -67,6 +68,7 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (PauseRequested(5, "ann", "news"), [("info", "operator")]),
     (FlattenRequested(5, "ann", "news"), [("info", "operator")]),
     (KillRequested(5, "ann", "news"), [("warning", "operator")]),
+    (LiveSwitched(5, "ann", "checked", on=True), [("warning", "operator")]),
     (BreakerResetRequested(5, "ann", "told by what came of it"), []),
 ]
 
@@ -91,6 +93,8 @@ def test_every_alarm_that_is_known_by_name_stands_in_the_table() -> None:
 def test_a_reason_and_a_name_are_told_with_what_an_operator_asked_for() -> None:
     (alert,) = watcher().read(PauseRequested(5, "ann", "news at two"))
     assert (alert.title, alert.text) == ("Asked for: pause", "by ann: news at two")
+    (alert,) = watcher().read(LiveSwitched(5, "ann", "away", on=False))
+    assert (alert.title, alert.text) == ("Asked for: real money off", "by ann: away")
 
 
 @pytest.mark.spec("NOTE-1")

@@ -409,7 +409,8 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
     import asyncio
 
     heard: list[tuple[str, str, str]] = []
-    asked = (["pause"], ["resume"], ["flatten", "--yes"], ["close", "btcusdt"], ["cancel-all"], ["kill", "--yes"])
+    asked = [["pause"], ["resume"], ["flatten", "--yes"], ["close", "btcusdt"], ["cancel-all"], ["kill", "--yes"]]
+    asked += [["live", "on", "--yes"], ["live", "off"], ["breaker", "reset"]]
 
     async def engine(wish: Wish, who: str) -> Answer:
         heard.append((f"{wish.kind} {wish.symbol}".strip(), wish.reason, who))
@@ -418,7 +419,7 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
     server, me = ControlServer(socket_path(journal), rich_view, engine, no_charts), getpass.getuser()
     await server.start()
     try:
-        for words in (*asked, ["breaker", "reset"]):
+        for words in asked:
             done = await asyncio.to_thread(surefoot, *words, "--reason", "a drill", cwd=tmp_path)
             assert done.returncode == 0, done.stderr
             assert done.stdout == f"{heard[-1][0].partition(' ')[0]} taken from {me}\n"
@@ -429,9 +430,12 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
         assert text == "flatten sells everything that the bot holds, at the market: add --yes to do it"
         text = await asyncio.to_thread(refused, 2, "kill", "--reason", "a drill", cwd=tmp_path)
         assert text.endswith("and stops entries: add --yes")
+        text = await asyncio.to_thread(refused, 2, "live", "on", "--reason", "a drill", cwd=tmp_path)
+        assert text == "live on lets the bot open positions with real money: add --yes to do it"
     finally:
         await server.stop()
-    kinds = ("pause", "resume", "flatten", "close BTCUSDT", "cancel-all", "kill", "breaker-reset")
+    kinds = ["pause", "resume", "flatten", "close BTCUSDT", "cancel-all", "kill"]
+    kinds += ["live-on", "live-off", "breaker-reset"]
     assert heard == [(kind, "a drill", me) for kind in kinds]
 
 

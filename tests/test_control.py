@@ -21,6 +21,7 @@ import pytest
 from surefoot import control
 from surefoot.control import (
     KINDS,
+    LIVE_KINDS,
     SETTINGS_KINDS,
     Answer,
     Ask,
@@ -335,7 +336,9 @@ async def test_a_trader_that_leaves_does_not_keep_an_operator_waiting(tmp_path: 
 def test_each_wish_is_an_event_of_its_own_that_says_when_who_and_why(kind: str) -> None:
     event = event_of(Wish(kind, "a drill", "BTCUSDT"), "ada", 17)
     assert (event.at_ms, event.who, event.reason) == (17, "ada", "a drill")
-    assert type(event).__name__.removesuffix("Requested").lower() == kind.replace("-", "")
+    said = type(event).__name__.removesuffix("Requested").lower()
+    assert said == ("liveswitched" if kind in LIVE_KINDS else kind.replace("-", ""))
+    assert getattr(event, "on", kind == "live-on") == (kind == "live-on")
     assert getattr(event, "symbol", "BTCUSDT") == "BTCUSDT"
 
 

@@ -260,6 +260,8 @@ async def test_each_wish_is_on_disk_with_who_when_and_why_when_it_is_answered_an
         assert answer_to("close", "BTCUSDT") == Answer(False, "nothing of BTCUSDT is held or on its way")
         for kind in ("pause", "resume", "flatten", "cancel-all", "kill"):
             assert answer_to(kind) == Answer(True, f"{kind} taken from ada")
+        no_money = "mode = paper trades no real money: there is nothing to switch"
+        assert answer_to("live-on") == answer_to("live-off") == Answer(False, no_money)
         told = [entry.message for entry in journal.read(kinds=get_args(OperatorEvent))]
         assert [type(event).__name__ for event in told] == [
             *("PauseRequested", "ResumeRequested", "FlattenRequested", "CancelAllRequested", "KillRequested")

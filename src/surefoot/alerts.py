@@ -19,6 +19,7 @@ from surefoot.core.messages import (
     Command,
     Event,
     KillRequested,
+    LiveSwitched,
     OperatorEvent,
     OrderFilled,
     RecordAlarm,
@@ -189,10 +190,12 @@ class Watcher:
 def _asked_for(record: OperatorEvent) -> Alert:
     wish = type(record).__name__.removesuffix("Requested")
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", wish).lower()
+    if isinstance(record, LiveSwitched):
+        words = f"real money {'on' if record.on else 'off'}"
     text = f"by {record.who}: {record.reason}"
     if isinstance(record, SettingsChanged):
         text += "".join(f"; {key} = {value}" for key, value in record.changes.items())
-    level = Level.WARNING if isinstance(record, KillRequested) else Level.INFO
+    level = Level.WARNING if isinstance(record, (KillRequested, LiveSwitched)) else Level.INFO
     return Alert(record.at_ms, level, "operator", f"Asked for: {words}", text)
 
 

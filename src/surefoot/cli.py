@@ -27,7 +27,7 @@ from surefoot.commands.data import data_app
 from surefoot.commands.doctor import doctor
 from surefoot.commands.export import export
 from surefoot.commands.keys import keys_app
-from surefoot.commands.operator import cancel_all, close, flatten, kill, pause, resume
+from surefoot.commands.operator import cancel_all, close, flatten, kill, live_app, pause, resume
 from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
     EXIT_DATA,
@@ -88,7 +88,8 @@ COMMANDS_WITH_HELP = frozenset(
         "export",
         "strategy",
     }
-    | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill", "promote"}
+    | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill"}
+    | {"live", "on", "off", "promote"}
     | {"web", "user", "add", "audit", "verify", "alerts", "doctor"}
 )
 
@@ -132,6 +133,7 @@ app.add_typer(data_app, name="data")
 app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
+app.add_typer(live_app, name="live")
 app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(user_app, name="user")

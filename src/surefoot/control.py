@@ -29,6 +29,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,7 @@ from surefoot.core.messages import (
     CloseRequested,
     FlattenRequested,
     KillRequested,
+    LiveSwitched,
     OperatorEvent,
     PauseRequested,
     ResumeRequested,
@@ -72,7 +74,10 @@ _OF_ALL: Mapping[str, Callable[[int, str, str], OperatorEvent]] = {
     "cancel-all": CancelAllRequested,
     "kill": KillRequested,
     "breaker-reset": BreakerResetRequested,
+    "live-on": partial(LiveSwitched, on=True),
+    "live-off": partial(LiveSwitched, on=False),
 }
+LIVE_KINDS = ("live-on", "live-off")  # of a run with real money only
 SETTINGS_KINDS = ("settings", "settings-check")
 KINDS = (*_OF_ALL, "close", *SETTINGS_KINDS)
 _REQUEST = b"request "

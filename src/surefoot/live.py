@@ -38,7 +38,16 @@ from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.changes import differences
 from surefoot.config import ConfigError, Mode, Settings, Venue, settings_digest
-from surefoot.control import SETTINGS_KINDS, Answer, ControlError, ControlServer, Wish, event_of, socket_path
+from surefoot.control import (
+    LIVE_KINDS,
+    SETTINGS_KINDS,
+    Answer,
+    ControlError,
+    ControlServer,
+    Wish,
+    event_of,
+    socket_path,
+)
 from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, SettingsChanged, Woke
 from surefoot.core.tally import Tally
 from surefoot.core.view import AnswerView, LinkView, SeriesView, TrafficView, VenueLimitView, View, view_of
@@ -312,6 +321,10 @@ class Trader:
             return
         if wish.kind == "close" and not self.engine.involves(wish.symbol):
             asked.answer(Answer(False, f"nothing of {wish.symbol} is held or on its way"))
+            return
+        mode = self.in_force.settings.mode
+        if wish.kind in LIVE_KINDS and mode is not Mode.LIVE:
+            asked.answer(Answer(False, f"mode = {mode} trades no real money: there is nothing to switch"))
             return
         self._react(event_of(wish, asked.who, self.clock.now_ms()))
         asked.answer(Answer(True, f"{wish.kind} taken from {asked.who}{self._kept()}"))

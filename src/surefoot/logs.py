@@ -40,6 +40,7 @@ from surefoot.core.messages import (
     KillRequested,
     LinkLost,
     LinkRestored,
+    LiveSwitched,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -87,7 +88,8 @@ LEVELS: Mapping[type[Any], int] = {
     **dict.fromkeys((OrderAccepted, OrderFilled, OrderCanceled, OrderExpired), logging.INFO),
     **dict.fromkeys((LinkRestored, SettingsChanged, RecordReset, PauseRequested, ResumeRequested), logging.INFO),
     **dict.fromkeys((FlattenRequested, CloseRequested, CancelAllRequested, BreakerResetRequested), logging.INFO),
-    **dict.fromkeys((OrderRejected, CancelRefused, OutcomeUnknown, OrderNotFound, KillRequested), logging.WARNING),
+    **dict.fromkeys((OrderRejected, CancelRefused, OutcomeUnknown, OrderNotFound), logging.WARNING),
+    **dict.fromkeys((KillRequested, LiveSwitched), logging.WARNING),
     **dict.fromkeys((LinkLost, StreamSilent, VenueLimited, RecordAlarm), logging.WARNING),
     **dict.fromkeys((RecordTrip, VenueTraded), logging.ERROR),
 }

@@ -71,6 +71,7 @@ def trail(here: Place) -> list[tuple[str, str]]:
         ("/bot/flatten", "flatten"),
         ("/bot/kill", "kill"),
         ("/bot/close", "close"),
+        ("/bot/live-off", "live-off"),
         ("/breaker/reset", "breaker-reset"),
     ],
 )
@@ -93,6 +94,7 @@ async def test_each_wish_reaches_the_trader_signed_by_its_user_and_is_in_the_tra
         ("/bot/pause", "role_too_low", None),
         ("/bot/resume", "role_too_low", None),
         ("/bot/cancel-all", "role_too_low", None),
+        ("/bot/live-off", "role_too_low", None),
         ("/bot/flatten", "role_too_low", "confirmation_needed"),
         ("/bot/kill", "role_too_low", "confirmation_needed"),
         ("/breaker/reset", "role_too_low", "confirmation_needed"),
@@ -106,6 +108,28 @@ async def test_nobody_asks_for_more_than_they_may(
     answer = await (await here.signed_in(Role.TRADER)).post(path, json=WHY)
     assert (None if answer.status_code == 200 else code_of(answer)) == unconfirmed
     assert len(trader.asked) == (unconfirmed is None)
+
+
+@pytest.mark.spec("SAFE-6", "AUTH-2", "AUTH-4")
+async def test_real_money_is_switched_on_only_with_every_unmet_need_named(here: Place, trader: Trader) -> None:
+    wish = WHY | {"accepts": list[str]()}
+    visitor = await here.signed_in(Role.TRADER)
+    assert code_of(await visitor.post("/bot/live-on", json=wish)) == "confirmation_needed"
+    here.parts.sessions.confirm(here.parts.sessions.of(str(Role.TRADER))[0].id)
+    assert code_of(await visitor.post("/bot/live-on", json=WHY)) == "invalid_request"
+    needs = (await visitor.get("/readiness")).json()["needs"]
+    unmet = [need["name"] for need in needs if need["standing"] != "met"]
+    assert len(unmet) > 2
+    answer = await visitor.post("/bot/live-on", json=wish | {"accepts": unmet[1:]})
+    assert (answer.status_code, code_of(answer)) == (409, "needs_not_met")
+    assert answer.json()["detail"] == f"not met, and not accepted by name: {unmet[0]}; see GET /readiness"
+    assert trader.asked == []
+    answer = await visitor.post("/bot/live-on", json=wish | {"accepts": unmet})
+    assert (answer.status_code, answer.json()) == (200, {"text": "live-on taken from trader (web)"}), answer.text
+    assert trader.asked == [(Wish("live-on", "because"), "trader (web)")]
+    assert trail(here)[-2:] == [("trader", "asked for live-on"), ("trader", "live-on taken")]
+    (accepted,) = [row for row in here.parts.trail.rows(None, 100) if row.action == "needs not met"]
+    assert ", ".join(unmet) in str(accepted)
 
 
 @pytest.mark.spec("API-1")

@@ -12,9 +12,10 @@ from surefoot.api.roles import Role
 from tests.api.served import PASSWORD, Place, Visitor, code_of, place
 
 
-async def enrolled(here: Place, visitor: Visitor) -> tuple[pyotp.TOTP, list[str]]:
+async def enrolled(here: Place, visitor: Visitor, *, by_link: bool = False) -> tuple[pyotp.TOTP, list[str]]:
     """A second factor, and its recovery codes; the clock goes on, so that the next code is a new one."""
-    assert (await visitor.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+    if not by_link:
+        assert (await visitor.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
     offered = (await visitor.post("/auth/totp/enroll")).json()
     assert f"secret={offered['secret']}" in offered["uri"]
     assert offered["svg"].startswith("<svg")
@@ -94,14 +95,22 @@ async def test_guesses_of_a_confirmation_lock_like_guesses_of_a_password(tmp_pat
 @pytest.mark.spec("AUTH-2")
 async def test_in_live_mode_money_needs_a_second_factor_and_no_password_will_do(tmp_path: Path) -> None:
     async with place(tmp_path, mode="live", live_confirmed="true") as here:
-        ann = await here.signed_in(Role.TRADER, "ann")
-        assert code_of(await ann.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_missing"
+        ann, sale = await here.signed_in(Role.TRADER, "ann"), ("/bot/flatten", {"reason": "enough"})
+        assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        assert code_of(await ann.post(sale[0], json=sale[1])) == "second_factor_missing"
         here.parts.sessions.offer_link(fingerprint("link"), here.clock() + LINK_MS)
         local = here.visitor()
         local.keep(await local.post("/auth/link", json={"token": "link"}))
-        assert code_of(await local.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_missing"
-        # To enrol one is no money action, but needs the password or what replaces it.
-        assert code_of(await ann.post("/auth/totp/enroll")) == "confirmation_needed"
+        assert code_of(await local.post(sale[0], json=sale[1])) == "second_factor_missing"
+        # To set one up takes the password, or the link; then its codes are what counts.
+        await enrolled(here, local, by_link=True)
+        totp, _ = await enrolled(here, ann)
+        here.clock.forward(300)
+        assert code_of(await ann.post(sale[0], json=sale[1])) == "confirmation_needed"
+        assert code_of(await ann.post("/auth/confirm", json={"password": PASSWORD})) == "second_factor_needed"
+        assert (await ann.post("/auth/confirm", json={"code": code_now(here, totp)})).status_code == 200
+        for visitor in (ann, local):  # past the last door before the trader
+            assert code_of(await visitor.post(sale[0], json=sale[1])) == "cannot_sign"
 
 
 @pytest.mark.spec("AUTH-2")

@@ -109,7 +109,8 @@ async def test_in_live_mode_the_link_alone_moves_no_money(tmp_path: Path) -> Non
         here.parts.sessions.offer_link(fingerprint("the link"), here.clock() + LINK_MS)
         visitor = here.visitor()
         visitor.keep(await visitor.post("/auth/link", json={"token": "the link"}))
-        assert (await visitor.get("/me")).json()["confirmed"] is False
+        answer = await visitor.post("/bot/flatten", json={"reason": "enough"})
+        assert code_of(answer) == "second_factor_missing"
 
 
 @pytest.mark.spec("AUTH-2")

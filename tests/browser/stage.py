@@ -19,8 +19,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyotp
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Response,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from tests.e2e.processes import BUSY
 from tests.e2e.test_commands import going, lines_until, surefoot
@@ -128,3 +138,40 @@ def opened(context: BrowserContext, address: str, seen: Seen) -> Page:
     seen.watch(page)
     page.goto(address)
     return page
+
+
+def asked(page: Page, button: str, reason: str, word: str = "", *, then_proof: bool = False) -> None:
+    """Answer the question that stands open, and wait until it is gone, or who one is was asked for instead."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    if word:
+        dialog.get_by_label(f"Type {word}").fill(word)
+    dialog.get_by_role("button", name=button).click()
+    if not then_proof:
+        expect(dialog).to_have_count(0)
+
+
+def proved(page: Page, label: str, proof: str) -> None:
+    """Answer who one is, once more."""
+    dialog = page.get_by_role("dialog", name="Is it you?")
+    dialog.get_by_label(label).fill(proof)
+    dialog.get_by_role("button", name="Confirm").click()
+    expect(dialog).to_have_count(0)
+
+
+def go(page: Page, name: str) -> None:
+    page.evaluate("name => { location.hash = `/${name}` }", name)
+    expect(page.locator(f'.rail a[href="#/{name}"]')).to_have_attribute("aria-current", "page")
+
+
+def enrolled(page: Page) -> list[str]:
+    """Set up a second factor for who is signed in, with an app's codes; the recovery codes."""
+    go(page, "users")
+    page.get_by_role("button", name="Set up").click()
+    proved(page, "Password", PASSWORD)
+    expect(page.get_by_role("img", name="Code for your app to scan")).to_be_visible()
+    totp = pyotp.TOTP(page.locator("code").first.inner_text())
+    page.get_by_label("Code that the app shows").fill(totp.now())
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_text("Recovery codes")).to_be_visible()
+    return page.locator(".codes li").all_inner_texts()

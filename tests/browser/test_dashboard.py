@@ -8,11 +8,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.stage import AXE, PASSWORD, PATIENCE_MS, PHONE, WIDE, Bot, Seen, bot, chromium, needed, opened
+from tests.browser.stage import AXE, PASSWORD, PHONE, WIDE, Bot, Seen, asked, bot, enrolled, go, needed, opened, proved
 from tests.e2e.test_commands import child_pids
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -31,13 +30,6 @@ PAGES = (
     "settings",
     "users",
 )
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -58,44 +50,12 @@ def signed_in(browser: Browser, running: Bot) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def seen() -> Iterator[Seen]:
-    """What the pages of a test complain about: nothing."""
-    found = Seen()
-    yield found
-    assert found.complaints == []
-
-
-@pytest.fixture
 def page(signed_in: BrowserContext, running: Bot, seen: Seen) -> Iterator[Page]:
     """The overview, live."""
     found = opened(signed_in, running.url, seen)
     expect(found.locator("[data-link=live]")).to_be_visible()
     yield found
     found.close()
-
-
-def asked(page: Page, button: str, reason: str, word: str = "", *, then_proof: bool = False) -> None:
-    """Answer the question that stands open, and wait until it is gone, or who one is was asked for instead."""
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill(reason)
-    if word:
-        dialog.get_by_label(f"Type {word}").fill(word)
-    dialog.get_by_role("button", name=button).click()
-    if not then_proof:
-        expect(dialog).to_have_count(0)
-
-
-def proved(page: Page, label: str, proof: str) -> None:
-    """Answer who one is, once more."""
-    dialog = page.get_by_role("dialog", name="Is it you?")
-    dialog.get_by_label(label).fill(proof)
-    dialog.get_by_role("button", name="Confirm").click()
-    expect(dialog).to_have_count(0)
-
-
-def go(page: Page, name: str) -> None:
-    page.evaluate("name => { location.hash = `/${name}` }", name)
-    expect(page.locator(f'.rail a[href="#/{name}"]')).to_have_attribute("aria-current", "page")
 
 
 @pytest.mark.spec("UI-1")
@@ -242,15 +202,7 @@ def test_one_signs_in_with_a_second_factor(browser: Browser, running: Bot, seen:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("[data-link=live]")).to_be_visible()
-    go(page, "users")
-    page.get_by_role("button", name="Set up").click()
-    proved(page, "Password", PASSWORD)
-    expect(page.get_by_role("img", name="Code for your app to scan")).to_be_visible()
-    totp = pyotp.TOTP(page.locator("code").first.inner_text())
-    page.get_by_label("Code that the app shows").fill(totp.now())
-    page.get_by_role("button", name="Turn on").click()
-    expect(page.get_by_text("Recovery codes")).to_be_visible()
-    recovery = page.locator(".codes li").all_inner_texts()
+    recovery = enrolled(page)
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill(PASSWORD)

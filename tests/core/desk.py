@@ -271,6 +271,7 @@ class Desk:
     run: str = "r1"
     journal: list[Event | Command] = field(default_factory=list)
     trades: int = 0
+    mode: str = "paper"
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -292,7 +293,7 @@ class Desk:
         return commands + self.snapshot(**balances or {"USDT": "1000"})
 
     def begin(self) -> list[Command]:
-        commands = self.tell(RunStarted(self.now_ms, self.run, "paper", self.settings.symbols, "digest", "0.1.0"))
+        commands = self.tell(RunStarted(self.now_ms, self.run, self.mode, self.settings.symbols, "digest", "0.1.0"))
         return commands + self.tell(InstrumentsLoaded(self.now_ms, (self.instrument,), (("BTCUSDT", FEES),)))
 
     def link(self, name: str) -> list[Command]:
@@ -426,6 +427,7 @@ def facts(engine: Engine) -> dict[str, Any]:
         "courses": dict(engine.courses),
         "leaving": (dict(engine._to_leave), set(engine._to_cancel)),
         "cool-down": (engine.cooldown_until_ms, engine._losses_in_row),
+        "real money": (engine.live_off, engine._live_on),
         "pause": (engine.paused, dict(engine.last_entry_ms)),
         "errors": (list(engine._errors_ms), dict(engine._same_refusals), engine.order_count),
         "breaker": _values(engine.breaker),

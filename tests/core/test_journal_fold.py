@@ -38,6 +38,7 @@ from surefoot.core.messages import (
     FlattenRequested,
     KillRequested,
     LinkLost,
+    LiveSwitched,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -288,6 +289,10 @@ class Trading(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(WISHES))
     def operator_asks(self, kind: type[PauseRequested]) -> None:
         self.tell(kind(self.desk.now_ms, "ada", "a test"))
+
+    @rule(on=st.booleans())
+    def operator_switches_real_money(self, on: bool) -> None:
+        self.tell(LiveSwitched(self.desk.now_ms, "ada", "a test", on))
 
     @rule()
     def operator_closes(self) -> None:

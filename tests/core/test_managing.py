@@ -29,6 +29,7 @@ from surefoot.core.messages import (
     InstrumentsLoaded,
     KillRequested,
     LinkLost,
+    LiveSwitched,
     OrderExpired,
     OrderNotFound,
     OrderRejected,
@@ -899,6 +900,42 @@ def test_pause_stops_entries_until_it_is_taken_back_and_outlives_a_restart() -> 
     assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "paused"
     at.tell(ResumeRequested(at.now_ms, "ada", "back"))
     assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "approved"
+
+
+@pytest.mark.spec("SAFE-6", "SAFE-3")
+def test_real_money_buys_nothing_before_it_is_switched_on_and_what_is_switched_outlives_a_restart() -> None:
+    at = Desk(SETTINGS, mode="live")
+    at.start()
+    decision = only(RecordDecision, at.candle("30000", 1.0))
+    assert (decision.outcome, decision.detail) == ("entries-off", "real money is not switched on yet")
+    at, _ = linked_again(at)
+    at.snapshot(USDT="1000")
+    assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "entries-off"
+    at.tell(LiveSwitched(at.now_ms, "ada", "books agree", on=True))
+    assert only(RecordDecision, next_candle(at, "30000", 1.0)).outcome == "approved"
+
+    at = Desk(SETTINGS, mode="live")
+    at.start()
+    at.tell(LiveSwitched(at.now_ms, "ada", "books agree", on=True))
+    at.hold()
+    at, _ = linked_again(at)  # holding, and still on
+    at.true_snapshot()
+    assert at.engine.live_off is None
+    assert stop_of(at).stop_price == dec("29400")
+    at.tell(LiveSwitched(at.now_ms, "ada", "away for a week", on=False))
+    assert at.engine.entries_off() == "real money was switched off by ada: away for a week"
+    replaced(at, leave := only(ReplaceOrder, tell_flatten(at)))  # exits go on
+    assert leave.order.purpose is Purpose.EXIT
+    at, _ = linked_again(at)
+    at.true_snapshot()
+    assert at.engine.entries_off() == "real money was switched off by ada: away for a week"
+
+
+@pytest.mark.spec("SAFE-6")
+def test_where_no_real_money_trades_nothing_has_to_be_switched_on() -> None:
+    at = desk()
+    assert (at.mode, at.engine.live_off) == ("paper", None)
+    assert only(RecordDecision, at.candle("30000", 1.0)).outcome == "approved"
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from typing import NoReturn
 
 from picows import WSTransport
@@ -27,8 +28,10 @@ from surefoot.binance.dialogue import (
     SocketRequest,
 )
 from surefoot.binance.gateway import Addresses, ClockTold, Deliver, Gateway, Pinged
-from surefoot.config import load, venue_for
+from surefoot.binance.keys import Verdict
+from surefoot.config import Mode, Settings, load, venue_for
 from surefoot.control import control_key
+from surefoot.selfcheck import key_verdict
 
 MOMENTS = ("before", "sent", "answered")
 BYTES_LEAVE_S = 0.002
@@ -95,6 +98,11 @@ def _moment(text: str) -> tuple[str, int]:
     return moment, int(number)
 
 
+async def key_verdict_at(rest: str, settings: Settings, keys: Keys, _: str | None) -> tuple[Verdict, int]:
+    """The real question, asked of the exchange whose address is given."""
+    return await key_verdict(settings.model_copy(update={"mode": Mode.PAPER}), keys, rest)
+
+
 def main() -> int:
     """Trade on the exchange whose address is given; keys come from the environment."""
     global MOMENT, LAST, BY_SOCKET
@@ -107,10 +115,12 @@ def main() -> int:
     if options.die:
         MOMENT, LAST = options.die
         surefoot.live.Gateway = DyingGateway  # type: ignore[attr-defined, assignment]
-    settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}).settings
+    settings = load(None, dict(pair.split("=", 1) for pair in options.set), {}, keyless=True).settings
     BY_SOCKET = settings.orders.transport == "socket"
     keys = Keys(os.environ["TRADER_KEY"], os.environ["TRADER_SECRET"])
-    venue = venue_for(settings.mode, options.rest, settings.market.venue)
+    # In mode live, too, it is the simulated exchange that is traded at, and asked about the key.
+    venue = venue_for(Mode.PAPER, options.rest, settings.market.venue)
+    surefoot.live.key_verdict = partial(key_verdict_at, options.rest)  # type: ignore[attr-defined]
     paced = not options.by_the_wall_clock
     return surefoot.live.run_trader(
         settings,

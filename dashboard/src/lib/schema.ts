@@ -235,7 +235,7 @@ export interface JournalItem {
   seq: number;
 }
 
-export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
+export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
 
 export interface LimitView {
   limit_pct: string;
@@ -694,6 +694,7 @@ export interface Status {
   equity: string | null;
   foreign: string[];
   journal: string | null;
+  live_off: string | null;
   mode: string;
   open_profit: string | null;
   quote: string | null;
@@ -804,6 +805,11 @@ export interface Why {
   reason: string;
 }
 
+export interface WhyLive {
+  accepts: string[];
+  reason: string;
+}
+
 export interface WhyOf {
   reason: string;
   symbol: string;
@@ -864,6 +870,8 @@ export interface Post {
   '/bot/close': { query: undefined; body: WhyOf; answer: Taken };
   '/bot/flatten': { query: undefined; body: Why; answer: Taken };
   '/bot/kill': { query: undefined; body: Why; answer: Taken };
+  '/bot/live-off': { query: undefined; body: Why; answer: Taken };
+  '/bot/live-on': { query: undefined; body: WhyLive; answer: Taken };
   '/bot/pause': { query: undefined; body: Why; answer: Taken };
   '/bot/resume': { query: undefined; body: Why; answer: Taken };
   '/breaker/drill': { query: undefined; body: undefined; answer: Drill };

@@ -4,7 +4,7 @@ import { ask, type Question } from './ask.svelte';
 import { news } from './news.svelte';
 import { stream } from './stream.svelte';
 
-type Wish = '/bot/pause' | '/bot/resume' | '/bot/flatten' | '/bot/cancel-all' | '/bot/kill' | '/breaker/reset';
+type Wish = '/bot/pause' | '/bot/resume' | '/bot/flatten' | '/bot/cancel-all' | '/bot/kill' | '/bot/live-off' | '/breaker/reset';
 
 async function asked(question: Question, does: (reason: string) => Promise<{ text: string }>): Promise<boolean> {
   const reason = await ask.open(question);
@@ -78,6 +78,29 @@ export const kill = () =>
     danger: true,
     reason: 'kill switch from the dashboard',
     word: 'KILL',
+  });
+
+export const liveOn = (unmet: string[]) =>
+  asked(
+    {
+      title: 'Switch real money on',
+      text: 'From now on the bot opens positions with real money, within its limits. A restart does not switch it off.',
+      points: unmet.map((name) => `Not met: ${name}`),
+      yes: 'Switch on',
+      danger: true,
+      reason: '',
+      word: 'REAL MONEY',
+    },
+    (reason) => post('/bot/live-on', { reason, accepts: unmet }),
+  );
+
+export const liveOff = () =>
+  wish('/bot/live-off', {
+    title: 'Switch real money off',
+    text: 'No new position is opened with real money until somebody switches it on again.',
+    points: ['Stops and targets stay at the exchange.', 'Exits go on as ever.'],
+    yes: 'Switch off',
+    reason: 'real money switched off from the dashboard',
   });
 
 export const resetBreaker = () =>

@@ -1,7 +1,8 @@
 """Who may use which route. Closed by default: every route names exactly one guard, or stands in `OPEN`.
 
 `Viewer`, `Trader` and `Admin` ask for a role; `Money` for a trader and `Keeper` for an admin who proved who they are
-again within the last minutes (`POST /auth/confirm`). A test walks all routes and fails for one without a guard.
+again within the last minutes (`POST /auth/confirm`), and who has a second factor where the money is real. A test walks
+all routes and fails for one without a guard.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.requests import HTTPConnection
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Person, Role
+from surefoot.config import Mode
 
 # Paths that anybody may ask for. What is not under the prefix is the page, which holds no data.
 PREFIX = "/api/v1"
@@ -42,14 +44,20 @@ Shared = Annotated[Parts, Depends(parts_of)]
 def person_of(parts: Parts, token: str, least: Role = Role.VIEWER) -> Person:
     """Who has this access token. Raises Problem: 401 for a bad one, 403 for somebody who may not."""
     person = parts.sessions.person(token)
-    _allow(person, least, confirmed=False)
+    _expect_role(person, least)
     return person
 
 
-def _allow(person: Person, least: Role, *, confirmed: bool) -> None:
+def _expect_role(person: Person, least: Role) -> None:
     if not person.role.covers(least):
         raise Problem(403, "role_too_low", f"this needs the role {least}; yours is {person.role}")
-    if confirmed and not person.confirmed:
+
+
+def _expect_proof(person: Person, mode: Mode) -> None:
+    if mode is Mode.LIVE and not person.second_factor:
+        text = "with real money this needs a second factor: set one up under Users & keys"
+        raise Problem(403, "second_factor_missing", text)
+    if not person.confirmed:
         raise confirmation_needed()
 
 
@@ -66,7 +74,9 @@ def _guard(least: Role, *, confirmed: bool = False) -> Guard:
         parts: Parts = connection.app.state.parts
         # Kept before it is looked at further: what somebody tried goes into the audit trail too.
         person = connection.state.person = parts.sessions.person(token.strip())
-        _allow(person, least, confirmed=confirmed)
+        _expect_role(person, least)
+        if confirmed:
+            _expect_proof(person, parts.settings.mode)
         return person
 
     return check

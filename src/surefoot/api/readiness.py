@@ -1,7 +1,8 @@
 """What is missing before real money, as far as the web process may know.
 
 Rules. No venue is asked and no key is looked at; what cannot be known from here is said to be just that, and counts as
-missing. Nothing here turns anything on: `mode` and `live_confirmed` are settings of a start (decision 0028).
+missing. Nothing here turns anything on: `mode` and `live_confirmed` are settings of a start, and a run that was started
+so buys nothing before somebody switches it on (decision 0033).
 """
 
 from __future__ import annotations

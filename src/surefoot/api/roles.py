@@ -24,7 +24,7 @@ _ORDER = {role: place for place, role in enumerate(Role)}
 class Person:
     """Who makes a request. `confirmed`: has given the second factor, or the password, again in the last minutes.
 
-    `confirmed_until_ms` is 0 for who never has.
+    `confirmed_until_ms` is 0 for who never has. `second_factor`: has one that counts.
     """
 
     name: str
@@ -32,3 +32,4 @@ class Person:
     session_id: str
     confirmed: bool
     confirmed_until_ms: int
+    second_factor: bool

@@ -105,14 +105,14 @@ class Sessions:
         """Who an access token belongs to. Raises Problem (401)."""
         claims = self._tokens.read(access_token)
         sql = (
-            "SELECT u.role, s.confirmed_until_ms FROM sessions s JOIN users u ON u.name = s.name "
+            "SELECT u.role, s.confirmed_until_ms, u.totp_since_ms FROM sessions s JOIN users u ON u.name = s.name "
             "WHERE s.id = ? AND s.name = ? AND s.revoked_ms IS NULL AND u.off_ms IS NULL AND s.ends_ms > ?"
         )
         now_ms = self._now_ms()
         found = self._store.row(sql, (claims.session_id, claims.name, now_ms))
         if found is None:
             raise _ended()
-        return Person(claims.name, Role(found[0]), claims.session_id, found[1] > now_ms, found[1])
+        return Person(claims.name, Role(found[0]), claims.session_id, found[1] > now_ms, found[1], found[2] is not None)
 
     def owner(self, session_id: str) -> str | None:
         """Whose session it is."""

@@ -23,7 +23,8 @@ class Status:
     """The trader in one look. `running` is false when what is told is what its journal left; `at_ms` is when that was.
 
     Without a trader and without a journal all is null or empty. `quote` is the asset that equity is counted in.
-    `open_profit` is that of all positions after what was paid; null when one of them has no price.
+    `open_profit` is that of all positions after what was paid; null when one of them has no price. `live_off` says why
+    no position is opened with real money; null also where none trades.
     """
 
     at_ms: int | None
@@ -36,6 +37,7 @@ class Status:
     open_profit: Decimal | None
     balances: tuple[Holding, ...]
     entries_off: str | None
+    live_off: str | None
     books: str | None
     differences: tuple[str, ...]
     foreign: tuple[str, ...]
@@ -93,7 +95,7 @@ TOPICS = (
 def status_of(view: View | None, mode: str, journal: str | None, *, running: bool) -> Status:
     """The status; without a picture there is nothing to tell."""
     if view is None:
-        return Status(None, running, mode, None, journal, None, None, None, (), NOT_RUNNING, None, (), (), 0)
+        return Status(None, running, mode, None, journal, None, None, None, (), NOT_RUNNING, None, None, (), (), 0)
     profits = [position.profit for position in view.positions]
     known = [profit for profit in profits if profit is not None]
     return Status(
@@ -107,6 +109,7 @@ def status_of(view: View | None, mode: str, journal: str | None, *, running: boo
         open_profit=sum(known, Decimal(0)) if len(known) == len(profits) else None,
         balances=tuple(Holding(asset, amount) for asset, amount in view.balances),
         entries_off=view.entries_off if running else NOT_RUNNING,
+        live_off=view.live_off,
         books=view.books,
         differences=view.differences,
         foreign=view.foreign,

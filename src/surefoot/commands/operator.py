@@ -1,4 +1,5 @@
-"""`surefoot pause`, `resume`, `flatten`, `close`, `cancel-all`, `kill`: what an operator asks of the running trader."""
+"""`surefoot pause`, `resume`, `flatten`, `close`, `cancel-all`, `kill`, `live`: what an operator asks of the running
+trader."""
 
 from __future__ import annotations
 
@@ -109,6 +110,45 @@ def kill(
     if not yes:
         raise CommandError("kill sells everything that the bot holds, at the market, and stops entries: add --yes")
     return ask("kill", reason, config, journal, as_json)
+
+
+live_app = typer.Typer(rich_markup_mode=None, help="Entries with real money: on and off. A live run begins with off.")
+
+
+@live_app.command("on")
+def live_on(
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, trade real money.")] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Open positions with real money from now on.
+
+    A run with mode = "live" begins with this off: it reads the account, decides
+    on every candle and says what it refuses, and buys nothing. Look at that
+    first. What is switched stays over a restart.
+
+    \b
+    examples:
+      surefoot live on --reason "books agree, limits checked" --yes
+    """
+    if not yes:
+        raise CommandError("live on lets the bot open positions with real money: add --yes to do it")
+    return ask("live-on", reason, config, journal, as_json)
+
+
+@live_app.command("off")
+def live_off(reason: Reason, config: ConfigFile = None, journal: JournalFile = None, as_json: AsJson = False) -> int:
+    """No entries with real money until surefoot live on.
+
+    Exits and resting protection go on. A restart does not switch it on again.
+
+    \b
+    examples:
+      surefoot live off --reason "away for a week"
+    """
+    return ask("live-off", reason, config, journal, as_json)
 
 
 def ask(kind: str, reason: str, config: Path | None, journal: Path | None, as_json: bool, symbol: str = "") -> int:

@@ -52,6 +52,7 @@ from surefoot.core.messages import (
     KillRequested,
     LinkLost,
     LinkRestored,
+    LiveSwitched,
     MarginCalled,
     MarkPriceTold,
     OrderAccepted,
@@ -252,6 +253,7 @@ class Engine(Contracts):
                 | ClockRead()
                 | PauseRequested()
                 | ResumeRequested()
+                | LiveSwitched()
                 | FlattenRequested()
                 | CloseRequested()
                 | CancelAllRequested()

@@ -36,6 +36,7 @@ from surefoot.core.messages import (
     KillRequested,
     LinkLost,
     LinkRestored,
+    LiveSwitched,
     MarginCalled,
     MarkPriceTold,
     OrderEvent,
@@ -94,6 +95,8 @@ ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
 OPENING_MS = 300_000  # what was paid so long before the books opened is surely in them, whatever the two clocks say
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
+LIVE = "live"  # the mode with real money
+LIVE_NOT_ON = "real money is not switched on yet"
 SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
 
@@ -142,6 +145,8 @@ class Facts:
         self.courses: dict[str, Course] = {}
         self.cooldown_until_ms = 0
         self.paused: str | None = None
+        self.live_off: str | None = None  # why no entry is made with real money; None also where there is none
+        self._live_on = False
         self.last_entry_ms: dict[str, int] = {}
         self.clock_skew_ms = 0
         self.closes: dict[str, Decimal] = {}
@@ -244,6 +249,9 @@ class Facts:
                 self.paused = f"paused by {event.who}: {event.reason}"
             case ResumeRequested():
                 self.paused = None
+            case LiveSwitched():
+                self._live_on = event.on
+                self.live_off = None if event.on else f"real money was switched off by {event.who}: {event.reason}"
             case FlattenRequested():
                 self._leave_all("flatten")
             case CloseRequested():
@@ -319,6 +327,8 @@ class Facts:
 
     def _begin_run(self, event: RunStarted) -> None:
         self.run, self._counter = event.run, 0
+        if event.mode == LIVE and not self._live_on:
+            self.live_off = self.live_off or LIVE_NOT_ON
         self._unvalued.clear()
         self.books = Books.UNKNOWN
         self.links.clear()
@@ -607,6 +617,8 @@ class Facts:
 
     def entries_off(self) -> str | None:
         """Why no entry may be made, whatever the signal; None when entries are on."""
+        if self.live_off is not None:
+            return self.live_off
         if self.books is Books.DIFFER:
             return f"ledger and venue differ: {'; '.join(self.differences)}"
         if self.books is Books.UNKNOWN:

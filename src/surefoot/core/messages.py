@@ -288,6 +288,17 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSwitched:
+    """The operator turns entries with real money on or off. A run with real money begins with them off; what was
+    switched stays over a restart."""
+
+    at_ms: int
+    who: str
+    reason: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FlattenRequested:
     """The operator wants everything sold that the bot holds. Entries go on afterwards unless paused."""
 
@@ -381,6 +392,7 @@ Event = (
     | ClockRead
     | PauseRequested
     | ResumeRequested
+    | LiveSwitched
     | FlattenRequested
     | CloseRequested
     | CancelAllRequested
@@ -393,6 +405,7 @@ Event = (
 OperatorEvent = (
     PauseRequested
     | ResumeRequested
+    | LiveSwitched
     | FlattenRequested
     | CloseRequested
     | CancelAllRequested

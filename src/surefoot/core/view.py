@@ -197,6 +197,7 @@ class View:
     banned_until_ms: int | None = None
     traffic: TrafficView | None = None
     series: tuple[SeriesView, ...] = ()
+    live_off: str | None = None  # why there are no entries with real money; None also where no real money trades
 
 
 def view_of(engine: Engine, now_ms: int) -> View:
@@ -223,6 +224,7 @@ def view_of(engine: Engine, now_ms: int) -> View:
         foreign=engine.foreign,
         links=tuple(sorted(engine.links)),
         entries_off=engine.entries_off(),
+        live_off=engine.live_off,
         breaker=_breaker_view(engine, now_ms),
     )
 

@@ -1,4 +1,5 @@
-"""What may be asked of the trader: pause, resume, flatten, close, cancel, kill, and letting go of a trip.
+"""What may be asked of the trader: pause, resume, flatten, close, cancel, kill, real money on and off, and letting go
+of a trip.
 
 Nothing here trades: the trader is asked, and decides. What moves money needs a person who proved who they are again.
 """
@@ -16,6 +17,7 @@ from surefoot.api.guard import Money, Shared, Trader
 from surefoot.api.once import ActOnce, Once
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
+from surefoot.api.readiness import needs_of
 from surefoot.api.roles import Person
 from surefoot.api.running import as_backtest, ran
 from surefoot.control import REASON_LENGTH_MAX, Wish
@@ -47,6 +49,12 @@ class WhyOf(Why):
     """`symbol` is what to leave."""
 
     symbol: Annotated[str, Field(pattern="^[A-Z0-9_]{2,30}$")]
+
+
+class WhyLive(Why):
+    """`accepts` names each need of `GET /readiness` that is not met and that real money shall go without."""
+
+    accepts: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=20)]
 
 
 async def _answer(parts: Parts, person: Person, once: Once, wish: Wish) -> Response:
@@ -96,6 +104,28 @@ async def close(person: Money, parts: Shared, once: ActOnce, why: WhyOf) -> Resp
 async def breaker_reset(person: Money, parts: Shared, once: ActOnce, why: Why) -> Response:
     """Let go of all trips and of a cool-down; losses are measured from the equity of that moment."""
     return await _answer(parts, person, once, Wish("breaker-reset", why.reason))
+
+
+@router.post("/bot/live-on", response_model=Taken)
+async def live_on(person: Money, parts: Shared, once: ActOnce, why: WhyLive) -> Response:
+    """Entries with real money from now on; a live run begins without. What is not met has to be accepted by name."""
+
+    async def act() -> Taken:
+        needs = needs_of(parts.desk, parts.accounts.users(), await parts.record.need()).needs
+        unmet = [need.name for need in needs if need.standing != "met"]
+        if set(unmet) - set(why.accepts):
+            missing = ", ".join(name for name in unmet if name not in why.accepts)
+            raise Problem(409, "needs_not_met", f"not met, and not accepted by name: {missing}; see GET /readiness")
+        parts.trail.add(person.name, "needs not met", accepted=", ".join(unmet) or "none")
+        return Taken((await demand(parts.desk, parts.trail, person, Wish("live-on", why.reason))).text)
+
+    return await once.answer(person.name, act)
+
+
+@router.post("/bot/live-off", response_model=Taken)
+async def live_off(person: Trader, parts: Shared, once: ActOnce, why: Why) -> Response:
+    """No entries with real money until they are switched on again. Exits and resting protection go on."""
+    return await _answer(parts, person, once, Wish("live-off", why.reason))
 
 
 class Check(BaseModel):

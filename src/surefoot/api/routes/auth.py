@@ -14,7 +14,6 @@ from surefoot.api.problems import Problem
 from surefoot.api.roles import Person, Role
 from surefoot.api.sessions import LINK_CONFIRMED_MS, Grant
 from surefoot.api.shield import address_of, is_https
-from surefoot.config import Mode
 
 COOKIE = "surefoot_refresh"
 COOKIE_PATH = f"{PREFIX}/auth"
@@ -131,8 +130,8 @@ async def link(body: Link, request: Request, response: Response, parts: Shared) 
         parts.trail.add("unknown", "sign-in failed", code=problem.code, address=address)
         raise
     user = parts.accounts.ensure_local()
-    confirmed_ms = 0 if parts.settings.mode is Mode.LIVE else LINK_CONFIRMED_MS
-    grant = parts.sessions.begin(user.name, "link", address, request.headers.get("user-agent", ""), confirmed_ms)
+    agent = request.headers.get("user-agent", "")
+    grant = parts.sessions.begin(user.name, "link", address, agent, LINK_CONFIRMED_MS)
     return _signed(grant, request, response, parts)
 
 
@@ -159,8 +158,6 @@ async def confirm(body: Confirmation, person: Viewer, request: Request, parts: S
     user = _user(parts, person)
     if user.second_factor and body.code is None:
         raise Problem(401, "second_factor_needed", "give a code of the second factor")
-    if not user.second_factor and parts.settings.mode is Mode.LIVE:
-        raise Problem(403, "second_factor_missing", "in live mode this needs a second factor: enrol one first")
     if not user.second_factor and not user.has_password:
         raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
     if not user.second_factor and body.password is None:

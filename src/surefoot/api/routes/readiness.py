@@ -13,5 +13,5 @@ router = APIRouter(tags=["settings"])
 
 @router.get("/readiness", response_model=RealMoney)
 async def readiness(person: Trader, parts: Shared) -> Response:
-    """What real money needs, and what of it is missing. Nothing is turned on by it: that is done at the machine."""
+    """What real money needs, and what of it is missing. Nothing is turned on by it."""
     return told(needs_of(parts.desk, parts.accounts.users(), await parts.record.need()))

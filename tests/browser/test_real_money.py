@@ -1,0 +1,82 @@
+"""A run in mode live, before the simulated exchange: real money is switched on and off in the browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from surefoot.control import CONTROL_KEY
+from surefoot.core.messages import LiveSwitched
+from tests.browser.stage import PASSWORD, WIDE, Seen, asked, enrolled, go, opened, proved
+from tests.e2e.processes import exchange, trader
+from tests.e2e.test_commands import going, lines_until, surefoot
+from tests.e2e.test_crash import told
+from tests.e2e.test_kill import SEED, market_of
+from tests.e2e.test_real_money import LIVE, MINUTES, SPEED
+
+KEY = "5f" * 32
+
+
+@pytest.mark.spec("SAFE-6", "AUTH-2", "UI-1")
+@pytest.mark.timeout(300)
+def test_real_money_is_switched_on_by_its_word_and_a_second_factor(
+    browser: Browser, seen: Seen, tmp_path: Path
+) -> None:
+    seen.expected |= {401, 403}
+    journal = tmp_path / "journal.sqlite"
+    sets = [f"{key}={value}" for key, value in (LIVE | {"store.journal_path": str(journal), "web.port": "0"}).items()]
+    words = [word for each in sets for word in ("--set", each)]
+    with (
+        exchange(*market_of(tmp_path, SEED, MINUTES, str(SPEED))) as venue,
+        trader(venue, journal, LIVE) as bot,
+        going("web", "--json", *words, cwd=tmp_path, **{CONTROL_KEY: KEY}) as web,
+    ):
+        url = json.loads(lines_until(web, "listening")[-1])["url"]
+        done = surefoot(
+            "user", "add", "ann", "--role", "trader", "--journal", str(journal), cwd=tmp_path, said=f"{PASSWORD}\n"
+        )
+        assert done.returncode == 0, done.stderr
+        bot.keys = {CONTROL_KEY: KEY}
+        bot.start()
+        bot.wait_for_agreement()
+
+        context = browser.new_context(viewport=WIDE)
+        page = opened(context, url, seen)
+        page.get_by_label("Name").fill("ann")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("[data-safety=entries-off]")).to_contain_text("Real money is not switched on yet")
+        recovery = enrolled(page)
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Name").fill("ann")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_label("Code").fill(recovery[0])
+        page.get_by_role("button", name="Sign in").click()
+
+        go(page, "settings")
+        expect(page.locator("[data-money=live]")).to_contain_text("with real money")
+        expect(page.locator("[data-live=off]")).to_contain_text("not switched on yet")
+        page.get_by_role("button", name="Switch on").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Not met: this version")
+        dialog.get_by_label("Reason").fill("books agree")
+        expect(dialog.get_by_role("button", name="Switch on")).to_be_disabled()
+        asked(page, "Switch on", "books agree", word="REAL MONEY", then_proof=True)
+        proved(page, "Code", recovery[1])
+        expect(page.locator("[data-live=on]")).to_contain_text("Positions are opened with real money")
+        go(page, "overview")
+        expect(page.locator("[data-position]").first).to_be_visible()
+
+        go(page, "settings")
+        page.get_by_role("button", name="Switch off").click()
+        asked(page, "Switch off", "away for a week")
+        expect(page.locator("[data-live=off]")).to_contain_text("away for a week")
+        expect(page.locator("[data-safety=entries-off]")).to_contain_text(re.compile("switched off by ann"))
+        context.close()
+        assert [(each.who, each.on) for each in told(bot, LiveSwitched)] == [("ann (web)", True), ("ann (web)", False)]
+        assert len(venue.orders()) > 0
