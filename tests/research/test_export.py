@@ -15,8 +15,8 @@ import pytest
 
 from surefoot.cli import main
 from surefoot.config import Settings, load
-from surefoot.core.messages import BalanceMoved, CandleClosed, InstrumentsLoaded, SettingsChanged
-from surefoot.core.model import Candle
+from surefoot.core.messages import BalanceMoved, CandleClosed, InstrumentsLoaded, SettingsChanged, VenueTraded
+from surefoot.core.model import Candle, Side
 from surefoot.core.portfolio import fill_postings
 from surefoot.research.export import (
     Bookkeeping,
@@ -31,7 +31,7 @@ from surefoot.research.export import (
 )
 from surefoot.research.tax_lots import Method, total
 from surefoot.store.journal import JournalReader
-from tests.core.desk import BTC, FEES, INTERVAL_MS, Desk, dec
+from tests.core.desk import BTC, FEES, INTERVAL_MS, Desk, dec, fill
 from tests.journals import OFTEN, kept, two_days
 
 BNB = replace(BTC, symbol="BNBUSDT", base="BNB")
@@ -83,6 +83,24 @@ def paid_in_bnb(tmp_path: Path) -> Path:
 def read_csv(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as text:
         return list(csv.DictReader(text))
+
+
+@pytest.mark.spec("SAFE-5", "PNL-4")
+def test_a_trade_that_the_venue_told_without_its_number_has_none_in_any_table(tmp_path: Path) -> None:
+    desk = Desk()
+    desk.start()
+    desk.hold()
+    held = desk.engine.portfolio.positions["BTCUSDT"].quantity
+    desk.now_ms += 60_000
+    sold = fill("liquidation", 0, str(held), "29000", Side.SELL, at_ms=desk.now_ms)
+    desk.tell(VenueTraded(desk.now_ms, sold, "liquidation", 77, held))
+    settings = load(None, OFTEN, {}).settings
+    books = books_of(kept(tmp_path / "j.sqlite", desk.journal), settings)
+    assert [row.trade_id for row in books.fills] == [books.fills[0].trade_id, None]
+    assert {row.trade_id for row in books.ledger_rows} >= {None}
+    assert 0 not in {row.trade_id for row in books.ledger_rows}
+    (disposal, *_) = [each for each in tax_report(books, Method.FIFO).disposals if each.kind == "sale"]
+    assert (disposal.trade_id, disposal.bought_trade_id) == (None, books.fills[0].trade_id)
 
 
 # -- what the tables hold ---------------------------------------------------------------------------------------------

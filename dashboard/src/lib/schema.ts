@@ -164,7 +164,7 @@ export interface FillItem {
   seq: number;
   side: string;
   symbol: string;
-  trade_id: number;
+  trade_id: number | null;
 }
 
 export interface Health {

@@ -63,7 +63,7 @@ class FillRow:
     fee_in_quote: Decimal | None
     role: str  # maker, taker
     client_order_id: str
-    trade_id: int
+    trade_id: int | None  # the venue tells none of some of its own trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Books(Portfolio):
                 at_ms=self.now_ms if fill is None else fill.at_ms,
                 source=source,
                 symbol=None if fill is None else fill.symbol,
-                trade_id=None if fill is None else fill.trade_id,
+                trade_id=(fill.trade_id or None) if fill else None,
                 account=side.account,
                 asset=side.asset,
                 amount=side.amount,
@@ -193,7 +193,7 @@ def _fill_row(trade: Traded, purpose: str) -> FillRow:
         fee_in_quote=trade.fee_in_quote,
         role="maker" if fill.maker else "taker",
         client_order_id=fill.client_order_id,
-        trade_id=fill.trade_id,
+        trade_id=fill.trade_id or None,
     )
 
 

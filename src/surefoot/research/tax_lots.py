@@ -58,7 +58,7 @@ class Lot:
     asset: str
     bought_ms: int
     symbol: str
-    trade_id: int
+    trade_id: int | None
     quantity: Decimal
     quote: str
     cost: Decimal
@@ -73,7 +73,7 @@ class Disposal:
     sold_ms: int
     kind: str  # sale, fee
     symbol: str
-    trade_id: int
+    trade_id: int | None  # None where the venue told none
     quantity: Decimal
     quote: str
     proceeds: Decimal | None
@@ -172,7 +172,9 @@ class _Desk:
             return
         fill, instrument = trade.fill, trade.instrument
         left_out = bool(fill.fee) and trade.fee_in_quote is None
-        lot = Lot(instrument.base, fill.at_ms, fill.symbol, fill.trade_id, quantity, instrument.quote, cost, left_out)
+        lot = Lot(
+            instrument.base, fill.at_ms, fill.symbol, fill.trade_id or None, quantity, instrument.quote, cost, left_out
+        )
         self._bought += 1
         key = _KEYS[self.method](lot, self._bought)
         heapq.heappush(self.lots.setdefault(instrument.base, []), (key, self._bought, lot))
@@ -223,7 +225,7 @@ class _Desk:
                 sold_ms=fill.at_ms,
                 kind=kind,
                 symbol=fill.symbol,
-                trade_id=fill.trade_id,
+                trade_id=fill.trade_id or None,
                 quantity=quantity,
                 quote=trade.instrument.quote,
                 proceeds=proceeds,
