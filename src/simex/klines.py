@@ -13,6 +13,7 @@ from decimal import ROUND_DOWN, Decimal
 from itertools import pairwise
 from typing import Final
 
+from simex.packed import packed, unpacked
 from simex.strip import Strip
 from simex.venue import Candle
 
@@ -35,6 +36,7 @@ _QUARTER: Final = Decimal("0.25")
 _EIGHT_DECIMALS: Final = Decimal("0.00000001")
 TICKS_PER_CANDLE: Final = 4
 TOTALS_KEPT: Final = 16
+BARS_A_SHELF: Final = 720
 
 
 def in_zone(interval: str, shift_minutes: int) -> str:
@@ -117,6 +119,32 @@ class Run:
             yield _from_candle(candle, self._first_id + TICKS_PER_CANDLE * (at - self._start))
 
 
+class Shelf:
+    """Bars in a row, packed."""
+
+    __slots__ = ("_rows", "end_ms", "open_ms")
+
+    def __init__(self, bars: Sequence[Bar]) -> None:
+        self.open_ms, self.end_ms = bars[0].open_ms, bars[-1].end_ms
+        self._rows = packed(
+            (b.open_ms, b.end_ms, b.open, b.high, b.low, b.close, b.volume, b.quote, b.trades, b.first_id, b.last_id)
+            for b in bars
+        )
+
+    def bars(self, start_ms: int, end_ms: int) -> Iterator[Bar]:
+        """Those that open in [start, end)."""
+        for open_ms, ends_ms, *numbers, trades, first_id, last_id in unpacked(self._rows):
+            if int(open_ms) >= end_ms:
+                return
+            if int(open_ms) >= start_ms:
+                open_, high, low, close, volume, quote = map(Decimal, numbers)
+                bar = Bar(
+                    int(open_ms), int(ends_ms), open_, high, low, close, volume, quote, int(trades), int(first_id)
+                )
+                bar.last_id = int(last_id)
+                yield bar
+
+
 class Series:
     """The candles of one symbol; of what was printed, the last `kept_ms` at least are kept."""
 
@@ -125,7 +153,8 @@ class Series:
         self._history: list[Candle] = []
         self._history_first_id = 1
         self._kept_ms = kept_ms
-        self._pieces: list[Bar | Run] = []
+        self._pieces: list[Bar | Run | Shelf] = []
+        self._loose = 0  # bars at the end
         self._running: dict[str, Bar | None] = {}
         self.next_close_ms = _NEVER_MS
         self._at_ms = -1
@@ -311,8 +340,15 @@ class Series:
 
     def _keep(self, piece: Bar | Run) -> None:
         self._pieces.append(piece)
+        self._loose = self._loose + 1 if isinstance(piece, Bar) else 0
+        if self._loose == 2 * BARS_A_SHELF:
+            at = len(self._pieces) - self._loose
+            bars = [bar for bar in self._pieces[at : at + BARS_A_SHELF] if isinstance(bar, Bar)]
+            self._pieces[at : at + BARS_A_SHELF] = [Shelf(bars)]
+            self._loose -= BARS_A_SHELF
         if piece.open_ms - self._pieces[0].open_ms > 2 * self._kept_ms:
             del self._pieces[: bisect_left(self._pieces, piece.open_ms - self._kept_ms, key=_open_ms)]
+            self._loose = min(self._loose, len(self._pieces))
 
     def _extend_running(
         self, open_: Decimal, high: Decimal, low: Decimal, close: Decimal, volume: Decimal, quote: Decimal,
@@ -338,8 +374,8 @@ class Series:
             yield _from_candle(self._history[at], self._history_first_id + TICKS_PER_CANDLE * at)
         low = bisect_left(self._pieces, start_ms, key=_open_ms)
         high = bisect_left(self._pieces, end_ms, key=_open_ms)
-        for piece in self._pieces[max(0, low - 1) : high]:  # a run may begin earlier
-            if isinstance(piece, Run):
+        for piece in self._pieces[max(0, low - 1) : high]:  # what holds several may begin earlier
+            if isinstance(piece, Run | Shelf):
                 yield from piece.bars(start_ms, end_ms)
             elif piece.open_ms >= start_ms:
                 yield piece
@@ -368,7 +404,7 @@ def _from_candle(candle: Candle, first_id: int) -> Bar:
     )  # fmt: skip
 
 
-def _open_ms(piece: Bar | Run) -> int:
+def _open_ms(piece: Bar | Run | Shelf) -> int:
     return piece.open_ms
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
+from simex.packed import packed, unpacked
 from simex.refusal import Refusal
 from simex.strip import Strip
 from simex.venue import Candle
 
 KEPT_TRADES: Final = 50_000
+PACKED_AT_ONCE: Final = 1_024
 PRINTS_PER_CANDLE: Final = 4
 _EIGHT_DECIMALS: Final = Decimal("0.00000001")
 
@@ -30,6 +33,22 @@ class Trade(NamedTuple):
     quantity: Decimal
     at_ms: int
     is_buyer_maker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Single trades in a row, packed."""
+
+    trade_id: int
+    at_ms: int
+    count: int
+    rows: bytes
+
+    def from_id(self, trade_id: int) -> Iterator[Trade]:
+        """Its trades from an id on."""
+        for number, price, quantity, at_ms, is_buyer_maker in unpacked(self.rows):
+            if int(number) >= trade_id:
+                yield Trade(int(number), Decimal(price), Decimal(quantity), int(at_ms), is_buyer_maker == "True")
 
 
 class Span:
@@ -64,16 +83,37 @@ class Span:
 
 
 class TradeLog:
-    """The newest trades; at least `kept` entries, if there were so many."""
+    """The newest trades; at least `kept` single ones or spans, if there were so many. Older single ones are packed."""
 
     def __init__(self, kept: int = KEPT_TRADES) -> None:
         self._kept = kept
-        self._entries: list[Trade | Span] = []
+        self._entries: list[Trade | Block | Span] = []
+        self._count = 0  # of single trades and spans
+        self._loose = 0  # single trades at the end
 
     def add(self, entry: Trade | Span) -> None:
         self._entries.append(entry)
-        if len(self._entries) > 2 * self._kept:
-            del self._entries[: -self._kept]
+        self._count += 1
+        self._loose = self._loose + 1 if isinstance(entry, Trade) else 0
+        if self._loose == 2 * PACKED_AT_ONCE:
+            self._pack(len(self._entries) - self._loose)
+        if self._count > 2 * self._kept:
+            self._drop()
+
+    def _pack(self, start: int) -> None:
+        end = start + PACKED_AT_ONCE
+        trades = [entry for entry in self._entries[start:end] if isinstance(entry, Trade)]
+        first = trades[0]
+        self._entries[start:end] = [Block(first.trade_id, first.at_ms, len(trades), packed(trades))]
+        self._loose -= len(trades)
+
+    def _drop(self) -> None:
+        at = 0
+        while self._count - (count := _count(self._entries[at])) >= self._kept:
+            self._count -= count
+            at += 1
+        del self._entries[:at]
+        self._loose = min(self._loose, len(self._entries))
 
     def newest(self, limit: int, end_ms: int | None = None) -> list[Trade]:
         """The newest trades, up to a time, oldest first."""
@@ -121,7 +161,11 @@ def log_of(book: Logged) -> TradeLog:
     return book.log
 
 
-def _trades(entry: Trade | Span, trade_id: int = 0) -> Iterator[Trade]:
+def _count(entry: Trade | Block | Span) -> int:
+    return entry.count if isinstance(entry, Block) else 1
+
+
+def _trades(entry: Trade | Block | Span, trade_id: int = 0) -> Iterator[Trade]:
     return iter((entry,)) if isinstance(entry, Trade) else entry.from_id(trade_id)
 
 
@@ -140,9 +184,9 @@ def _four_trades(candle: Candle, first_id: int) -> Iterator[Trade]:
         before = price
 
 
-def _first_id(entry: Trade | Span) -> int:
+def _first_id(entry: Trade | Block | Span) -> int:
     return entry.trade_id
 
 
-def _at_ms(entry: Trade | Span) -> int:
+def _at_ms(entry: Trade | Block | Span) -> int:
     return entry.at_ms
