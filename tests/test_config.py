@@ -325,6 +325,11 @@ def test_all_mistakes_are_told_at_once_one_line_each() -> None:
             {"orders.partial_fill_wait_s": "10"},
             "orders.partial_fill_wait_s = 10: must be below orders.unprotected_max_s",
         ),
+        (
+            {"guard.silent_max_s": "60", "guard.act_after_s": "60"},
+            "guard.act_after_s = 60: must be above guard.silent_max_s = 60",
+        ),
+        ({"guard.countdown_s": "4"}, "guard.countdown_s = 4: 0 is off; less than 5 cancels at a slow answer"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(flags: dict[str, str], line: str) -> None:
@@ -510,7 +515,7 @@ def test_digest_is_of_values_not_of_how_they_were_written() -> None:
     assert settings_digest(loaded("[risk]\nrisk_pct_of_equity = 2\nnotional_max_quote = 1e5\n").settings) == digest
     assert settings_digest(loaded("[rsi]\noversold = 30\n").settings) == digest
     assert settings_digest(loaded(to_toml(Settings())).settings) == digest
-    about_trading = [key for key in FIELDS if not key.startswith(("web.", "alerts.", "log.", "traces."))]
+    about_trading = [key for key in FIELDS if not key.startswith(("web.", "alerts.", "guard.", "log.", "traces."))]
     changed = {settings_digest(with_other_value(key)) for key in about_trading}
     assert len(changed | {digest}) == len(about_trading) + 1
     assert {settings_digest(with_other_value(key)) for key in set(FIELDS) - set(about_trading)} == {digest}
@@ -553,3 +558,23 @@ def test_origins_are_sites_and_never_all_of_them(origin: str) -> None:
 def test_a_process_without_keys_loads_the_settings_of_every_mode() -> None:
     assert load(None, LIVE, KEYS, keyless=True).settings.api_key is None
     assert load(None, {"mode": "testnet"}, {}, keyless=True).settings.mode is Mode.TESTNET
+
+
+GUARD = {"SUREFOOT_GUARD_API_KEY": "the-guards-key", "SUREFOOT_GUARD_API_SECRET": "the-guards-secret"}
+
+
+@pytest.mark.spec("OPS-2", "CFG-1")
+def test_the_guardian_has_a_key_of_its_own_and_not_the_traders() -> None:
+    own = load(None, LIVE, KEYS | GUARD, keyless=True, guard=True).settings
+    assert own.api_key is own.api_secret is None
+    assert own.guard_api_key is not None
+    assert own.guard_api_key.get_secret_value() == "the-guards-key"
+    web = load(None, LIVE, KEYS | GUARD, keyless=True).settings
+    assert web.guard_api_key is web.guard_api_secret is None
+    assert load(None, {}, GUARD, keyless=True, guard=True).settings.guard_api_key is None, "paper takes no real key"
+
+
+@pytest.mark.spec("OPS-2", "CFG-2")
+def test_half_a_key_of_the_guardian_is_refused() -> None:
+    (line,) = refusal(flags=LIVE, env=KEYS | {"SUREFOOT_GUARD_API_KEY": "the-guards-key"})
+    assert line == "guard_api_key and guard_api_secret: one is set; the guardian's key needs both"

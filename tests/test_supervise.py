@@ -274,6 +274,23 @@ def test_the_web_process_is_given_no_key_of_the_venue_in_any_mode(mode: str) -> 
     assert "secret" not in given.values()
 
 
+@pytest.mark.spec("OPS-2", "OPS-3", "CFG-1")
+@pytest.mark.parametrize("mode", ["testnet", "live"])
+def test_keys_of_trader_and_guardian_are_given_to_nobody_else(mode: str) -> None:
+    def given(*names: str) -> dict[str, str]:
+        return {f"SUREFOOT_{name}{end}": "secret" for name in names for end in ("", "_FILE")}
+
+    traders = given("API_KEY", "API_SECRET", "KEYS_PASSPHRASE")
+    guards = given("GUARD_API_KEY", "GUARD_API_SECRET", "GUARD_ALERT_URLS")
+    others = given("ALERT_URLS", "METRICS_TOKEN")
+    chosen = load(None, {"mode": mode, "live_confirmed": "true", "guard.enabled": "true"}, {}, keyless=True).settings
+    run = Run(Job(chosen, (), True, {"HOME": "x", **traders, **guards, **others}), Silent())
+    envs = {"trader": run._make_trader()._env, "web": run._web_env(), "guardian": run._guard_env()}
+    secret = {name: {key for key, value in env.items() if value == "secret"} for name, env in envs.items()}
+    assert secret == {"trader": set(traders), "web": set(others), "guardian": set(guards)}
+    assert CONTROL_KEY not in envs["guardian"]
+
+
 @pytest.mark.spec("OPS-3", "OBS-2")
 async def test_traces_that_break_are_told_and_end_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(sender: SpanSender) -> None:

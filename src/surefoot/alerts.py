@@ -69,7 +69,7 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "link-lost": (Level.WARNING, "link-lost", "A link is lost"),
     "rate-limited": (Level.WARNING, "rate-limit", "The venue wants less of us"),
     "banned": (Level.CRITICAL, "banned", "The venue has banned us for a while"),
-    "venue-traded": (Level.CRITICAL, "venue-traded", "The venue closed a position of ours"),
+    "venue-traded": (Level.CRITICAL, "venue-traded", "A position was closed by the venue, or by the guardian"),
     "margin-call": (Level.CRITICAL, "margin-call", "The venue says that margin runs short"),
     "liquidation-near": (Level.CRITICAL, "liquidation-near", "A position comes near its liquidation and is being left"),
     "mark-price-missing": (Level.WARNING, "mark-price-missing", "No mark price: the last price decides"),

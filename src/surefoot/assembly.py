@@ -158,11 +158,12 @@ def build_session(
         ),
         keys,
         jitter,
-        _dialect(settings),
+        dialect_of(settings),
     )
 
 
-def _dialect(settings: Settings) -> Dialect:
+def dialect_of(settings: Settings) -> Dialect:
+    """How the venue of these settings is spoken to."""
     from surefoot.binance.futures.dialect import Futures
     from surefoot.binance.futures.preparation import MarginWishes
     from surefoot.binance.spot import Spot

@@ -40,6 +40,7 @@ from surefoot.store.journal import Entry, JournalReader
 
 PAPER_JOURNALS_KEPT = 10
 RUNS_NAMED = 20
+LEFT_BESIDE = (".alerts.jsonl", ".guard-alerts.jsonl", ".guard.jsonl", ".guard.lock")
 
 
 class AskError(Exception):
@@ -80,7 +81,7 @@ def _remove_unless_in_use(journal: Path) -> None:
     lock = Path(f"{journal}.lock")
     with suppress(OSError), lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for end in ("-wal", "-shm", ".sock", ".alerts.jsonl", ""):
+        for end in ("-wal", "-shm", ".sock", *LEFT_BESIDE, ""):
             Path(f"{journal}{end}").unlink(missing_ok=True)
         lock.unlink()
 

@@ -26,6 +26,7 @@ from surefoot.commands.breaker import breaker_app
 from surefoot.commands.data import data_app
 from surefoot.commands.doctor import doctor
 from surefoot.commands.export import export
+from surefoot.commands.guard import guard
 from surefoot.commands.keys import keys_app
 from surefoot.commands.operator import cancel_all, close, flatten, kill, live_app, pause, resume
 from surefoot.commands.optimize import optimize
@@ -90,7 +91,7 @@ COMMANDS_WITH_HELP = frozenset(
     }
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill"}
     | {"live", "on", "off", "promote"}
-    | {"web", "user", "add", "audit", "verify", "alerts", "doctor"}
+    | {"web", "guard", "user", "add", "audit", "verify", "alerts", "doctor"}
 )
 
 EPILOG = """\b
@@ -138,7 +139,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(user_app, name="user")
 app.add_typer(audit_app, name="audit")
-for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web, doctor):
+for asking in (pause, resume, flatten, close, cancel_all, kill, promote, book, web, guard, doctor):
     app.command()(asking)
 
 

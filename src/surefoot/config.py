@@ -45,7 +45,8 @@ PREFIX = "SUREFOOT_"
 MASK = "**********"
 VENUE_SECRETS = ("api_key", "api_secret")
 PASSPHRASE = "keys_passphrase"  # of the key store; no setting, because nothing but `load` may have it
-SECRETS = (*VENUE_SECRETS, "alert_urls", "metrics_token")
+GUARD_SECRETS = ("guard_api_key", "guard_api_secret")
+SECRETS = (*VENUE_SECRETS, "alert_urls", "metrics_token", *GUARD_SECRETS, "guard_alert_urls")
 SECTIONS_KEPT = 4_096  # different ones of a search
 _SECRET_WORDS = re.compile(r"secret|password|passphrase|token|api_?key|private_?key|alert\w*\W+url", re.IGNORECASE)
 
@@ -128,11 +129,18 @@ class _Given:
     source: str
 
 
-def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str], *, keyless: bool = False) -> Loaded:
+def load(
+    path: Path | None,
+    overrides: Mapping[str, str],
+    env: Mapping[str, str],
+    *,
+    keyless: bool = False,
+    guard: bool = False,
+) -> Loaded:
     """Settings from defaults, a file, environment variables and flags; what comes later in this list wins.
 
-    `overrides` are flags by dotted key. `keyless` is a process that holds no keys of the venue in any mode. Raises
-    ConfigError with all problems at once.
+    `overrides` are flags by dotted key. `keyless` is a process that holds no keys of the venue in any mode; with
+    `guard` it is the guardian, which has one of its own. Raises ConfigError with all problems at once.
     """
     given = _from_file(path) | _from_environment(env) | _from_flags(overrides)
     added = filled_in({key: entry.value for key, entry in given.items()})
@@ -142,8 +150,8 @@ def load(path: Path | None, overrides: Mapping[str, str], env: Mapping[str, str]
     # Other modes have no use for real keys, so that not even a mistake can send them anywhere.
     mode = str(_mode_of(known))
     needs_keys = mode in VENUES and not keyless
-    names = SECRETS if needs_keys else tuple(name for name in SECRETS if name not in VENUE_SECRETS)
-    known |= _secrets(names, env)
+    unwanted = (() if needs_keys else VENUE_SECRETS, () if mode in VENUES and (guard or not keyless) else GUARD_SECRETS)
+    known |= _secrets([name for name in SECRETS if not any(name in names for names in unwanted)], env)
     if needs_keys:
         known |= _stored_keys(mode, known, env)
         problems += _missing_keys(mode, known)
@@ -493,9 +501,9 @@ def _merged(settings: Settings, values: Mapping[str, object]) -> dict[str, _Give
 def settings_digest(settings: Settings) -> str:
     """SHA-256 of all values that are not secret: equal for equal settings, however their numbers were written.
 
-    Left out are the web process, alerts, logs and traces, which change nothing about the trading.
+    Left out are the web process, alerts, the guardian, logs and traces, which change nothing about the trading.
     """
-    others = ("web.", "alerts.", "log.", "traces.")
+    others = ("web.", "alerts.", "guard.", "log.", "traces.")
     about_trading = (pair for pair in _values(settings) if pair[0] not in SECRETS and not pair[0].startswith(others))
     values = {key: _plain(value) for key, value in about_trading}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -48,9 +48,19 @@ from surefoot.control import (
     event_of,
     socket_path,
 )
-from surefoot.core.messages import ClockRead, Event, LinkLost, LinkRestored, RunStarted, SettingsChanged, Woke
+from surefoot.core.messages import (
+    ClockRead,
+    Event,
+    LinkLost,
+    LinkRestored,
+    PauseRequested,
+    RunStarted,
+    SettingsChanged,
+    Woke,
+)
 from surefoot.core.tally import Tally
 from surefoot.core.view import AnswerView, LinkView, SeriesView, TrafficView, VenueLimitView, View, view_of
+from surefoot.deeds import Deeds, deeds_path
 from surefoot.selfcheck import CheckFailed, active_lines, key_lines, key_verdict
 from surefoot.store.journal import Journal, StoreError
 
@@ -209,6 +219,7 @@ class Trader:
         self._flush_failures = 0
         self._studying: Asked | None = None  # a change of settings that waits for what the venue says of new symbols
         self.log: TraderLog | None = None
+        self._deeds = Deeds(deeds_path(in_force.settings.store.journal_path))
 
     def view(self) -> View:
         """The engine's picture, with what the connection knows of the venue's limits."""
@@ -305,7 +316,9 @@ class Trader:
             self._follow(arrival.market_ms)
             return
         now_ms = self.clock.now_ms()
-        self._more_than_market |= not isinstance(arrival, Frame) or arrival.link == ACCOUNT
+        if not isinstance(arrival, Frame) or arrival.link == ACCOUNT:
+            self._more_than_market = True
+            self._hear_guardian(now_ms)
         for event in self.session.receive(arrival, now_ms):
             # The market's clock moves in leaps and we follow it: how far it is ahead says nothing.
             if not (isinstance(event, ClockRead) and isinstance(self.clock, MarketClock)):
@@ -313,6 +326,19 @@ class Trader:
         self._end_study()
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
+
+    def _hear_guardian(self, now_ms: int) -> None:
+        """Book what it sold while we hung or were dead, before anything else is heard of the account: we would sell it
+        again. Then nothing is bought until a person says so."""
+        sold = []
+        for deed in self._deeds.read():
+            fill = deed.fill
+            if fill.symbol in self.engine.portfolio.positions and not self.engine.knows_venue_trade(fill):
+                self._react(replace(deed, at_ms=now_ms))
+                sold.append(f"{fill.side} {fill.quantity:f} {fill.symbol}")
+        if sold:
+            text = f"it traded while this trader did not work: {', '.join(sold)}"
+            self._react(PauseRequested(now_ms, "the guardian", text))
 
     def _take_wish(self, asked: Asked) -> None:
         wish = asked.wish

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
+from pydantic import SecretStr
 
 from surefoot.alerts import Alert, Level
 from surefoot.config import AlertSettings, Settings
@@ -221,11 +222,16 @@ class Address:
 
 def addresses_of(settings: Settings) -> tuple[list[Service], list[str]]:
     """The addresses that SUREFOOT_ALERT_URLS names, and what is wrong with those that are none."""
-    if settings.alert_urls is None:
+    return services_at(settings.alert_urls)
+
+
+def services_at(urls: SecretStr | None) -> tuple[list[Service], list[str]]:
+    """The same of addresses that are named otherwise, one a line."""
+    if urls is None:
         return [], []
     services: list[Service] = []
     problems: list[str] = []
-    for number, line in enumerate(settings.alert_urls.get_secret_value().split(), start=1):
+    for number, line in enumerate(urls.get_secret_value().split(), start=1):
         try:
             services.append(Address(line, number))
         except AddressError as problem:
@@ -323,6 +329,11 @@ def alerts_path(journal_path: Path) -> Path:
     return Path(f"{journal_path}.alerts.jsonl")
 
 
+def guard_alerts_path(journal_path: Path) -> Path:
+    """Where those of the guardian are kept: a file has one writer."""
+    return Path(f"{journal_path}.guard-alerts.jsonl")
+
+
 class AlertLog:
     """Alerts and what became of them, one line of JSON each; its owner's alone, and bounded."""
 
@@ -375,6 +386,14 @@ def recent_alerts(path: Path, limit: int = RECENT_MAX) -> list[dict[str, Any]]:
         else:
             alerts[said["number"]] = {**said, "deliveries": []}
     return list(reversed(alerts.values()))[:limit]
+
+
+def all_alerts(journal_path: Path, limit: int = RECENT_MAX) -> list[dict[str, Any]]:
+    """The newest alerts about a journal, newest first, the guardian's among them; see `recent_alerts`. Numbers are one
+    file's own: `by` says whose."""
+    told = [{**alert, "by": "run"} for alert in recent_alerts(alerts_path(journal_path), limit)]
+    told += [{**alert, "by": "guardian"} for alert in recent_alerts(guard_alerts_path(journal_path), limit)]
+    return sorted(told, key=lambda alert: int(alert["told_ms"]), reverse=True)[:limit]
 
 
 # ---------------------------------------------------------------------------------------------------------------

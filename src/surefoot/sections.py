@@ -615,6 +615,32 @@ class AlertSettings(Section):
     daily_summary: Truth = Field(default=True, description="whether each day is summed up at 00:00 UTC")
 
 
+class GuardSettings(Section):
+    """The guardian, which watches the trader from outside; key and addresses are secret, see SUREFOOT_GUARD_…"""
+
+    enabled: Truth = Field(default=False, description="whether surefoot run starts the guardian, too")
+    silent_max_s: Whole = Field(
+        default=30, ge=1, le=3600, description="seconds that the trader may not answer before that is an emergency"
+    )
+    idle_max_s: Whole = Field(
+        default=90, ge=5, le=86_400, description="seconds without a new price or without a link that are an emergency"
+    )
+    act: Literal["tell", "cancel", "flatten"] = Field(
+        default="tell",
+        description="what follows: only alerts, the bot's entries are cancelled, or what it holds is sold, too",
+    )
+    act_after_s: Whole = Field(
+        default=120, ge=2, le=86_400, description="seconds that an emergency lasts before the guardian acts"
+    )
+    countdown_s: Whole = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="seconds after which futures' plain orders of all symbols, anybody's, are cancelled by the venue "
+        "unless trader and guardian live; 0 is off",
+    )
+
+
 class WebSettings(Section):
     """The web process: dashboard and API"""
 

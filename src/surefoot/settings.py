@@ -21,6 +21,7 @@ from surefoot.sections import (
     ExitSettings,
     FilterSettings,
     FuturesSettings,
+    GuardSettings,
     LogSettings,
     MacdSettings,
     MarketSettings,
@@ -36,6 +37,8 @@ from surefoot.sections import (
     VolumeSettings,
     WebSettings,
 )
+
+COUNTDOWN_MIN_S = 5
 
 
 class Mode(StrEnum):
@@ -73,6 +76,7 @@ class Settings(BaseModel):
     costs: CostSettings = CostSettings()
     store: StoreSettings = StoreSettings()
     alerts: AlertSettings = AlertSettings()
+    guard: GuardSettings = GuardSettings()
     log: LogSettings = LogSettings()
     traces: TraceSettings = TraceSettings()
     web: WebSettings = WebSettings()
@@ -83,6 +87,15 @@ class Settings(BaseModel):
     )
     metrics_token: SecretStr | None = Field(
         default=None, description="what Prometheus must show to read metrics; from the environment or a file"
+    )
+    guard_api_key: SecretStr | None = Field(
+        default=None, description="the guardian's own API key; from the environment or a file"
+    )
+    guard_api_secret: SecretStr | None = Field(
+        default=None, description="that key's secret; from the environment or a file"
+    )
+    guard_alert_urls: SecretStr | None = Field(
+        default=None, description="addresses that the guardian tells, one a line; from the environment or a file"
     )
 
     @model_validator(mode="after")
@@ -222,6 +235,22 @@ def _web_is_safe(settings: Settings) -> str | None:
     )
 
 
+def _guardian_fits(settings: Settings) -> str | None:
+    guard = settings.guard
+    if guard.act_after_s <= guard.silent_max_s:
+        return (
+            f"guard.act_after_s = {guard.act_after_s}: must be above guard.silent_max_s = {guard.silent_max_s}, "
+            f"or the guardian acts before a trader that restarts could answer"
+        )
+    if 0 < guard.countdown_s < COUNTDOWN_MIN_S:
+        return (
+            f"guard.countdown_s = {guard.countdown_s}: 0 is off; less than {COUNTDOWN_MIN_S} cancels at a slow answer"
+        )
+    if bool(settings.guard_api_key) != bool(settings.guard_api_secret):
+        return "guard_api_key and guard_api_secret: one is set; the guardian's key needs both"
+    return None
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address."""
     return host == "localhost" or ip_address(host).is_loopback
@@ -246,4 +275,5 @@ RULES: Mapping[Callable[[Settings], str | None], frozenset[str]] = {
     _parts_leave_a_rest: frozenset({"exits"}),
     _part_filled_entry_is_protected_in_time: frozenset({"orders"}),
     _web_is_safe: frozenset({"web"}),
+    _guardian_fits: frozenset({"guard", "guard_api_key", "guard_api_secret"}),
 }

@@ -2,9 +2,11 @@
 
 Rules. The trader is started again after a crash, later each time; the simulated exchange is not, because its account
 would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
-which leaves protection resting at the venue, and then the exchange. Real keys are given to nobody in paper, and never
-to the web process: whatever becomes of that, the run goes on. A run has a key of its own, with which the web process
-signs what its users ask of the trader; no other process has it.
+which leaves protection resting at the venue, and then the exchange; where there is a guardian, it ends before the
+trader, whose end it would take for an emergency. Real keys are given to nobody in paper, and never to the web process:
+whatever becomes of that, the run goes on. The guardian has a key of its own, which nobody else is given, and is not
+given the trader's. A run has a key of its own, with which the web process signs what its users ask of the trader; no
+other process has it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from surefoot.config import VENUES, Mode, Settings
 from surefoot.control import CONTROL_KEY, ControlError, new_control_key, read_view, socket_path, watch_views
 from surefoot.core.model import INTERVAL_MS, MS_PER_DAY, Market
 from surefoot.core.view import View
+from surefoot.guardprocess import GuardProcess
 from surefoot.herald import Herald
 from surefoot.notify import addresses_of
 from surefoot.webprocess import WebProcess
@@ -48,8 +51,13 @@ LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 REAL_KEYS = tuple(
     f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET", "KEYS_PASSPHRASE") for end in ("", "_FILE")
 )
+# Those of the guardian are given to nobody else, in no mode.
+GUARD_SECRETS = tuple(
+    f"SUREFOOT_GUARD_{name}{end}" for name in ("API_KEY", "API_SECRET", "ALERT_URLS") for end in ("", "_FILE")
+)
 # Secrets of the supervising and of the web process, which sends a test when asked for one.
 OWN_SECRETS = tuple(f"SUREFOOT_{name}{end}" for name in ("ALERT_URLS", "METRICS_TOKEN") for end in ("", "_FILE"))
+GUARD_ADDRESSES = ("SUREFOOT_GUARD_ALERT_URLS", "SUREFOOT_GUARD_ALERT_URLS_FILE")
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
 
 
@@ -142,6 +150,7 @@ class Run:
         self._exchange: Child | None = None
         self._trader: Kept | None = None
         self._web = WebProcess(self._web_command(), self._web_env(), self._screen.note) if job.web else None
+        self._guard = self._make_guard() if job.settings.guard.enabled else None
         self._started_s = time.monotonic()
         services, problems = addresses_of(job.settings)
         for problem in problems:
@@ -238,14 +247,38 @@ class Run:
         command = [sys.executable, "-m", "surefoot", "trade", "--parent-pid", str(os.getpid()), *self._job.options]
         command += ["--set", f"store.journal_path={self._job.settings.store.journal_path}"]
         if self._job.settings.mode is not Mode.PAPER:
-            env = {**_without(OWN_SECRETS, self._job.env), **self._control_key}
+            env = {**_without((*OWN_SECRETS, *GUARD_SECRETS), self._job.env), **self._control_key}
             return Child("the trader", command, env, self._screen.note)
-        market = self._listening.result()
-        command += ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
-        command += ["--paced"] if self._job.is_paced else []
-        paper_keys = {PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
-        env = {**_without_keys(self._job.env), **paper_keys, **self._control_key}
+        command += [*self._at_paper(), *(["--paced"] if self._job.is_paced else [])]
+        env = {**_without_keys(self._job.env), **self._paper_keys(), **self._control_key}
         return Child("the trader", command, env, self._screen.note)
+
+    def _at_paper(self) -> list[str]:
+        """Where the simulated exchange is, and what is traded there."""
+        market = self._listening.result()
+        return ["--rest", market["rest"], *self._replayed_symbols(market["symbols"])]
+
+    def _paper_keys(self) -> dict[str, str]:
+        market = self._listening.result()
+        return {PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
+
+    def _make_guard(self) -> GuardProcess:
+        def tell(text: str) -> None:
+            self._herald.say(Level.CRITICAL, "guardian", "The guardian does not watch", text)
+
+        return GuardProcess(self._guard_command, self._guard_env, self._screen.note, tell)
+
+    def _guard_command(self) -> list[str]:
+        journal = str(self._job.settings.store.journal_path)
+        command = [sys.executable, "-m", "surefoot", "guard", "--parent-pid", str(os.getpid()), *self._job.options]
+        command += ["--set", f"store.journal_path={journal}", "--journal", journal]
+        return command if self._job.settings.mode is not Mode.PAPER else [*command, *self._at_paper()]
+
+    def _guard_env(self) -> dict[str, str]:
+        if self._job.settings.mode is not Mode.PAPER:
+            return _without((*REAL_KEYS, *OWN_SECRETS, CONTROL_KEY), self._job.env)
+        addresses = {name: self._job.env[name] for name in GUARD_ADDRESSES if name in self._job.env}
+        return {**_without_keys(self._job.env), **addresses, **self._paper_keys()}
 
     def _web_command(self) -> list[str]:
         command = [sys.executable, "-m", "surefoot", "web", "--json", "--parent-pid", str(os.getpid())]
@@ -253,7 +286,7 @@ class Run:
         return [*command, "--any-port"] if self._job.web_port_is_default else command
 
     def _web_env(self) -> dict[str, str]:
-        return {**_without(REAL_KEYS, self._job.env), **self._control_key}
+        return {**_without((*REAL_KEYS, *GUARD_SECRETS), self._job.env), **self._control_key}
 
     def _replayed_symbols(self, on_tape: list[str]) -> list[str]:
         """The symbols of the files, in the order of the settings as far as they are in both."""
@@ -286,6 +319,8 @@ class Run:
             own += [exchange, tape]
         if self._web is not None:
             own.append(asyncio.create_task(self._web.run(self._trader_up)))
+        if self._guard is not None:
+            own.append(asyncio.create_task(self._guard.run(self._trader_up)))
         try:
             done, _ = await asyncio.wait([*reasons, watch], return_when=asyncio.FIRST_COMPLETED)
             if watch in done:
@@ -295,6 +330,8 @@ class Run:
             await self._take_last_view()
             return ended_run
         finally:
+            if self._guard is not None:
+                await self._guard.stop()
             await asyncio.gather(self._stop_trader(), self._stop_web())
             for task in own:
                 task.cancel()
@@ -445,7 +482,7 @@ def _history_days(settings: Settings) -> int:
 
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
-    return _without((*REAL_KEYS, *OWN_SECRETS, CONTROL_KEY), env)
+    return _without((*REAL_KEYS, *OWN_SECRETS, *GUARD_SECRETS, CONTROL_KEY), env)
 
 
 def _without(names: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:

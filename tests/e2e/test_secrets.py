@@ -23,10 +23,11 @@ from tests.e2e.test_commands import PATIENCE_S, command, environment, going, lin
 
 MARK = "M4rk3d"
 KEY, SECRET, PASSPHRASE = f"{MARK}Key0123456789", f"{MARK}Secret0123456789", f"{MARK}Passphrase0123"
+GUARD_KEY, GUARD_SECRET = f"{MARK}GuardKey0123456789", f"{MARK}GuardSecret0123456789"
 PASSWORD, TOKEN = f"{MARK}Password-to-use", f"{MARK}Link-token"
 NEEDLES = tuple(
     form
-    for text in (KEY, SECRET, PASSPHRASE, PASSWORD, TOKEN)
+    for text in (KEY, SECRET, PASSPHRASE, GUARD_KEY, GUARD_SECRET, PASSWORD, TOKEN)
     for form in (text.encode(), base64.b64encode(text.encode()).rstrip(b"="), text.encode().hex().encode())
 )
 
@@ -54,7 +55,7 @@ class Search:
 
     def end(self, capsys: pytest.CaptureFixture[str]) -> None:
         with capsys.disabled():
-            print(f"\n{self.outputs} outputs, {self.size_bytes} bytes, {len(NEEDLES)} forms of 5 secrets: {self.found}")
+            print(f"\n{self.outputs} outputs, {self.size_bytes} bytes, {len(NEEDLES)} forms of 7 secrets: {self.found}")
         assert self.found == []
 
 
@@ -90,7 +91,8 @@ class Commands:
         return done.returncode
 
 
-GIVEN = {"SUREFOOT_API_KEY": KEY, "SUREFOOT_API_SECRET": SECRET, "SUREFOOT_KEYS_PASSPHRASE": PASSPHRASE}
+GUARD = {"SUREFOOT_GUARD_API_KEY": GUARD_KEY, "SUREFOOT_GUARD_API_SECRET": GUARD_SECRET}
+GIVEN = {"SUREFOOT_API_KEY": KEY, "SUREFOOT_API_SECRET": SECRET, "SUREFOOT_KEYS_PASSPHRASE": PASSPHRASE} | GUARD
 STORED = {"SUREFOOT_KEYS_PASSPHRASE": PASSPHRASE}
 LIVE = ("--set", "mode=live", "live_confirmed=true")
 
@@ -141,6 +143,11 @@ def test_no_secret_comes_out_of_commands(tmp_path: Path, capsys: pytest.CaptureF
     venue = {"SIMEX_API_KEY": KEY, "SIMEX_API_SECRET": SECRET}
     assert run("keys", "check", "--rest", "http://127.0.0.1:9", **venue) == 4
     assert run("trade", "--rest", "http://127.0.0.1:9", **venue) == 4
+    (tmp_path / "file").touch()
+    assert run("guard", "--journal", "file/j.sqlite", *LIVE, **GIVEN) == 2
+    assert run("guard", *LIVE, SUREFOOT_GUARD_API_KEY=GUARD_KEY) == 2
+    addresses = f"json://ann:{GUARD_SECRET}@127.0.0.1:9 nonsense://{GUARD_SECRET}"
+    assert run("guard", "--journal", "file/j.sqlite", SUREFOOT_GUARD_ALERT_URLS=addresses) == 2
     assert run("user", "add", "ann", said=f"{PASSWORD}\n") == 0
     assert run("user", "add", "ann", said=f"{PASSWORD}\n") == 2
     assert run("audit", "verify") == 0
@@ -151,9 +158,10 @@ def test_no_secret_comes_out_of_commands(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.spec("OBS-2", "SAFE-6")
 def test_no_secret_comes_out_of_a_run_that_was_given_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     search = Search()
-    secrets = {"SUREFOOT_API_KEY": KEY, "SUREFOOT_API_SECRET": SECRET, "SUREFOOT_KEYS_PASSPHRASE": PASSPHRASE}
-    with going("run", "--no-terminal", cwd=tmp_path, **secrets) as run:
+    with going("run", "--no-terminal", "--set", "guard.enabled=true", cwd=tmp_path, **GIVEN) as run:
         lines = lines_until(run, "dashboard ")
+        if not any("guardian: watching " in line for line in lines):
+            lines += lines_until(run, "guardian: watching ")
         for pid in children_of(run.pid):
             search.raw(f"environment of {pid}", Path(f"/proc/{pid}/environ").read_bytes())
         run.send_signal(signal.SIGTERM)

@@ -289,13 +289,16 @@ class Calls:
             }
             said["signature"] = signing.sign_ws(self._keys.secret, said)
             return SocketRequest(request_id, call.link, codec.ws_request_text(request_id, ask.socket, said))
-        headers = {"X-MBX-APIKEY": self._keys.api_key} if ask.signed or ask.keyed else {}
-        if ask.signed:
-            times = [("recvWindow", str(self._recv_window_ms)), ("timestamp", str(now_ms + self.offset_ms))]
-            params = [*params, *times]
-        query = signing.query_text(params)
-        if ask.signed:
-            signature = signing.sign_rest(self._keys.secret, query.encode())
-            query += "&" + signing.query_text([("signature", signature)])
-        target = f"{ask.path}?{query}" if query else ask.path
-        return HttpRequest(request_id, ask.method, target, headers)
+        return http_request(request_id, ask, self._keys, self._recv_window_ms, now_ms + self.offset_ms)
+
+
+def http_request(request_id: int, ask: Ask, keys: Keys, recv_window_ms: int, venue_ms: int) -> HttpRequest:
+    """A request as it leaves at the venue's time `venue_ms`, signed where it has to be."""
+    headers = {"X-MBX-APIKEY": keys.api_key} if ask.signed or ask.keyed else {}
+    params = ask.params
+    if ask.signed:
+        params = [*params, ("recvWindow", str(recv_window_ms)), ("timestamp", str(venue_ms))]
+    query = signing.query_text(params)
+    if ask.signed:
+        query += "&" + signing.query_text([("signature", signing.sign_rest(keys.secret, query.encode()))])
+    return HttpRequest(request_id, ask.method, f"{ask.path}?{query}" if query else ask.path, headers)

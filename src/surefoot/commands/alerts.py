@@ -72,11 +72,10 @@ def list_(
       surefoot alerts list --limit 100 --json
     """
     from surefoot.chronicle import journal_path
-    from surefoot.notify import alerts_path, recent_alerts
+    from surefoot.notify import all_alerts
     from surefoot.terminal import moment_text, plain
 
-    path = alerts_path(journal_path(journal, loaded(config, {}).settings))
-    alerts = recent_alerts(path, limit)
+    alerts = all_alerts(journal_path(journal, loaded(config, {}).settings), limit)
     if as_json:
         print(json.dumps(alerts))
         return EXIT_OK

@@ -57,11 +57,12 @@ def overrides_of(sets: Sequence[str] | None) -> dict[str, str]:
     return overrides
 
 
-def loaded(config: Path | None, overrides: Mapping[str, str], *, keyless: bool = False) -> Loaded:
-    """The settings in force; `keyless` ones load in every mode without the venue's keys. Raises ConfigError."""
+def loaded(config: Path | None, overrides: Mapping[str, str], *, keyless: bool = False, guard: bool = False) -> Loaded:
+    """The settings in force; `keyless` ones load in every mode without the venue's keys, `guard` ones with those of the
+    guardian. Raises ConfigError."""
     from surefoot.config import load
 
-    return load(config, overrides, os.environ, keyless=keyless)
+    return load(config, overrides, os.environ, keyless=keyless, guard=guard)
 
 
 def begin_log(settings: Settings, process: str) -> bool:

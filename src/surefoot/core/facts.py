@@ -73,6 +73,7 @@ from surefoot.core.model import (
     ZERO,
     Candle,
     FeeRates,
+    Fill,
     Income,
     Instrument,
     OrderRequest,
@@ -308,6 +309,10 @@ class Facts:
             self._await_confirmation(event.at_ms)
         else:
             self.portfolio.book_income(event.kind, event.symbol, event.asset, event.amount)
+
+    def knows_venue_trade(self, fill: Fill) -> bool:
+        """Whether a trade that was not made by us is booked."""
+        return (fill.symbol, fill.trade_id) in self._venue_trades
 
     def _take_venue_trade(self, event: VenueTraded) -> None:
         fill = event.fill

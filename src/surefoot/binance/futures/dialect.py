@@ -78,6 +78,11 @@ def algo_params(order: OrderRequest) -> signing.Params:
     ]
 
 
+def countdown(symbol: str, span_ms: int) -> Ask:
+    """All plain orders of a symbol, anybody's, are cancelled after this time unless told again; 0 stops it."""
+    return Ask("POST", "/fapi/v1/countdownCancelAll", [("symbol", symbol), ("countdownTime", str(span_ms))], 10)
+
+
 def _only_reduces(order: OrderRequest) -> str:
     return "false" if order.purpose is Purpose.ENTRY else "true"
 
