@@ -26,6 +26,7 @@ from simex.refusal import Refusal
 from simex.venue import AccountSpec, ExchangeFilters, FillModel, InstrumentSpec, Undocumented
 
 _CLIENT_ID_LENGTH: Final = 22
+LIST_IDS_FROM: Final = 500_001  # no order has such a number, so that no client can take one for the other
 
 
 class Engine:
@@ -51,7 +52,7 @@ class Engine:
         self._amender = Amender(self._lifecycle, outlet)
         self._matcher = Matcher(self.ledger, self._lifecycle, outlet, rules)
         self._order_id = 0
-        self._list_id = -1
+        self._list_id = LIST_IDS_FROM - 1
         self._named = 0
 
     # -- clients ------------------------------------------------------------------------------------------------

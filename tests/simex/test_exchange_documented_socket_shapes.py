@@ -118,7 +118,7 @@ def results(carol: Session) -> dict[str, Any]:
         "Query order (USER_DATA)": ask("order.status", **BTC, orderId=amended),
         "Current open orders (USER_DATA)": ask("openOrders.status", **BTC),
         "Account order history (USER_DATA)": ask("allOrders", **BTC),
-        "Query Order list (USER_DATA)": ask("orderList.status", orderListId=0),
+        "Query Order list (USER_DATA)": ask("orderList.status", orderListId=500_001),
         "Current open Order lists (USER_DATA)": ask("openOrderLists.status"),
         "Account order list history (USER_DATA)": ask("allOrderLists"),
         "Account trade history (USER_DATA)": ask("myTrades", **BTC),

@@ -182,7 +182,7 @@ WEIGHTS = [
     ("ticker/price", {"symbol": "BTCUSDT"}, 2), ("ticker/price", {}, 4), ("ticker/bookTicker", {}, 4),
     ("order", {"symbol": "BTCUSDT", "orderId": 1}, 4), ("openOrders", {"symbol": "BTCUSDT"}, 6), ("openOrders", {}, 80),
     ("allOrders", {"symbol": "BTCUSDT"}, 20), ("myTrades", {"symbol": "BTCUSDT"}, 20),
-    ("myTrades", {"symbol": "BTCUSDT", "orderId": 1}, 5), ("orderList", {"orderListId": 0}, 4),
+    ("myTrades", {"symbol": "BTCUSDT", "orderId": 1}, 5), ("orderList", {"orderListId": 500_001}, 4),
     ("allOrderList", {}, 20), ("openOrderList", {}, 6), ("account", {}, 20),
     ("account/commission", {"symbol": "BTCUSDT"}, 20),
     ("rateLimit/order", {}, 40), ("myPreventedMatches", {"symbol": "BTCUSDT", "preventedMatchId": 1}, 2),

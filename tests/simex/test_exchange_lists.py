@@ -45,6 +45,15 @@ def statuses(client: Client) -> dict[str, str]:
     return {order["clientOrderId"]: order["status"] for order in client.get("allOrders", symbol="BTCUSDT")}
 
 
+def test_no_list_has_the_number_of_an_order(at: Floor, alice: Client) -> None:
+    alice.post("orderList/oco", **OCO)
+    names = {"listClientOrderId": "exit-2", "aboveClientOrderId": "target-2", "belowClientOrderId": "stop-2"}
+    answer = alice.post("orderList/oco", **OCO | names)
+    for order in answer["orders"]:
+        assert alice.refused("GET", "orderList", orderListId=order["orderId"])[0] == -2013
+    assert alice.refused("GET", "order", symbol="BTCUSDT", orderId=answer["orderListId"])[0] == -2013
+
+
 def test_oco_answers_reports_and_locks_once(at: Floor, alice: Client) -> None:
     link = alice.listen()
     answer = alice.post("orderList/oco", **OCO)

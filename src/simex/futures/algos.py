@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simex.futures.engine import Engine
 
 OPEN_ALGOS_MAX: Final = 200
+ALGO_IDS_FROM: Final = 3_000_001  # no order has such a number, so that no client can take one for the other
 LIMIT_TYPES: Final = ("STOP", "TAKE_PROFIT")
 
 
@@ -30,7 +31,7 @@ class Algos:
     def __init__(self, engine: Engine, lifecycle: Lifecycle) -> None:
         self._engine = engine
         self._lifecycle = lifecycle
-        self._algo_id = 0
+        self._algo_id = ALGO_IDS_FROM - 1
 
     def place(self, account: Account, ticket: Ticket, now_ms: int) -> Algo:
         """Accept a conditional order, or raise the Refusal."""

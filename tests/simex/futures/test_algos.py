@@ -51,6 +51,13 @@ def test_a_stop_goes_through_its_documented_states_and_becomes_an_order_of_its_o
     at.exchange.check_books()
 
 
+def test_no_conditional_order_has_the_number_of_an_order(at: Floor, alice: Trader) -> None:
+    order = alice.order("BUY", "0.010", "90000")
+    algo = alice.algo("SELL", "STOP_MARKET", "80000", quantity="0.010")
+    assert alice.refused("GET", "algoOrder", algoId=order["orderId"]) == -2013
+    assert alice.refused("DELETE", "order", symbol="BTCUSDT", orderId=algo["algoId"]) == -2011
+
+
 def test_the_triggered_order_may_get_an_id_of_its_own() -> None:
     at = floor(rules=Undocumented(triggered_keeps_client_id=False))
     alice = Trader(at)
