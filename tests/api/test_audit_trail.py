@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import pyotp
 import pysqlite3.dbapi2 as sqlite
 import pytest
+from fastapi.routing import APIRoute
 
 from surefoot.api.anchors import Anchors, check_all
 from surefoot.api.audit import Trail
+from surefoot.api.onetime import LINK_MS, fingerprint
+from surefoot.api.parts import Parts
+from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
+from surefoot.api.routes import auth
 from surefoot.api.webstore import WebStore, store_path
 from surefoot.core.messages import RecordAlarm, RunStarted
 from surefoot.store.journal import Journal
@@ -224,3 +231,95 @@ async def test_the_trail_is_read_page_by_page_and_filtered(tmp_path: Path) -> No
         since = here.clock() - 4_500
         assert len((await root.get(f"/audit?since_ms={since}")).json()["items"]) == 5
         assert code_of(await root.get("/audit?limit=0")) == "invalid_request"
+
+
+# -- every way to fail at proving who one is --------------------------------------------------------------------------
+
+GOOD, WRONG, NEW = PASSWORD, "a wrong password", "another good password"
+NONE, LOCAL, FACTOR = "ann", "local", "bob"  # a password alone; a link alone; a password and a second factor
+
+# Who asks (signed in, where the path needs that), whether they are confirmed, and what: refused with this code, and
+# told in the trail as this.
+FAILURES = [
+    ("", False, "login", {"name": NONE, "password": WRONG}, "credentials_wrong", (NONE, "sign-in failed")),
+    ("", False, "login", {"name": "nobody", "password": GOOD}, "credentials_wrong", ("unknown", "sign-in failed")),
+    ("", False, "login", {"name": LOCAL, "password": GOOD}, "credentials_wrong", (LOCAL, "sign-in failed")),
+    ("", False, "login", {"name": "off", "password": GOOD}, "credentials_wrong", ("off", "sign-in failed")),
+    ("", False, "login", {"name": "locked", "password": GOOD}, "locked", ("locked", "sign-in failed")),
+    ("", False, "login", {"name": FACTOR, "password": GOOD}, "second_factor_needed", (FACTOR, "sign-in failed")),
+    (
+        *("", False, "login", {"name": FACTOR, "password": GOOD, "code": "000000"}),
+        *("credentials_wrong", (FACTOR, "sign-in failed")),
+    ),
+    ("", False, "link", {"token": "a guess"}, "link_used", ("unknown", "sign-in failed")),
+    (NONE, False, "confirm", {}, "invalid_request", (NONE, "confirmation failed")),
+    (NONE, False, "confirm", {"password": WRONG}, "credentials_wrong", (NONE, "confirmation failed")),
+    (FACTOR, False, "confirm", {"password": GOOD}, "second_factor_needed", (FACTOR, "confirmation failed")),
+    (FACTOR, False, "confirm", {"code": "000000"}, "credentials_wrong", (FACTOR, "confirmation failed")),
+    (LOCAL, False, "confirm", {"password": GOOD}, "second_factor_missing", (LOCAL, "confirmation failed")),
+    (NONE, False, "password", {"old": WRONG, "new": NEW}, "credentials_wrong", (NONE, "password not changed")),
+    (NONE, False, "password", {"old": GOOD, "new": "short"}, "invalid_request", (NONE, "password not changed")),
+    (LOCAL, False, "password", {"old": GOOD, "new": NEW}, "no_password", (LOCAL, "password not changed")),
+    (NONE, False, "totp/enroll", None, "confirmation_needed", (NONE, "second factor not enrolled")),
+    (FACTOR, True, "totp/enroll", None, "already_enrolled", (FACTOR, "second factor not enrolled")),
+    (NONE, False, "totp/verify", {"code": "1"}, "confirmation_needed", (NONE, "second factor not enrolled")),
+    (FACTOR, True, "totp/verify", {"code": "1"}, "not_enrolling", (FACTOR, "second factor not enrolled")),
+    ("enrolling", True, "totp/verify", {"code": "1"}, "credentials_wrong", ("enrolling", "second factor not enrolled")),
+]
+
+
+def give_second_factor(parts: Parts, name: str, now_ms: int) -> None:
+    secret = parts.accounts.second_factor.enrol(name).secret
+    parts.accounts.second_factor.confirm_enrolment(name, pyotp.TOTP(secret).at(now_ms // 1_000))
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_every_failure_to_prove_who_one_is_leaves_a_row_and_no_secret(tmp_path: Path) -> None:
+    async with place(tmp_path, web__behind_proxy="true") as here:
+        parts = here.parts
+        for name in (NONE, FACTOR, "off", "locked", "enrolling"):
+            parts.accounts.add(name, Role.TRADER, PASSWORD, "the test")
+        parts.accounts.ensure_local()
+        give_second_factor(parts, FACTOR, here.clock())
+        parts.accounts.switch("off", on=False, by="the test")
+        parts.accounts.second_factor.enrol("enrolling")
+        for number, (who, is_confirmed, path, body, code, told) in enumerate(FAILURES):
+            for _ in range(5):
+                with suppress(Problem):
+                    parts.accounts.count_attempt("locked")
+            visitor = here.visitor()
+            # The limit for an address is not what is tried here.
+            visitor.headers["x-forwarded-for"] = f"10.0.0.{number}"
+            if who:
+                grant = parts.sessions.begin(who, "password", "127.0.0.1", "test", 10**6 * is_confirmed)
+                visitor.headers["authorization"] = f"Bearer {grant.access_token}"
+            before = parts.trail.rows(None, 1)[0].seq
+            answer = await visitor.post(f"/auth/{path}", json=body)
+            assert code_of(answer) == code, (who, path, body)
+            (row,) = [row for row in parts.trail.rows(None, 10) if row.seq > before]
+            assert (row.who, row.action, row.detail["code"]) == (*told, code), (who, path, body)
+            said = [text for text in (body or {}).values() if text not in (NONE, LOCAL, FACTOR, "off", "locked", "1")]
+            assert not [text for text in said if text in str(row)], row
+            parts.accounts.clear_failures(who or str((body or {}).get("name")))
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_a_link_without_its_users_code_leaves_a_row(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here.parts.accounts.ensure_local()
+        give_second_factor(here.parts, LOCAL, here.clock())
+        here.parts.sessions.offer_link(fingerprint("the link"), here.clock() + LINK_MS)
+        for more, code in (({}, "second_factor_needed"), ({"code": "000000"}, "credentials_wrong")):
+            assert code_of(await here.visitor().post("/auth/link", json={"token": "the link", **more})) == code
+            row = here.parts.trail.rows(None, 1)[0]
+            assert (row.who, row.action, row.detail["code"]) == (LOCAL, "sign-in failed", code)
+
+
+@pytest.mark.spec("AUTH-4")
+def test_every_route_that_proves_who_one_is_has_its_ways_to_fail_tried() -> None:
+    cannot_fail = {
+        "logout",
+        "refresh",
+    }  # a refresh token proves nothing new; one that is used twice has a row of its own
+    posts = {route.path.removeprefix("/auth/") for route in auth.router.routes if isinstance(route, APIRoute)}
+    assert {path for path in posts if not path.startswith("/")} - cannot_fail == {each[2] for each in FAILURES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pyotp
 import pytest
 
@@ -111,6 +112,61 @@ async def test_in_live_mode_money_needs_a_second_factor_and_no_password_will_do(
         assert (await ann.post("/auth/confirm", json={"code": code_now(here, totp)})).status_code == 200
         for visitor in (ann, local):  # past the last door before the trader
             assert code_of(await visitor.post(sale[0], json=sale[1])) == "cannot_sign"
+
+
+async def by_link(here: Place, token: str, **more: str) -> tuple[Visitor, httpx2.Response]:
+    """Somebody who came by a new sign-in link, or tried to."""
+    here.parts.sessions.offer_link(fingerprint(token), here.clock() + LINK_MS)
+    visitor = here.visitor()
+    answer = await visitor.post("/auth/link", json={"token": token, **more})
+    visitor.keep(answer)
+    return visitor, answer
+
+
+@pytest.mark.spec("AUTH-2")
+@pytest.mark.parametrize("flags", [{}, {"mode": "live", "live_confirmed": "true"}], ids=["paper", "live"])
+async def test_the_link_is_in_the_place_of_a_password_and_of_no_second_factor(
+    tmp_path: Path, flags: dict[str, str]
+) -> None:
+    async with place(tmp_path, **flags) as here:
+        local, _ = await by_link(here, "one")
+        totp, _ = await enrolled(here, local, by_link=True)
+        thief, answer = await by_link(here, "two")
+        assert code_of(answer) == "second_factor_needed"
+        assert code_of(await thief.get("/me")) == "signed_out"
+        for _ in range(2):  # the first wrong code does not use the link up
+            answer = await thief.post("/auth/link", json={"token": "two", "code": "000000"})
+            assert code_of(answer) == "credentials_wrong"
+        owner, answer = await by_link(here, "two", code=code_now(here, totp))
+        assert answer.status_code == 200
+        assert code_of(await thief.post("/auth/link", json={"token": "two", "code": "000000"})) == "link_used"
+        here.clock.forward(60)
+        assert (await owner.get("/me")).json()["confirmed"] is False
+        doors = (
+            ("POST", "/bot/flatten", {"reason": "enough"}),
+            ("POST", "/bot/live-on", {"reason": "enough", "accepts": []}),
+            ("POST", "/breaker/reset", {"reason": "enough"}),
+            ("POST", "/settings", {"reason": "enough", "changes": {"breaker.drawdown_max_pct": "99"}}),
+            ("POST", "/users", {"name": "eve", "role": "admin", "password": PASSWORD}),
+        )
+        for method, path, body in doors:
+            assert code_of(await owner.request(method, path, json=body)) == "confirmation_needed", path
+        assert (await owner.post("/auth/confirm", json={"code": code_now(here, totp)})).status_code == 200
+        assert code_of(await owner.post("/bot/flatten", json={"reason": "enough"})) == "cannot_sign"
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_guesses_at_a_link_lock_like_guesses_of_a_password_and_only_who_has_a_link_can_guess(
+    tmp_path: Path,
+) -> None:
+    async with place(tmp_path) as here:
+        local, _ = await by_link(here, "one")
+        await enrolled(here, local, by_link=True)
+        for n in range(6):
+            answer = await here.visitor().post("/auth/link", json={"token": f"a guess {n}", "code": "000000"})
+            assert code_of(answer) == "link_used"
+        answers = [(await by_link(here, "two", code=f"00000{n}"))[1] for n in range(6)]
+        assert [code_of(answer) for answer in answers] == ["credentials_wrong"] * 5 + ["locked"]
 
 
 @pytest.mark.spec("AUTH-2")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from surefoot.api.onetime import LINK_VARIABLE, new_link
 from surefoot.control import CONTROL_KEY
 from surefoot.core.messages import LiveSwitched
 from tests.browser.stage import PASSWORD, WIDE, Seen, asked, enrolled, go, opened, proved
@@ -19,6 +23,42 @@ from tests.e2e.test_kill import SEED, market_of
 from tests.e2e.test_real_money import LIVE, MINUTES, SPEED
 
 KEY = "5f" * 32
+
+
+@contextmanager
+def offered(folder: Path) -> Iterator[str]:
+    """A start of the web process in live mode; the address of its sign-in link."""
+    sets = {"mode": "live", "live_confirmed": "true", "web.port": "0"}
+    words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    token, link = new_link(time.time_ns() // 1_000_000)
+    with going("web", "--json", *words, cwd=folder, **{LINK_VARIABLE: link}) as web:
+        url = json.loads(lines_until(web, "listening")[-1])["url"]
+        yield f"{url}/#link={token}"
+
+
+@pytest.mark.spec("AUTH-2", "UI-1")
+@pytest.mark.timeout(120)
+def test_a_sign_in_link_asks_for_the_code_of_the_second_factor(browser: Browser, seen: Seen, tmp_path: Path) -> None:
+    seen.expected |= {401, 503}  # and there is no trader
+    context = browser.new_context(viewport=WIDE)
+    with offered(tmp_path) as link:
+        page = opened(context, link, seen)
+        recovery = enrolled(page, by_link=True)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        page.close()
+    with offered(tmp_path) as link:
+        page = opened(context, link, seen)
+        expect(page.get_by_text("This link is in the place of a password")).to_be_visible()
+        expect(page.get_by_label("Password")).to_have_count(0)
+        page.get_by_label("Code").fill("no such code")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("code is wrong")
+        page.get_by_label("Code").fill(recovery[0])
+        page.get_by_role("button", name="Sign in").click()
+        go(page, "users")
+        expect(page.get_by_role("heading", name="You: local")).to_be_visible()
+        context.close()
 
 
 @pytest.mark.spec("SAFE-6", "AUTH-2", "UI-1")

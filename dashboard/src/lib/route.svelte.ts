@@ -11,7 +11,7 @@ export const PAGES = [
   ['journal', 'Journal'],
   ['alerts', 'Alerts'],
   ['settings', 'Settings'],
-  ['users', 'Users & keys'],
+  ['users', 'Users'],
 ] as const;
 
 export type PageName = (typeof PAGES)[number][0];

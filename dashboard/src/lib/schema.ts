@@ -257,6 +257,7 @@ export interface Lines {
 }
 
 export interface Link {
+  code?: string | null;
   token: string;
 }
 

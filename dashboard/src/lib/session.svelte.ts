@@ -1,5 +1,5 @@
 // Who is signed in. One object for the whole page.
-import { forget, get, post, refresh, take, whenSignedOut } from './api';
+import { type Problem, forget, get, post, refresh, take, whenSignedOut } from './api';
 import type { Me } from './schema';
 import { stream } from './stream.svelte';
 
@@ -11,6 +11,8 @@ class Session {
   state = $state<'starting' | 'out' | 'in'>('starting');
   me = $state<Me | null>(null);
   told = $state('');
+  /** A sign-in link that waits for the code of its user's second factor. */
+  link = $state('');
 
   async begin(): Promise<void> {
     whenSignedOut(() => this.#left('Your session has ended. Sign in again.'));
@@ -18,9 +20,13 @@ class Session {
     if (link) {
       history.replaceState(null, '', location.pathname);
       try {
-        take(await post('/auth/link', { token: link }));
-        return await this.#entered();
+        return await this.signInByLink(link, '');
       } catch (problem) {
+        if ((problem as Problem).code === 'second_factor_needed') {
+          this.link = link;
+          this.state = 'out';
+          return;
+        }
         this.told = `The sign-in link did not work: ${(problem as Error).message}`;
       }
     }
@@ -35,6 +41,12 @@ class Session {
   /** Raises Problem. */
   async signIn(name: string, password: string, code: string): Promise<void> {
     take(await post('/auth/login', code ? { name, password, code } : { name, password }));
+    await this.#entered();
+  }
+
+  /** Raises Problem. */
+  async signInByLink(token: string, code: string): Promise<void> {
+    take(await post('/auth/link', code ? { token, code } : { token }));
     await this.#entered();
   }
 
@@ -56,7 +68,7 @@ class Session {
 
   async #entered(): Promise<void> {
     await this.look();
-    this.told = '';
+    this.told = this.link = '';
     this.state = 'in';
     stream.start();
   }

@@ -55,7 +55,7 @@ def _expect_role(person: Person, least: Role) -> None:
 
 def _expect_proof(person: Person, mode: Mode) -> None:
     if mode is Mode.LIVE and not person.second_factor:
-        text = "with real money this needs a second factor: set one up under Users & keys"
+        text = "with real money this needs a second factor: set one up under Users"
         raise Problem(403, "second_factor_missing", text)
     if not person.confirmed:
         raise confirmation_needed()

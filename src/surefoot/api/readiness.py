@@ -157,7 +157,7 @@ def _second_factor(users: Iterable[User]) -> Need:
     if able:
         return Need("second factor", "met", "somebody who may act has one")
     found = "nobody who may act has one, and with real money the page asks for it before every sale and reset"
-    return Need("second factor", "missing", found, "set it up under Users & keys")
+    return Need("second factor", "missing", found, "set it up under Users")
 
 
 def _alerts(settings: Settings) -> Need:

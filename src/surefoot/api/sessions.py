@@ -151,12 +151,18 @@ class Sessions:
             self._store.run("DELETE FROM links WHERE ends_ms < ?", (self._now_ms() - LINK_MS,))
             self._store.run(sql, (hashed, ends_ms))
 
-    def use_link(self, token: str) -> None:
+    def expect_link(self, token: str) -> None:
         """Raises Problem (401) for a link that was not offered, was used before, or has ended."""
+        sql = "SELECT 1 FROM links WHERE hash = ? AND used_ms IS NULL AND ends_ms > ?"
+        if self._store.row(sql, (fingerprint(token), self._now_ms())) is None:
+            raise _link_used()
+
+    def use_link(self, token: str) -> None:
+        """Let nobody in by it any more. Raises Problem (401) as `expect_link` does."""
         now_ms = self._now_ms()
         sql = "UPDATE links SET used_ms = ? WHERE hash = ? AND used_ms IS NULL AND ends_ms > ?"
         if not self._store.run(sql, (now_ms, fingerprint(token), now_ms)):
-            raise Problem(401, "link_used", "this link was used before, or has ended; start again for a new one")
+            raise _link_used()
 
     def _grant(self, name: str, session_id: str, session_ends_ms: int) -> Grant:
         now_ms, refresh_token = self._now_ms(), random_text()
@@ -170,6 +176,10 @@ class Sessions:
     def _revoke(self, session_id: str) -> bool:
         sql = "UPDATE sessions SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL"
         return self._store.run(sql, (self._now_ms(), session_id)) > 0
+
+
+def _link_used() -> Problem:
+    return Problem(401, "link_used", "this link was used before, or has ended; start again for a new one")
 
 
 def _ended() -> Problem:

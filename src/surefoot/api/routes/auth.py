@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Cookie, Request, Response
@@ -16,6 +18,7 @@ from surefoot.api.sessions import LINK_CONFIRMED_MS, Grant
 from surefoot.api.shield import address_of, is_https
 
 COOKIE = "surefoot_refresh"
+NOT_ENROLLED = "second factor not enrolled"
 COOKIE_PATH = f"{PREFIX}/auth"
 
 router = APIRouter(tags=["auth"])
@@ -35,6 +38,7 @@ class Login(Body):
 
 class Link(Body):
     token: Text
+    code: Text | None = None
 
 
 class Confirmation(Body):
@@ -106,14 +110,11 @@ async def login(body: Login, request: Request, response: Response, parts: Shared
     """Sign in with name and password, and the code of the second factor where there is one."""
     address = address_of(request.scope, parts.settings.web)
     parts.throttle.sign_in(address)
-    try:
+    # A name that is nobody's may be a password in the wrong place.
+    who = "unknown" if parts.accounts.user(body.name) is None else body.name
+    with _failure_told(parts, who, "sign-in failed", address=address):
         user = await parts.accounts.check(body.name, body.password)
         parts.accounts.check_code(user, body.code)
-    except Problem as problem:
-        # A name that is nobody's may be a password in the wrong place.
-        who = "unknown" if parts.accounts.user(body.name) is None else body.name
-        parts.trail.add(who, "sign-in failed", code=problem.code, address=address)
-        raise
     parts.accounts.clear_failures(user.name)
     grant = parts.sessions.begin(user.name, "password", address, request.headers.get("user-agent", ""))
     return _signed(grant, request, response, parts)
@@ -121,18 +122,22 @@ async def login(body: Login, request: Request, response: Response, parts: Shared
 
 @router.post("/auth/link")
 async def link(body: Link, request: Request, response: Response, parts: Shared) -> Signed:
-    """Sign in by the link that `surefoot run` printed; once."""
+    """Sign in by the link that `surefoot run` printed; once. It is in the place of a password, and of nothing else."""
     address = address_of(request.scope, parts.settings.web)
     parts.throttle.sign_in(address)
-    try:
-        parts.sessions.use_link(body.token)
-    except Problem as problem:
-        parts.trail.add("unknown", "sign-in failed", code=problem.code, address=address)
-        raise
+    with _failure_told(parts, "unknown", "sign-in failed", address=address):
+        parts.sessions.expect_link(body.token)
     user = parts.accounts.ensure_local()
+    with _failure_told(parts, user.name, "sign-in failed", address=address):
+        if user.second_factor:
+            parts.accounts.count_attempt(user.name)
+            parts.accounts.check_code(user, body.code)
+            parts.accounts.clear_failures(user.name)
+        parts.sessions.use_link(body.token)
     agent = request.headers.get("user-agent", "")
-    grant = parts.sessions.begin(user.name, "link", address, agent, LINK_CONFIRMED_MS)
-    return _signed(grant, request, response, parts)
+    # Who has no second factor yet could not set one up unconfirmed: there is no password to confirm with.
+    confirmed_ms = 0 if user.second_factor else LINK_CONFIRMED_MS
+    return _signed(parts.sessions.begin(user.name, "link", address, agent, confirmed_ms), request, response, parts)
 
 
 @router.post("/auth/refresh")
@@ -156,24 +161,26 @@ async def confirm(body: Confirmation, person: Viewer, request: Request, parts: S
     """Prove who you are once more; for five minutes you may then do what has to do with money."""
     parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
     user = _user(parts, person)
-    if user.second_factor and body.code is None:
-        raise Problem(401, "second_factor_needed", "give a code of the second factor")
-    if not user.second_factor and not user.has_password:
-        raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
-    if not user.second_factor and body.password is None:
-        raise Problem(422, "invalid_request", "password: give it")
-    try:
-        if user.second_factor:
-            parts.accounts.count_attempt(user.name)
-            parts.accounts.check_code(user, body.code)
-        else:
-            await parts.accounts.check(user.name, body.password or "")
-    except Problem as problem:
-        parts.trail.add(person.name, "confirmation failed", code=problem.code, session=person.session_id)
-        raise
+    with _failure_told(parts, person.name, "confirmation failed", session=person.session_id):
+        await _prove(parts, user, body)
     parts.accounts.clear_failures(user.name)
     parts.trail.add(person.name, "confirmed", session=person.session_id)
     return Confirmed(confirmed_until_ms=parts.sessions.confirm(person.session_id))
+
+
+async def _prove(parts: Parts, user: User, given: Confirmation) -> None:
+    """Raises Problem for who does not prove to be this user."""
+    if user.second_factor:
+        if given.code is None:
+            raise Problem(401, "second_factor_needed", "give a code of the second factor")
+        parts.accounts.count_attempt(user.name)
+        parts.accounts.check_code(user, given.code)
+        return
+    if not user.has_password:
+        raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
+    if given.password is None:
+        raise Problem(422, "invalid_request", "password: give it")
+    await parts.accounts.check(user.name, given.password)
 
 
 @router.post("/auth/password", status_code=204)
@@ -181,13 +188,14 @@ async def password(body: NewPassword, person: Viewer, request: Request, parts: S
     """Change your password; all your other sessions end."""
     parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
     user = _user(parts, person)
-    if not user.has_password:
-        raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
-    await parts.accounts.check(user.name, body.old)
-    try:
-        await parts.accounts.set_password_aside(user.name, body.new, person.name)
-    except AccountError as problem:
-        raise Problem(422, "invalid_request", str(problem)) from None
+    with _failure_told(parts, person.name, "password not changed", session=person.session_id):
+        if not user.has_password:
+            raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
+        await parts.accounts.check(user.name, body.old)
+        try:
+            await parts.accounts.set_password_aside(user.name, body.new, person.name)
+        except AccountError as problem:
+            raise Problem(422, "invalid_request", str(problem)) from None
     parts.accounts.clear_failures(user.name)
     parts.sessions.end_all(user.name, person.name, but=person.session_id)
 
@@ -195,8 +203,9 @@ async def password(body: NewPassword, person: Viewer, request: Request, parts: S
 @router.post("/auth/totp/enroll")
 async def enroll(person: Viewer, parts: Shared) -> Enrolled:
     """A secret for an authenticator app; it counts once `totp/verify` has heard a code of it."""
-    _must_be_confirmed(person)
-    made = parts.accounts.second_factor.enrol(person.name)
+    with _failure_told(parts, person.name, NOT_ENROLLED, session=person.session_id):
+        _must_be_confirmed(person)
+        made = parts.accounts.second_factor.enrol(person.name)
     return Enrolled(secret=made.secret, uri=made.uri, svg=made.svg)
 
 
@@ -204,8 +213,10 @@ async def enroll(person: Viewer, parts: Shared) -> Enrolled:
 async def verify(body: Code, person: Viewer, request: Request, parts: Shared) -> RecoveryCodes:
     """Ask for codes of the new secret from now on; the recovery codes are shown once."""
     parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
-    _must_be_confirmed(person)
-    return RecoveryCodes(recovery_codes=parts.accounts.second_factor.confirm_enrolment(person.name, body.code))
+    with _failure_told(parts, person.name, NOT_ENROLLED, session=person.session_id):
+        _must_be_confirmed(person)
+        codes = parts.accounts.second_factor.confirm_enrolment(person.name, body.code)
+    return RecoveryCodes(recovery_codes=codes)
 
 
 @router.get("/sessions")
@@ -249,6 +260,16 @@ async def me(person: Viewer, parts: Shared) -> Me:
         second_factor=user.second_factor,
         mode=parts.settings.mode,
     )
+
+
+@contextmanager
+def _failure_told(parts: Parts, who: str, what: str, **detail: str) -> Iterator[None]:
+    """Write in the audit trail what is refused: these routes' bodies are secrets, and the shield leaves them to us."""
+    try:
+        yield
+    except Problem as problem:
+        parts.trail.add(who, what, code=problem.code, **detail)
+        raise
 
 
 def _user(parts: Parts, person: Person) -> User:
