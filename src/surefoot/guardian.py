@@ -39,6 +39,8 @@ HELD_UP_MS = 2_000  # a tick that comes so late says that we were stopped, not t
 BARE_MARGIN_MS = 20_000  # beyond the trader's own bound, in which it sells by itself
 COUNTDOWN_SHARE = 3  # it is renewed in a third of its time
 LAST_WORDS_S = 10.0
+REACH_EVERY_S = 2.0
+REACHED_FOR_MS = 60_000  # twice what a trader takes at most to find a venue again that was down
 
 TITLES = {
     Kind.SILENT: "The trader does not answer",
@@ -62,6 +64,7 @@ class _Emergency:
     since_ms: int
     told: set[Kind] = field(default_factory=set)
     acting: asyncio.Task[None] | None = None
+    answering_ms: int | None = None  # since when the venue has answered us, without a break
 
 
 class Guardian:
@@ -103,7 +106,7 @@ class Guardian:
         if self._desk is not None:
             await self._desk.start()
         telling = asyncio.create_task(self._notifier.run())
-        works = [asyncio.create_task(self._look_on()), asyncio.create_task(self._count_down_on())]
+        works = [asyncio.create_task(work) for work in (self._look_on(), self._count_down_on(), self._reach_on())]
         try:
             await self._decide_on(stopping, [telling, *works])
         finally:
@@ -205,8 +208,23 @@ class Guardian:
             and self._desk is not None
             and emergency.acting is None
             and now_ms - emergency.since_ms >= guard.act_after_s * 1_000
+            and self._is_reached(emergency, now_ms)
         ):
             emergency.acting = asyncio.create_task(self._act(self._desk, emergency))
+
+    def _is_reached(self, emergency: _Emergency, now_ms: int) -> bool:
+        """Whether the venue has answered us for a while: where it was down for all, the trader has time to go on."""
+        wanted_ms = min(REACHED_FOR_MS, self._settings.guard.act_after_s * 1_000) - REACH_EVERY_S * 1_000
+        return emergency.answering_ms is not None and now_ms - emergency.answering_ms >= wanted_ms
+
+    async def _reach_on(self) -> None:
+        """While there is an emergency, see whether the venue is there."""
+        while self._desk is not None:
+            emergency = self._emergency
+            if emergency is not None:
+                answers = await self._desk.answers()
+                emergency.answering_ms = (emergency.answering_ms or _now_ms()) if answers else None
+            await asyncio.sleep(REACH_EVERY_S)
 
     def _what_follows(self) -> str:
         guard = self._settings.guard

@@ -44,10 +44,9 @@ from surefoot.core.messages import (
 from surefoot.core.model import CONDITIONAL, ZERO, OrderRequest, Purpose
 from surefoot.core.orders import Order, State
 from surefoot.deeds import WHY
-from surefoot.venuedesk import Fate, VenueDesk
+from surefoot.venuedesk import Desk, Fate
 
 PREFIX = "sfg-"  # of the guardian's orders; the trader's begin with sf-
-PARTS_MAX = 20  # of one sale, where the venue takes only so much at a time
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 NO_SUCH_ORDER = -2013
 CANCEL_TOO_LATE = -2011
@@ -67,7 +66,7 @@ class Over(Exception):
 class Rescue:
     """One emergency's. `books` are folded from the journal, and are nobody else's."""
 
-    def __init__(self, desk: VenueDesk, books: Engine, is_still: Callable[[], bool], tell: Tell, did: Deed) -> None:
+    def __init__(self, desk: Desk, books: Engine, is_still: Callable[[], bool], tell: Tell, did: Deed) -> None:
         """`is_still` says whether there is still an emergency; `did` keeps what was sold, and is told before `tell`."""
         self._desk = desk
         self._books = books
@@ -75,6 +74,7 @@ class Rescue:
         self._tell = tell
         self._did = did
         self._lost_s: dict[str, float] = {}  # by name of a sale without an answer: from when on it cannot arrive
+        self._next_number: dict[str, int] = {}  # of sales, by symbol: those before are over, and booked
         self._opened_ms: dict[str, int] = {}  # since when a position was held that is being sold
         self._apart: set[str] = set()  # symbols whose stop is cancelled before the sale, not by it
         self._unknown: set[str] = set()  # orders that the venue does not know
@@ -167,16 +167,17 @@ class Rescue:
             await self._learn(order)
         if not await self._cancel_all_of(symbol, Purpose.ENTRY):
             return False
+        before: Decimal | None = None
         while True:
             number = await self._hear_sales(symbol)
-            if number is None:
-                raise Unanswered("a sale is on its way")
             quantity, why_none = await self._quantity(symbol)
             if not quantity:
                 self._tell(Level.CRITICAL, "The guardian is done with a symbol", f"{symbol}: {why_none}")
                 return await self._tidy(symbol)
-            if number > PARTS_MAX:
-                raise Unanswered(f"{quantity:f} are left after {PARTS_MAX} sales")
+            left = self._books.portfolio.positions[symbol].quantity
+            if left == before:
+                raise Unanswered(f"nobody buys what is sold, {left:f} are left")
+            before = left
             if not await self._sell(symbol, quantity, self._sale_name(symbol, number)):
                 return False
 
@@ -286,15 +287,15 @@ class Rescue:
         opened_ms = self._opened_ms[symbol]
         return f"{PREFIX}{symbol}-{opened_ms:x}-{number}"
 
-    async def _hear_sales(self, symbol: str) -> int | None:
+    async def _hear_sales(self, symbol: str) -> int:
         """Book what sales of this position have done, also those of an earlier life of ours; the number of the next
-        one, None while one is neither over nor known not to be."""
+        one. Raises Unanswered while one is neither over nor known not to be."""
         position = self._books.portfolio.positions.get(symbol)
         if position is not None:
             self._opened_ms.setdefault(symbol, position.opened_ms)
         if symbol not in self._opened_ms:
             return 1
-        for number in range(1, PARTS_MAX + 1):
+        for number in itertools.count(self._next_number.get(symbol, 1)):
             name = self._sale_name(symbol, number)
             events = await self._answer(QueryOrder(self._desk.now_ms(), symbol, name))
             accepted = next((each for each in events if isinstance(each, OrderAccepted)), None)
@@ -303,8 +304,9 @@ class Rescue:
             await self._book(symbol, name, accepted)
             ended = any(isinstance(each, OrderCanceled | OrderExpired) for each in events)
             if not ended and (accepted.executed or ZERO) < (accepted.quantity or ZERO):
-                return None
-        return PARTS_MAX + 1
+                raise Unanswered(f"{name} is on its way")
+            self._next_number[symbol] = number + 1
+        raise AssertionError("numbers do not end")
 
     async def _book(self, symbol: str, name: str, accepted: OrderAccepted) -> None:
         """Fills of a sale of ours, once each."""

@@ -10,6 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 from surefoot.binance.calls import http_request
 from surefoot.binance.codec import VenueError, read_error
@@ -46,8 +47,23 @@ class Reply:
         return None if self.error is None else self.error.code
 
 
+class Desk(Protocol):
+    """Where the venue is asked."""
+
+    dialect: Dialect
+    recv_window_ms: int
+
+    def now_ms(self) -> int:
+        """The venue's time, as far as it is known."""
+        ...
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Send it once. A write whose outcome is UNKNOWN may have been carried out."""
+        ...
+
+
 class VenueDesk:
-    """See the module's rules. To be started and closed."""
+    """The real one; see the module's rules. To be started and closed."""
 
     def __init__(self, venue: Venue, keys: Keys, dialect: Dialect, recv_window_ms: int) -> None:
         self.dialect = dialect
@@ -65,11 +81,15 @@ class VenueDesk:
         await self._gateway.close()
 
     def now_ms(self) -> int:
-        """The venue's time, as far as it is known."""
+        """See `Desk`."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
+    async def answers(self) -> bool:
+        """Whether the venue tells its time just now."""
+        return await self._gateway.server_time_ms(self.dialect.time().path) is not None
+
     async def ask(self, ask: Ask) -> Reply:
-        """Send it once. A write whose outcome is UNKNOWN may have been carried out."""
+        """See `Desk`."""
         for _ in range(SIGNED_AGAIN_MAX):
             venue_ms = await self._gateway.server_time_ms(self.dialect.time().path)
             if venue_ms is None:
@@ -87,16 +107,20 @@ class VenueDesk:
         answer = await answered
         if isinstance(answer, HttpFailed):
             return Reply(Fate.UNKNOWN if answer.sent else Fate.LATER, venue_ms, text=answer.text)
-        if answer.status == 200:
-            return Reply(Fate.DONE, venue_ms, answer.body)
-        error = read_error(answer.status, answer.body)
-        fate = {"refused": Fate.REFUSED, "unknown": Fate.UNKNOWN}.get(
-            self.dialect.outcome(answer.status, error), Fate.LATER
-        )
-        return Reply(fate, venue_ms, answer.body, error, f"{error.code or answer.status} {error.text}")
+        return reply_of(self.dialect, answer.status, answer.body, venue_ms)
 
     def _take(self, arrival: object) -> None:
         if isinstance(arrival, HttpAnswer | HttpFailed):
             answered = self._waiting.pop(arrival.request_id, None)
             if answered is not None and not answered.done():
                 answered.set_result(arrival)
+
+
+def reply_of(dialect: Dialect, status: int, body: bytes, at_ms: int) -> Reply:
+    """What an answer over HTTP means."""
+    if status == 200:
+        return Reply(Fate.DONE, at_ms, body)
+    error = read_error(status, body)
+    fates = {"refused": Fate.REFUSED, "unknown": Fate.UNKNOWN}
+    fate = fates.get(dialect.outcome(status, error), Fate.LATER)
+    return Reply(fate, at_ms, body, error, f"{error.code or status} {error.text}")

@@ -42,6 +42,7 @@ from tests.e2e.processes import (
     trades_of,
 )
 from tests.e2e.test_commands import child_pids, going, is_gone, lines_until
+from tests.e2e.wire import wire
 from tests.receivers import Heard, web_hooks
 
 MINUTE_MS = 60_000
@@ -138,7 +139,7 @@ def guard(bot: Trader, ear: Heard | None, **changes: str) -> Iterator[Guard]:
             "--journal",
             str(bot.journal),
             "--rest",
-            bot.rest,
+            bot.venue.rest,
             *words,
         ],
         stdout=subprocess.PIPE,
@@ -447,6 +448,30 @@ def test_a_trader_that_comes_back_before_the_sale_is_left_to_itself(tmp_path: Pa
             assert "The guardian acts" not in watch.titles()
         assert resting(place, "BTCUSDT") == protection
         assert guards_orders(place) == []
+        bot.stop()
+
+
+@pytest.mark.spec("OPS-2", "SAFE-1")
+@pytest.mark.timeout(120)
+def test_a_trader_that_lives_and_has_no_way_to_the_venue_is_helped_by_one_that_has(tmp_path: Path) -> None:
+    with (
+        market(tmp_path, "spot", {"BTCUSDT": 0.0}) as place,
+        wire(place.rest) as line,
+        trader(place, tmp_path / "journal.sqlite", of_market("spot"), line.rest) as bot,
+    ):
+        bot.start()
+        bot.wait_until("something is held behind a stop", is_held)
+        with guard(bot, None, guard__act="flatten", guard__idle_max_s="5") as watch:
+            eventually("it watches", lambda: watch.said)
+            line.cut()
+            watch.wait_for("The trader has no link to the venue")
+            watch.wait_for("The guardian has done what it could")
+            (sale,) = guards_orders(place)
+            line.mend()
+            watch.wait_for("The trader works again")
+            check_that_the_trader_knows(bot, Decimal(sale["executedQty"]))
+            assert guards_orders(place) == [sale]
+            watch.stop()
         bot.stop()
 
 
