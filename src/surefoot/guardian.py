@@ -266,21 +266,20 @@ class Guardian:
     # -- the venue's own countdown ----------------------------------------------------------------------------
 
     async def _count_down_on(self) -> None:
-        """Renew it while the trader works; of one that was stopped in order and left nothing, take it back."""
-        span_ms = self._settings.guard.countdown_s * 1_000
-        if not span_ms or self._desk is None or self._settings.market.venue is not Market.FUTURES:
-            return
-        while True:
-            now_ms = _now_ms()
-            if self._harmless is Level.INFO:
-                await self._disarm()
-            elif self._judge.has_seen() and not self._judge.troubles(now_ms) and self._is_due(now_ms, span_ms):
-                self._armed_ms = now_ms
-                await self._count_down(span_ms)
+        while self._settings.guard.countdown_s and self._settings.market.venue is Market.FUTURES:
+            await self._tend_countdown(_now_ms())
             await asyncio.sleep(TICK_S)
 
-    def _is_due(self, now_ms: int, span_ms: int) -> bool:
-        return self._armed_ms is None or now_ms - self._armed_ms >= span_ms / COUNTDOWN_SHARE
+    async def _tend_countdown(self, now_ms: int) -> None:
+        """Renew it while the trader works; of one that was stopped in order and left nothing, take it back."""
+        span_ms = self._settings.guard.countdown_s * 1_000
+        if self._harmless is Level.INFO:
+            await self._disarm()
+            return
+        is_due = self._armed_ms is None or now_ms - self._armed_ms >= span_ms / COUNTDOWN_SHARE
+        if is_due and self._judge.has_seen() and not self._judge.troubles(now_ms):
+            self._armed_ms = now_ms
+            await self._count_down(span_ms)
 
     async def _disarm(self) -> None:
         if self._armed_ms is not None:
@@ -288,7 +287,8 @@ class Guardian:
             await self._count_down(0)
 
     async def _count_down(self, span_ms: int) -> None:
-        assert self._desk is not None
+        if self._desk is None:
+            return
         failed = []
         for symbol in self._settings.market.symbols:
             reply = await self._desk.ask(countdown(symbol, span_ms))
@@ -314,7 +314,6 @@ def _now_ms() -> int:
 @contextmanager
 def _lock_of(journal: Path) -> Iterator[None]:
     """The only guardian of a journal, which may not be there yet. Raises GuardianInUse, OSError."""
-    journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Path(f"{journal}.guard.lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,6 +25,7 @@ from surefoot.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from surefoot.binance.dialogue import Keys
@@ -66,11 +67,15 @@ def guard(
 
     settings = loaded(config, overrides_of(sets), keyless=True, guard=True).settings
     path = journal_path(journal, settings)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may be there before the trader is
+    except OSError as problem:
+        raise CommandError(f"{path}: nothing can be kept beside it: {problem.strerror}") from None
     say = _Said(as_json)
     services, problems = services_at(settings.guard_alert_urls)
-    for problem in problems:
-        say.note(f"alerts: {problem}")
-    desk, why_none = _desk_of(settings, rest)
+    for text in problems:
+        say.note(f"alerts: {text}")
+    desk, why_none = _desk_of(settings, rest, say.note)
     say.note(_begins(settings, path, [service.name for service in services], why_none))
     if parent_pid is not None:
         end_with(parent_pid)
@@ -79,8 +84,6 @@ def guard(
         asyncio.run(_until_told(guardian))
     except GuardianInUse as problem:
         raise CommandError(str(problem), EXIT_IN_USE) from None
-    except OSError as problem:
-        raise CommandError(f"{path}: nothing can be kept beside it: {problem.strerror or problem}") from None
     return EXIT_OK
 
 
@@ -119,8 +122,8 @@ def _begins(settings: Settings, path: Path, addresses: list[str], why_no_desk: s
     return "; ".join(part for part in (f"watching {path}", f"guard.act = {own.act}{acts}", told, why_no_desk) if part)
 
 
-def _desk_of(settings: Settings, rest: str | None) -> tuple[VenueDesk | None, str]:
-    """What asks the venue, where there is a key for it; else why there is none."""
+def _desk_of(settings: Settings, rest: str | None, note: Callable[[str], None]) -> tuple[VenueDesk | None, str]:
+    """What asks the venue, where there is a key for it that may be held; else why there is none."""
     from surefoot.assembly import dialect_of
     from surefoot.binance.signing import sign_rest
     from surefoot.config import venue_for
@@ -133,8 +136,30 @@ def _desk_of(settings: Settings, rest: str | None) -> tuple[VenueDesk | None, st
         sign_rest(keys.secret, b"")
     except ValueError as problem:
         return None, f"it can only tell: the guardian's API secret cannot sign: {problem}"
+    refused = _refusal_of(settings, keys, note)
+    if refused:
+        return None, f"it can only tell: {refused}"
     venue = venue_for(settings.mode, rest, settings.market.venue)
     return VenueDesk(venue, keys, dialect_of(settings), settings.orders.recv_window_ms), ""
+
+
+def _refusal_of(settings: Settings, keys: Keys, note: Callable[[str], None]) -> str:
+    """Why a bot must not hold this key; empty where it may, or where the venue does not tell: the testnets never do."""
+    import asyncio
+
+    from surefoot.config import Mode
+    from surefoot.selfcheck import CheckFailed, key_verdict
+
+    if settings.mode is Mode.PAPER:
+        return ""
+    try:
+        verdict, _ = asyncio.run(key_verdict(settings, keys, None))
+    except CheckFailed as problem:
+        note(f"warning: the rights of the guardian's key are not known: {problem}")
+        return ""
+    for text in verdict.warnings:
+        note(f"warning: of the guardian's key: {text}")
+    return "; ".join(verdict.refused)
 
 
 def _keys_of(settings: Settings) -> Keys | None:
