@@ -19,6 +19,7 @@ from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
 from surefoot.api.routes import auth
 from surefoot.api.webstore import WebStore, store_path
+from surefoot.cli import main
 from surefoot.core.messages import RecordAlarm, RunStarted
 from surefoot.store.journal import Journal
 from tests.api.served import PASSWORD, Clock, code_of, place
@@ -161,6 +162,24 @@ async def test_paper_journals_make_room_and_a_live_one_is_missed(tmp_path: Path)
     assert checked.problem is None
     (tmp_path / "surefoot.sqlite").unlink()
     assert check_all(tmp_path / "surefoot.sqlite").problem == "row 2: the journal surefoot.sqlite is gone"
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_records_that_an_older_version_wrote_are_not_told_as_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "surefoot.sqlite"
+    traded(journal, "aaa", 10)
+    with WebStore(store_path(journal)) as store:
+        detail = {"file": journal.name, "first_seq": 1, "last_seq": 10, "version": 1, "sha256": "0" * 64}
+        Trail(store, Clock()).add("surefoot", "journal", **detail)
+    traded(journal, "bbb", 5)
+    await anchored(journal)
+    checked = check_all(journal)
+    assert (checked.records, checked.not_compared, checked.problem) == (5, 10, None)
+    assert main(["audit", "verify", "--journal", str(journal)]) == 0
+    told = capsys.readouterr().out
+    assert "5 records of journals are as they were written; 10 records not compared (written by an older" in told
 
 
 async def test_the_last_records_of_an_earlier_journal_are_taken_up_at_the_next_start(tmp_path: Path) -> None:

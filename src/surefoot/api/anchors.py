@@ -2,14 +2,14 @@
 
 Rules. The journal holds every order, fill, setting and operator's wish, in order. Once a minute, and at the start and
 the end of the web process, a row of the trail takes the SHA-256 of the records that have come since the last one. To
-verify, the records are read again. Journals of paper runs make room for newer ones, which is no problem of the trail.
+verify, the records are read again; where a newer version has rewritten the file since, they cannot be compared, and are
+counted apart. Journals of paper runs make room for newer ones, which is no problem of the trail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,14 @@ _log = logging.getLogger("surefoot.web")
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check of trail and journals; `problem` is None when all fits. `gone` are paper journals that made room."""
+    """A check of trail and journals; `problem` is None when all fits. `gone` are paper journals that made room.
+
+    `records` are those that were compared and are the same; `not_compared`, those that an older version wrote.
+    """
 
     trail: Verdict
     records: int
+    not_compared: int
     gone: tuple[str, ...]
     problem: str | None
 
@@ -104,25 +108,30 @@ def check_all(journal_path: Path, noted: str | None = None) -> Checked:
         trail = Trail(store, lambda: 0)
         verdict = trail.verify(noted)
         if verdict.problem is not None:
-            return Checked(verdict, 0, (), verdict.problem)
-        records, gone = 0, dict[str, None]()
+            return Checked(verdict, 0, 0, (), verdict.problem)
+        records, not_compared, gone = 0, 0, dict[str, None]()
+        problem: str | None = None
         for row in trail.every(ACTION):
             name, first, last = str(row.detail["file"]), int(row.detail["first_seq"]), int(row.detail["last_seq"])
             path = journal_path.parent / name
             if not path.is_file() and name.startswith(PAPER_PREFIX):
                 gone[name] = None
                 continue
-            problem = next(_problems(path, first, last, row.detail), None)
-            if problem is not None:
-                return Checked(verdict, records, tuple(gone), f"row {row.seq}: {problem}")
-            records += last - first + 1
-        return Checked(verdict, records, tuple(gone), None)
+            if not path.is_file():
+                problem = f"row {row.seq}: the journal {name} is gone"
+                break
+            are_same = _are_same(path, first, last, row.detail)
+            if are_same is False:
+                problem = f"row {row.seq}: records {first} to {last} of {name} are not what they were"
+                break
+            records += last - first + 1 if are_same else 0
+            not_compared += last - first + 1 if are_same is None else 0
+        return Checked(verdict, records, not_compared, tuple(gone), problem)
 
 
-def _problems(path: Path, first: int, last: int, told: dict[str, object]) -> Iterator[str]:
-    if not path.is_file():
-        yield f"the journal {path.name} is gone"
-        return
+def _are_same(path: Path, first: int, last: int, told: dict[str, object]) -> bool | None:
+    """Whether records are what they were; None where a migration since may have said them in new words."""
     with JournalReader(path) as reader:
-        if reader.schema_version == told["version"] and reader.fingerprint(first - 1, last) != told["sha256"]:
-            yield f"records {first} to {last} of {path.name} are not what they were"
+        if reader.schema_version != told["version"]:
+            return None
+        return reader.fingerprint(first - 1, last) == told["sha256"]

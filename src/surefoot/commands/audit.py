@@ -40,9 +40,11 @@ def verify(
     path = journal or loaded(config, {}, keyless=True).settings.store.journal_path
     checked = check_all(path, noted)
     gone = f"; {len(checked.gone)} paper journals have made room since" if checked.gone else ""
-    fits = f"{checked.trail.rows} rows and {checked.records} records of journals are as they were written{gone}"
+    old = f"; {checked.not_compared} records not compared (written by an older version)" if checked.not_compared else ""
+    fits = f"{checked.trail.rows} rows and {checked.records} records of journals are as they were written{old}{gone}"
     if as_json:
         told = {"rows": checked.trail.rows, "head": checked.trail.head, "records": checked.records}
+        told |= {"records_not_compared": checked.not_compared}
         print(json.dumps({**told, "journals_gone": checked.gone, "problem": checked.problem}))
     else:
         print(f"{fits}\nhash of the last row: {checked.trail.head}" if checked.problem is None else checked.problem)

@@ -33,11 +33,15 @@ class AuditPage(BaseModel):
 
 
 class AuditVerdict(BaseModel):
-    """`problem` is null when every row and every record of the journals is as it was written."""
+    """`problem` is null when every row, and every record of the journals that could be compared, is as it was written.
+
+    `records_not_compared` were written by an older version, in other words.
+    """
 
     rows: int
     head: str
     records: int
+    records_not_compared: int
     journals_gone: list[str]
     problem: str | None
 
@@ -67,6 +71,7 @@ async def verify(person: Admin, parts: Shared) -> AuditVerdict:
         rows=checked.trail.rows,
         head=checked.trail.head,
         records=checked.records,
+        records_not_compared=checked.not_compared,
         journals_gone=list(checked.gone),
         problem=checked.problem,
     )
