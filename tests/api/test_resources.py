@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx2
 import msgspec
 import pytest
 
+from surefoot.api.performance import MONEY
 from surefoot.api.roles import Role
 from surefoot.config import load
 from tests.api.desks import FIRST_RUN, trading, until
@@ -78,6 +80,25 @@ async def test_what_is_read_is_what_the_journal_says_without_a_trader(viewer: Vi
     assert life["order"] == order
     assert life["records"][0]["seq"] == order["seq"]
     assert body_of(await viewer.get("/health"))["trader_running"] is False
+
+
+@pytest.mark.spec("API-1")
+async def test_money_among_the_figures_is_decimal_text_and_says_what_the_round_trips_say(
+    here: Place, viewer: Visitor
+) -> None:
+    told = body_of(await viewer.get("/metrics"))
+    trips = [Decimal(trip["pnl"]) for trip in body_of(await viewer.get("/round-trips?limit=500"))["items"]]
+    fees = [Decimal(fill["fee_in_quote"]) for fill in body_of(await viewer.get("/fills?limit=500"))["items"]]
+    assert Decimal(told["fees"]) == sum(fees)
+    assert Decimal(told["largest_loss"]) == min(trips) < 0
+    assert {name for name in MONEY if not isinstance(told[name], str | None)} == set()
+    records = here.parts.desk.records
+    assert records is not None
+    measured = records.metrics().as_dict()
+    assert set(told) == set(measured)
+    for name in MONEY - {"slippage"}:
+        assert (told[name] is None) == (measured[name] is None), name
+        assert float(told[name] or 0) == pytest.approx(measured[name] or 0, abs=1e-8), name
 
 
 @pytest.mark.spec("API-1")

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,43 @@ async def test_every_operation_has_a_name_of_its_own_and_says_what_it_is(tmp_pat
     text = json.dumps(made)
     referred = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert referred <= set(made["components"]["schemas"])
+
+
+# Fields that are numbers with a part after the point, and why they may be: none of them is money.
+NO_MONEY = {
+    "Job": {"progress_pct": "a share of the work"},
+    "Line": {"values": "an indicator, as it is drawn"},
+    "Parameter": dict.fromkeys(("default", "low", "high"), "of a rule that computes in floats"),
+    "Rule": dict.fromkeys(("score", "target"), "a strength and a share, of a rule that computes in floats"),
+    "Vote": dict.fromkeys(("score", "target", "values"), "what a rule that computes in floats saw and wants"),
+    "Signal": dict.fromkeys(("score", "target", "values", "atr"), "what a rule that computes in floats saw and wants"),
+    "Metrics": {
+        **dict.fromkeys(("return_pct", "cagr_pct", "volatility_pct", "max_drawdown_pct", "exposure_pct"), "a share"),
+        **dict.fromkeys(("win_rate_pct", "mfe_pct", "mae_pct"), "a share"),
+        **dict.fromkeys(("sharpe", "sortino", "calmar", "profit_factor", "payoff_ratio", "sqn"), "a ratio"),
+        **dict.fromkeys(("duration_mean_ms", "duration_median_ms"), "a length of time"),
+    },
+}
+
+
+def numbers_of(schema: Any) -> bool:
+    """Whether a number with a part after the point is in a schema itself, or in what is written inside it."""
+    if isinstance(schema, dict):
+        return schema.get("type") == "number" or any(map(numbers_of, schema.values()))
+    return isinstance(schema, list) and any(map(numbers_of, schema))
+
+
+@pytest.mark.spec("API-1")
+async def test_no_field_that_is_a_number_is_money(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        made = document(create_app(here.parts))
+    schemas = made["components"]["schemas"]
+    found = {
+        name: {field for field, of in schema.get("properties", {}).items() if numbers_of(of)}
+        for name, schema in schemas.items()
+    }
+    assert {name: fields for name, fields in found.items() if fields} == {
+        name: set(fields) for name, fields in NO_MONEY.items()
+    }
+    assert not numbers_of(made["paths"])
+    assert not [name for name, schema in schemas.items() if numbers_of(schema) and name not in NO_MONEY]

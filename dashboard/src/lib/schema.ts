@@ -26,6 +26,7 @@ export interface AuditVerdict {
   journals_gone: string[];
   problem: string | null;
   records: number;
+  records_not_compared: number;
   rows: number;
 }
 
@@ -278,19 +279,19 @@ export interface Me {
 }
 
 export interface Metrics {
-  average_loss: number | null;
-  average_win: number | null;
+  average_loss: string | null;
+  average_win: string | null;
   cagr_pct: number | null;
   calmar: number | null;
   duration_mean_ms: number | null;
   duration_median_ms: number | null;
-  expectancy: number | null;
+  expectancy: string | null;
   exposure_pct: number | null;
-  fees: number | null;
+  fees: string | null;
   from_ms: number | null;
-  funding: number | null;
-  largest_loss: number | null;
-  largest_win: number | null;
+  funding: string | null;
+  largest_loss: string | null;
+  largest_win: string | null;
   longest_losses: number | null;
   longest_wins: number | null;
   mae_pct: number | null;
@@ -303,7 +304,7 @@ export interface Metrics {
   round_trips: number;
   sharpe: number | null;
   sharpe_basis: string;
-  slippage: number | null;
+  slippage: string | null;
   sortino: number | null;
   sqn: number | null;
   to_ms: number | null;

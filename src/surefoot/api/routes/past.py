@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Path, Query, Response
 
 from surefoot.api.guard import Viewer
+from surefoot.api.performance import Performance, performance_of
 from surefoot.api.problems import Problem
 from surefoot.api.reading import (
     SEQ_MAX,
@@ -37,7 +38,6 @@ from surefoot.api.records import (
 )
 from surefoot.chronicle import turns
 from surefoot.core.messages import Command, Event
-from surefoot.research.figures import Metrics
 
 router = APIRouter(tags=["past"])
 
@@ -136,10 +136,10 @@ async def equity(
     return told_page(records.equity(since_ms, until_ms, points))
 
 
-@router.get("/metrics", response_model=Metrics)
+@router.get("/metrics", response_model=Performance)
 async def metrics(person: Viewer, records: TheRecords) -> Response:
     """How the bot did, from its equity curve and its round trips. What is not defined is null."""
-    return told(records.metrics())
+    return told(performance_of(records))
 
 
 @router.get("/breaker/history", response_model=Page[Turn])
