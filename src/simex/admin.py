@@ -209,12 +209,12 @@ class Admin:
         return {"lead_s": lead_s}
 
     def _clock(self, body: Mapping[str, Any]) -> object:
-        """How far the server's clock is off when somebody asks it."""
+        """How far the server's clock is off."""
         _only(body, "skew_ms")
         skew_ms = body.get("skew_ms")
         if isinstance(skew_ms, bool) or not isinstance(skew_ms, int) or abs(skew_ms) > SKEW_MAX_MS:
             raise Mistake(f"skew_ms = {skew_ms!r}: allowed is a whole number from {-SKEW_MAX_MS} to {SKEW_MAX_MS}")
-        self._server.faults.skew_ms = skew_ms
+        self._server.faults.skew(skew_ms)
         return {"skew_ms": skew_ms, "now_ms": self._server.now_ms()}
 
 

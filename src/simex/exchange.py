@@ -76,7 +76,7 @@ class Exchange:
         if kept_trades:
             for book in self._books.values():
                 book.log = TradeLog(kept_trades)
-        gate = Gate(self._engine, WeightBudget(raw_limit=RAW_REQUESTS_PER_5M))
+        self._gate = gate = Gate(self._engine, WeightBudget(raw_limit=RAW_REQUESTS_PER_5M))
         self._rest = Rest(gate)
         # Without a spot market the paths without a prefix are the futures market's.
         paths: dict[str, str | None] = {"": None, CCXT_PREFIX: None} if instruments else {}
@@ -264,6 +264,12 @@ class Exchange:
         self._engine.ledger.accounts[account].rights = rights
         if self.futures is not None:
             self.futures.change_key(account, rights)
+
+    def set_clock_skew(self, skew_ms: int) -> None:
+        """What the clock is off from now on that the time stamps of requests are judged by."""
+        self._gate.skew_ms = skew_ms
+        if self.futures is not None:
+            self.futures.gate.skew_ms = skew_ms
 
     @property
     def spot_symbols(self) -> tuple[str, ...]:

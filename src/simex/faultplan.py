@@ -18,6 +18,7 @@ DELAY_MAX_MS: Final = 600_000
 WINDOW_MAX_S: Final = 366 * 86_400
 STATUSES: Final = (500, 502, 503, 504)
 TIMINGS: Final = ("every", "probability", "times", "windows_s")
+SAYS: Final = ("unknown", "unavailable", "internal", "busy")
 THEN: Final[dict[str, tuple[str, ...]]] = {
     "timeout-before": ("answer", "hang", "reset"),
     "timeout-after": ("answer", "hang", "reset"),
@@ -181,7 +182,7 @@ _SETTINGS: Final[dict[str, _Setting]] = {
     ),
     "after_ms": _whole(0, DELAY_MAX_MS),
     "status": _Setting(f"one of {', '.join(map(str, STATUSES))}", lambda value: value if value in STATUSES else None),
-    "says": _Setting("'unknown' or 'busy'", lambda value: value if value in ("unknown", "busy") else None),
+    "says": _Setting(f"one of {', '.join(SAYS)}", lambda value: value if value in SAYS else None),
     "retry_after_s": _Setting(
         "a whole number from 0 (it is not said) to 259200",
         lambda value: value if _is_whole(value, 0, 259_200) else None,

@@ -75,7 +75,9 @@ KINDS: Final[dict[FaultKind, Kind]] = {
     "error-before": Kind("request", _REQUESTS, ("status", "says"), "not executed, a 5xx"),
     "error-after": Kind("answer", _REQUESTS, ("status",), "executed, a 5xx"),
     "limited": Kind("request", _ALL_REQUESTS, ("retry_after_s",), "refused with 429"),
-    "banned": Kind("request", _ALL_REQUESTS, ("retry_after_s",), "refused with 418"),
+    "banned": Kind(
+        "request", _ALL_REQUESTS, ("retry_after_s",), "refused with 418; connections to the WebSocket API close"
+    ),
     "frame-late": Kind("frame", _FRAMES, ("delay_ms",), "an event, and all behind it on its connection, comes late"),
     "frame-lost": Kind("frame", ("market",), (), "an event is not published"),
     "frame-repeated": Kind("frame", _FRAMES, (), "an event is published twice"),
@@ -84,7 +86,12 @@ KINDS: Final[dict[FaultKind, Kind]] = {
     "disconnect": Kind("link", _FRAMES, (), "a connection breaks without a close frame"),
     "close": Kind("link", _FRAMES, ("code",), "a connection is closed with a close frame"),
     "shutdown-notice": Kind("venue", ("all",), ("for_s",), "serverShutdown; the connections are closed for_s later"),
-    "clock-skew": Kind("venue", ("all",), ("skew_ms", "for_s"), "serverTime is off by skew_ms"),
+    "clock-skew": Kind(
+        "venue",
+        ("all",),
+        ("skew_ms", "for_s"),
+        "the exchange's clock is off by skew_ms: what it tells and what it judges by",
+    ),
     "maintenance": Kind("venue", ("all",), ("for_s",), "503 to everything, connections are closed"),
     "cancel-only": Kind("venue", ("all",), ("symbol", "for_s"), "a spot symbol takes cancels only"),
     "halt": Kind("venue", ("all",), ("symbol", "for_s"), "a spot symbol does not trade"),
@@ -234,12 +241,18 @@ class FaultPlan:
     def of(self, scene: Scene) -> Sequence[Armed]:
         return [armed for armed in self.armed if KINDS[armed.fault.kind].scene == scene]
 
-    def strike(self, scene: Scene, targets: Sequence[Target], is_accepted: bool, now_ms: int) -> list[Armed]:
-        """Count one occasion; the faults that strike it. Of those that take the answer away only the first does."""
+    def strike(
+        self, scene: Scene, targets: Sequence[Target], is_accepted: bool, now_ms: int, spared: str = ""
+    ) -> list[Armed]:
+        """Count one occasion; the faults that strike it. Of those that take the answer away only the first does.
+
+        It is no occasion for faults that say what it is spared of.
+        """
         found: list[Armed] = []
         for armed in self.of(scene):
             fault = armed.fault
-            if fault.target not in targets or (fault.kind in NEEDS_ACCEPTANCE and not is_accepted):
+            is_spared = bool(spared) and fault.kind == "error-before" and fault.says == spared
+            if is_spared or fault.target not in targets or (fault.kind in NEEDS_ACCEPTANCE and not is_accepted):
                 continue
             if armed.strikes(now_ms):
                 found.append(armed)

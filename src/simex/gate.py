@@ -54,6 +54,7 @@ class Gate:
         self._engine = engine
         self._accounts: Mapping[str, Account] = engine.ledger.accounts
         self.weights = weights
+        self.skew_ms = 0  # what the clock is off that time stamps are judged by
 
     def serve(
         self, call: Call, params: Params, credentials: Credentials, now_ms: int, session: Account | None = None
@@ -76,11 +77,11 @@ class Gate:
 
     def admit(self, params: Params, credentials: Credentials, now_ms: int, session: Account | None) -> Account:
         """The account behind a signed request: of its own key, else of the session."""
-        return admit(self._accounts, params, credentials, now_ms, session)
+        return admit(self._accounts, params, credentials, now_ms + self.skew_ms, session)
 
     def authenticate(self, params: Params, credentials: Credentials, now_ms: int) -> Account:
         """The account that signed the request; Refusal -2014, -2015, -1102, -1021 or -1022."""
-        return authenticate(self._accounts, params, credentials, now_ms)
+        return authenticate(self._accounts, params, credentials, now_ms + self.skew_ms)
 
 
 def identify(accounts: Mapping[str, AnyOwner], credentials: Credentials) -> AnyOwner:

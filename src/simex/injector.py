@@ -26,6 +26,8 @@ TIMED_OUT: Final = (
 FUTURES_UNKNOWN: Final = (-1000, "Unknown error, please check your request or try again later.")
 BUSY: Final = (-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
 FUTURES_BUSY: Final = (-1008, "Request throttled by system-level protection. Please try again.")
+FUTURES_UNAVAILABLE: Final = (-1000, "Service Unavailable.")
+FUTURES_INTERNAL: Final = (-1000, "Internal error; unable to process your request. Please try again.")
 INTERNAL: Final = (-1000, "An unknown error occurred while processing the request.")
 LIMITED: Final = (-1003, "Too many requests; please use WebSocket Streams for live updates to avoid polling the API.")
 BANNED: Final = "Way too much request weight used; IP banned until {}. Please use WebSocket Streams for live updates."
@@ -34,6 +36,7 @@ MAINTENANCE_CODE: Final = 1001
 STATUSES: Final[dict[FaultKind, SymbolStatus]] = {"cancel-only": "CANCEL_ONLY", "halt": "HALT"}
 _ANSWERS: Final = ('{"id":', '{"result":', '{"error":', '{"code":')
 _SERVER_TIME: Final = re.compile(r'("serverTime":)(\d+)')
+_EVENT_TIME: Final = re.compile(r'("E":)(\d+)')
 _MICROSECONDS_FROM: Final = 10**15
 
 Say = Callable[[Mapping[str, object]], None]
@@ -79,8 +82,10 @@ HARMLESS: Final = Fate()
 CLOSED: Final = Instead("answer", status=503, is_page=True)
 
 
-class Symbols(Protocol):
-    """What the exchange does with its spot symbols; KeyError for one that it has not."""
+class Operated(Protocol):
+    """What can be done to the exchange; KeyError for a symbol that it has not."""
+
+    def set_clock_skew(self, skew_ms: int) -> None: ...
 
     def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None: ...
 
@@ -101,7 +106,7 @@ class _Lasting:
 class Injector:
     """A plan at work on one server."""
 
-    def __init__(self, plan: FaultPlan, links: Links, symbols: Symbols, now_ms: Callable[[], int]) -> None:
+    def __init__(self, plan: FaultPlan, links: Links, exchange: Operated, now_ms: Callable[[], int]) -> None:
         self.plan = plan
         self.say: Say | None = None
         self.announce_shutdown: Callable[[int | None], None] | None = None
@@ -109,7 +114,7 @@ class Injector:
         self.is_in_maintenance = False
         self.takes_orders: Callable[[], bool] = lambda: True
         self._links = links
-        self._symbols = symbols
+        self._exchange = exchange
         self._now_ms = now_ms
         self._lasting: list[_Lasting] = []
         links.filter = self._frame
@@ -134,7 +139,7 @@ class Injector:
     def _announce(self, armed: Armed) -> None:
         at_ms = armed.next_moment_ms()
         if armed.fault.kind == "delist" and at_ms is not None:
-            self._symbols.announce_delisting(armed.fault.symbol, at_ms)
+            self._exchange.announce_delisting(armed.fault.symbol, at_ms)
 
     def clear(self) -> None:
         """End everything that is planned or lasts."""
@@ -170,7 +175,8 @@ class Injector:
         if not self.plan.armed:
             return HARMLESS
         delay_s, instead = 0.0, None
-        for armed in self.plan.strike(scene, asked.targets, accepted, self._now_ms()):
+        spared = "busy" if asked.is_spared else ""
+        for armed in self.plan.strike(scene, asked.targets, accepted, self._now_ms(), spared):
             fault = armed.fault
             if fault.kind in ("request-late", "answer-late"):
                 delay_s += fault.delay_ms.draw(armed.rng) / 1_000
@@ -197,6 +203,9 @@ class Injector:
                 return Instead("answer", status=418, error=error, retry_after_s=fault.retry_after_s)
         if fault.says == "busy":
             return Instead("answer", status=fault.status, error=FUTURES_BUSY if asked.is_futures else BUSY)
+        if asked.is_futures and fault.status == 503 and fault.says != "unknown":
+            error = FUTURES_UNAVAILABLE if fault.says == "unavailable" else FUTURES_INTERNAL
+            return Instead("answer", status=503, error=error)
         if fault.status == 500:
             return Instead("answer", status=500, error=INTERNAL)
         if fault.status == 503:
@@ -205,20 +214,29 @@ class Injector:
 
     def skewed(self, text: str) -> str:
         """An answer with the time that the server believes it is."""
-        if not self.skew_ms or '"serverTime":' not in text:
-            return text
+        return self._shifted(text, _SERVER_TIME) if self.skew_ms else text
 
+    def skew(self, skew_ms: int) -> None:
+        """What the exchange's clock is off from now on: in what it tells, and in how it judges time stamps."""
+        self.skew_ms = skew_ms
+        self._exchange.set_clock_skew(skew_ms)
+
+    def _shifted(self, text: str, where: re.Pattern[str]) -> str:
         def shifted(found: re.Match[str]) -> str:
             at = int(found[2])
             return f"{found[1]}{at + self.skew_ms * (1_000 if at >= _MICROSECONDS_FROM else 1)}"
 
-        return _SERVER_TIME.sub(shifted, text)
+        return where.sub(shifted, text)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
     def _frame(self, link: Link, text: str) -> list[str]:
         """What really goes out for a frame; a late one makes its link wait."""
-        if not self.plan.armed or text.startswith(_ANSWERS):
+        if text.startswith(_ANSWERS):
+            return [text]
+        if self.skew_ms:
+            text = self._shifted(text, _EVENT_TIME)
+        if not self.plan.armed:
             return [text]
         target: Literal["account", "market"] = "account" if link.kind == "ws_api" else "market"
         now_ms = self._now_ms()
@@ -279,7 +297,7 @@ class Injector:
     def _begin(self, fault: Fault, ends_ms: int) -> None:
         match fault.kind:
             case "clock-skew":
-                self.skew_ms = fault.skew_ms
+                self.skew(fault.skew_ms)
                 self._lasting.append(_Lasting(fault, ends_ms, []))
             case "maintenance":
                 self.is_in_maintenance = True
@@ -287,10 +305,10 @@ class Injector:
                 for link in self._links:
                     link.close_soon(MAINTENANCE_CODE, b"Maintenance")
             case "cancel-only" | "halt":
-                self._symbols.set_symbol_status(fault.symbol, STATUSES[fault.kind])
+                self._exchange.set_symbol_status(fault.symbol, STATUSES[fault.kind])
                 self._lasting.append(_Lasting(fault, ends_ms, []))
             case "delist":
-                self._symbols.delist(fault.symbol, self._now_ms())
+                self._exchange.delist(fault.symbol, self._now_ms())
             case "shutdown-notice":
                 if self.announce_shutdown is not None:
                     self.announce_shutdown(None if fault.for_ms is None and not fault.windows_ms else ends_ms)
@@ -304,11 +322,11 @@ class Injector:
     def _end(self, lasting: _Lasting) -> None:
         match lasting.fault.kind:
             case "clock-skew":
-                self.skew_ms = 0
+                self.skew(0)
             case "maintenance":
                 self.is_in_maintenance = False
             case "cancel-only" | "halt":
-                self._symbols.set_symbol_status(lasting.fault.symbol, "TRADING")
+                self._exchange.set_symbol_status(lasting.fault.symbol, "TRADING")
             case _:
                 for link in lasting.links:
                     link.abort() if lasting.fault.then == "cut" else link.speak()

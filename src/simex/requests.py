@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qsl
 
 from simex.faults import Target
 
@@ -34,6 +36,9 @@ _PLACING_METHODS: Final = frozenset(
 )
 
 
+_CLOSING_SIDES: Final = (("LONG", "SELL"), ("SHORT", "BUY"))
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request: its name for people, what it is about, and over a WebSocket its id, in a tuple: null is one too."""
@@ -42,22 +47,25 @@ class Asked:
     target: Target
     is_futures: bool
     id: tuple[object] | None = None
+    is_spared: bool = False  # what only reduces futures positions is never told that the venue is too busy
 
     @property
     def targets(self) -> tuple[Target, Target]:
         return self.target, "all"
 
 
-def of_http(method: str, target: str) -> Asked:
-    """A REST request by its method and raw target."""
-    path = target.partition("?")[0]
+def of_http(method: str, target: str, body: bytes = b"") -> Asked:
+    """A REST request by its method, raw target and body."""
+    path, _, query = target.partition("?")
     places = path in _PLACING_PATHS or path.startswith(_LISTS) or path == _AMEND
     kind: Target = "reads"
     if method in ("POST", "PUT") and places:
         kind = "orders"
     elif method == "DELETE" and path in _CANCELLING:
         kind = "cancels"
-    return Asked(f"{method} {path}", kind, path.startswith("/fapi/"))
+    is_futures = path.startswith("/fapi/")
+    reduces = is_futures and kind == "orders" and _reduces(dict(parse_qsl(f"{body.decode(errors='replace')}&{query}")))
+    return Asked(f"{method} {path}", kind, is_futures, is_spared=reduces)
 
 
 def of_text(text: str, is_futures: bool) -> Asked | None:
@@ -74,7 +82,17 @@ def of_text(text: str, is_futures: bool) -> Asked | None:
         kind = "orders"
     elif method.endswith((".cancel", ".cancelAll")):
         kind = "cancels"
-    return Asked(method, kind, is_futures, (request.get("id"),))
+    params = request.get("params")
+    reduces = is_futures and kind == "orders" and isinstance(params, dict) and _reduces(params)
+    return Asked(method, kind, is_futures, (request.get("id"),), reduces)
+
+
+def _reduces(params: Mapping[str, object]) -> bool:
+    """Whether an order on futures only closes; texts and, over a WebSocket, JSON's own truth values alike."""
+    side = params.get("positionSide", "BOTH")
+    if str(params.get("closePosition")).lower() == "true" or (side, params.get("side")) in _CLOSING_SIDES:
+        return True
+    return side == "BOTH" and str(params.get("reduceOnly")).lower() == "true"
 
 
 def answer_among(frames: list[tuple[int, str]], link: int, asked: Asked) -> int | None:

@@ -29,6 +29,8 @@ BARRIER_TIMEOUT_S: Final = 5.0
 CLOSE_GRACE_S: Final = 0.5
 HANG_LOOK_S: Final = 0.2
 COUNTED: Final = (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG)
+BANNED_STATUS: Final = 418
+BANNED_ANSWER: Final = f'"status":{BANNED_STATUS},"error":'
 TOO_MANY_CONNECTIONS: Final = "Too many connection attempts; current limit is 300 per 5 MINUTE."
 
 
@@ -173,13 +175,15 @@ class Server:
         return await self._serve_request(wire_request, request)
 
     async def _serve_request(self, wire_request: HttpRequest, request: web.BaseRequest) -> web.Response:
-        asked = of_http(wire_request.method, wire_request.target)
+        asked = of_http(wire_request.method, wire_request.target, wire_request.body)
         fate = self.faults.before(asked)
         if fate.delay_s:
             await asyncio.sleep(fate.delay_s)
         if fate.instead is not None:
+            self._heed_ban(fate.instead.status, asked.is_futures)
             return await self._answer_instead(fate.instead, request)
         answer = self._answer(wire_request)
+        self._heed_ban(answer.status, asked.is_futures)
         fate = self.faults.after(asked, answer.status == 200)
         if fate.delay_s:
             await asyncio.sleep(fate.delay_s)
@@ -193,6 +197,13 @@ class Server:
         answer = self._exchange.rest(wire_request, self.now_ms())
         self._timeline.tell()
         return answer
+
+    def _heed_ban(self, status: int, is_futures: bool) -> None:
+        """All clients here have one address: when it is banned, its connections to the WebSocket API are closed."""
+        if status == BANNED_STATUS:
+            for link in self.links:
+                if link.wire_kind == ("um_api" if is_futures else "spot_api"):
+                    link.close_soon(WSCloseCode.POLICY_VIOLATION, b"IP banned")
 
     async def _answer_instead(self, instead: Instead, request: web.BaseRequest) -> web.Response:
         await asyncio.sleep(instead.after_s)
@@ -216,6 +227,7 @@ class Server:
         number = self._last_link
         if not self._exchange.ws_open(number, target, self.now_ms()):
             refused = self._answer(HttpRequest(request.method, target, _lower_names(request.headers), b""))
+            self._heed_ban(refused.status, kind == "um_api")
             return web.Response(status=refused.status, headers=refused.headers, body=refused.body)
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_TEXT_BYTES)
         try:
@@ -284,6 +296,8 @@ class Server:
         frames = self._pass_on(link, text)
         # Answers to commands are never held: a client may wait for them before it pongs.
         self.links.send(frames) if link.kind == "stream" else self.links.send_by_kind(frames)
+        if link.wire_kind in ("spot_api", "um_api") and any(BANNED_ANSWER in text for _, text in frames):
+            self._heed_ban(BANNED_STATUS, link.wire_kind == "um_api")
 
     def _pass_on(self, link: Link, text: str) -> list[tuple[int, str]]:
         self._timeline.catch_up()
@@ -319,6 +333,8 @@ class Server:
             # What the order caused is lost with the connection.
             frames = [frame for frame in frames if frame[0] != link.number]
         self.links.send_by_kind(frames)
+        if BANNED_ANSWER in answer:
+            self._heed_ban(BANNED_STATUS, asked.is_futures)
         if fate == HARMLESS:
             return
 
@@ -336,6 +352,7 @@ class Server:
                 link.abort()
             elif instead.how == "answer":
                 self.links.send([(link.number, instead.over_socket(asked, self.now_ms()))])
+                self._heed_ban(instead.status, asked.is_futures)
 
         self._later_or_now(instead.after_s, act)
 

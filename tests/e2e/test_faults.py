@@ -98,6 +98,17 @@ windows_s = [[3000, 3001], [4500, 4501]]
 kind = "close"
 of = "market"
 windows_s = [[6000, 6001]]
+
+[[fault]]
+kind = "banned"
+of = "orders"
+times = 1
+windows_s = [[6500, 8000]]
+
+[[fault]]
+kind = "clock-skew"
+skew_ms = -1500
+windows_s = [[7000, 7300], [7600, 7900]]
 """
 
 
@@ -117,5 +128,5 @@ def test_a_plan_of_many_faults_leaves_equal_books(tmp_path: Path) -> None:
         orders, struck = len(venue.orders()), venue.faults
         bot.stop()
     print(f"{orders} orders; {', '.join(f'{count} {kind}' for kind, count in sorted(struck.items()))}")
-    assert {"error-after", "timeout-after", "silent", "disconnect", "close"} <= set(struck)
+    assert {"error-after", "timeout-after", "silent", "disconnect", "close", "clock-skew"} <= set(struck)
     assert orders >= 8

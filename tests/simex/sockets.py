@@ -63,13 +63,13 @@ class Venue:
         async with self.http.get(self.url(target), headers={"X-MBX-APIKEY": KEY}) as answer:
             return answer.status, json.loads(await answer.read())
 
-    async def post(self, path: str, query: str) -> tuple[int, Any]:
-        target = f"{path}?{self.signed(query)}"
+    async def post(self, path: str, query: str, at_ms: int | None = None) -> tuple[int, Any]:
+        target = f"{path}?{self.signed(query, at_ms)}"
         async with self.http.post(self.url(target), headers={"X-MBX-APIKEY": KEY}) as answer:
             return answer.status, json.loads(await answer.read())
 
-    def signed(self, query: str) -> str:
-        query = f"{query}&timestamp={self.server.now_ms()}"
+    def signed(self, query: str, at_ms: int | None = None) -> str:
+        query = f"{query}&timestamp={self.server.now_ms() if at_ms is None else at_ms}"
         return f"{query}&signature={signature(query)}"
 
     async def buy(self, quantity: str = "0.001", **more: str) -> tuple[int, Any]:
@@ -79,9 +79,9 @@ class Venue:
     async def link(self, target: str, *, autoping: bool = True) -> aiohttp.ClientWebSocketResponse:
         return await self.http.ws_connect(self.url(target, "ws"), autoping=autoping)
 
-    async def account_link(self, *, autoping: bool = True) -> aiohttp.ClientWebSocketResponse:
+    async def account_link(self, *, autoping: bool = True, skew_ms: int = 0) -> aiohttp.ClientWebSocketResponse:
         link = await self.link("/ws-api/v3", autoping=autoping)
-        await link.send_str(json.dumps(subscription(self.server.now_ms())))
+        await link.send_str(json.dumps(subscription(self.server.now_ms() + skew_ms)))
         answer = json.loads((await link.receive(PATIENCE_S)).data)
         assert answer["result"] == {"subscriptionId": 0}, answer
         return link

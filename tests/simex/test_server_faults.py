@@ -129,6 +129,36 @@ async def test_too_many_requests_and_bans_say_how_long_to_wait() -> None:
         assert (await venue.get("/api/v3/time"))[0] == 200
 
 
+async def test_a_ban_closes_the_connections_to_the_websocket_api_and_no_streams() -> None:
+    async with opened() as venue:
+        api, stream = await venue.link("/ws-api/v3"), await venue.link(TRADES)
+        statuses = [0]
+        while statuses[-1] != 418:
+            statuses.append((await venue.get("/api/v3/ticker/24hr"))[0])
+        assert 429 in statuses
+        assert (await api.receive(PATIENCE_S)).type is aiohttp.WSMsgType.CLOSE
+        assert not stream.closed
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await venue.link("/ws-api/v3")
+        assert refused.value.status == 418
+
+
+@pytest.mark.parametrize("asks", ["rest", "socket"])
+async def test_an_injected_ban_closes_them_too(asks: str) -> None:
+    async with opened() as venue:
+        api = await venue.link("/ws-api/v3")
+        venue.server.faults.arm(read_fault({"kind": "banned", "times": 1}))
+        if asks == "rest":
+            assert (await venue.get("/api/v3/time"))[0] == 418
+        else:
+            await api.send_json({"id": 1, "method": "time"})
+            assert json.loads((await api.receive(PATIENCE_S)).data)["status"] == 418
+        assert (await api.receive(PATIENCE_S)).type is aiohttp.WSMsgType.CLOSE
+        link = await venue.link("/ws-api/v3")
+        await link.send_json({"id": 1, "method": "time"})
+        assert json.loads((await link.receive(PATIENCE_S)).data)["status"] == 200
+
+
 async def test_late_requests_and_answers_come_at_last() -> None:
     async with faulty(kind="request-late", every=1, times=1, delay_ms=[10, 20]) as venue:
         assert (await venue.buy())[0] == 200
@@ -193,6 +223,22 @@ async def test_a_skewed_server_tells_another_time_for_a_while() -> None:
         assert answer["result"]["serverTime"] == venue.server.now_ms() - 2_500
         venue.server.faults.clear()
         assert (await venue.get("/api/v3/time"))[1]["serverTime"] == venue.server.now_ms()
+
+
+async def test_a_skewed_server_judges_time_stamps_and_dates_events_by_the_time_that_it_tells() -> None:
+    async with faulty(kind="clock-skew", skew_ms=6_000) as venue:
+        account = await venue.account_link(skew_ms=6_000)
+        told_ms = (await venue.get("/api/v3/time"))[1]["serverTime"]
+        query = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001"
+        status, answer = await venue.post("/api/v3/order", query)
+        assert (status, answer["code"]) == (400, -1021)
+        assert "recvWindow" in answer["msg"]
+        assert (await venue.post("/api/v3/order", query, told_ms))[0] == 200
+        assert json.loads((await account.receive(PATIENCE_S)).data)["event"]["E"] == told_ms
+        venue.server.faults.clear()
+        status, answer = await venue.post("/api/v3/order", query, told_ms)
+        assert (status, answer["code"]) == (400, -1021)
+        assert "1000ms ahead" in answer["msg"]
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Futures:
         self._feeds = self._streams.feeds
         self._keys = ListenKeys()
         self._private = PrivateLinks(self._keys, self._events, outbox, is_combined)
-        gate = Gate(Desk(self.engine, self._keys, self._private), WeightBudget(WEIGHT_PER_MINUTE))
+        self.gate = gate = Gate(Desk(self.engine, self._keys, self._private), WeightBudget(WEIGHT_PER_MINUTE))
         self._rest = Rest(gate)
         self._socket_api = SocketApi(gate, outbox)
         self._nothing_before_ms = 0  # nothing is due, so that a print need not ask

@@ -341,3 +341,9 @@ def test_the_weight_is_the_futures_markets_own(at: Floor, alice: Trader) -> None
     assert refused.headers["X-MBX-USED-WEIGHT-1M"] == "2400"
     at.now_ms += 60_000
     assert alice.get("openOrders") == []
+
+
+def test_time_stamps_are_judged_by_a_clock_that_may_be_off(at: Floor, alice: Trader) -> None:
+    at.exchange.set_clock_skew(-2_500)
+    assert alice.refused("GET", "v3/account") == -1021
+    alice.get("v3/account", timestamp=at.now_ms - 2_500)

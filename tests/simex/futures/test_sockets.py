@@ -90,6 +90,13 @@ async def test_an_unknown_path_is_no_link() -> None:
     ("fault", "status", "error"),
     [
         ({"kind": "error-after"}, 503, (-1000, "Unknown error, please check your request or try again later.")),
+        ({"kind": "error-before"}, 503, (-1000, "Unknown error, please check your request or try again later.")),
+        ({"kind": "error-before", "says": "unavailable"}, 503, (-1000, "Service Unavailable.")),
+        (
+            {"kind": "error-before", "says": "internal"},
+            503,
+            (-1000, "Internal error; unable to process your request. Please try again."),
+        ),
         ({"kind": "error-before", "says": "busy"}, 503, (-1008, "Request throttled by system-level protection.")),
         ({"kind": "timeout-after", "after_ms": 10}, 408, (-1007, "Timeout waiting for response")),
     ],
@@ -113,3 +120,21 @@ async def test_faults_speak_the_futures_markets_words(
             (position,) = await positions.json(content_type=None)
         wanted = Decimal("0.020") if fault["kind"].endswith("after") else Decimal(0)
         assert Decimal(position["positionAmt"]) == wanted
+
+
+@pytest.mark.spec("SIM-2")
+async def test_what_only_closes_a_position_is_not_told_that_the_venue_is_busy() -> None:
+    closing = "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.010&reduceOnly=true&newOrderRespType=RESULT"
+    buy = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.030"
+    async with listening(5, speed=60.0) as venue, playing(venue.server):
+        await eventually(lambda: venue.exchange.last_price("BTCUSDT") is not None)
+        assert (await venue.post("/fapi/v1/order", buy))[0] == 200
+        venue.server.faults.arm(read_fault({"kind": "error-before", "says": "busy", "every": 1}))
+        assert (await venue.post("/fapi/v1/order", buy))[0] == 503
+        assert (await venue.post("/fapi/v1/order", closing))[1]["status"] == "FILLED"
+        api = await venue.link("/ws-fapi/v1")
+        wish = {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.010", "reduceOnly": "true"}
+        await api.send_str(json.dumps(ws_request("order.place", wish, venue.server.now_ms())))
+        assert (await heard(api))["status"] == 200
+        shut = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&closePosition=true&triggerPrice=100"
+        assert (await venue.post("/fapi/v1/algoOrder", shut))[0] != 503
