@@ -62,6 +62,7 @@ status = 502
 kind = "error-before"
 every = 5
 says = "busy"
+windows_s = [[0, 7800]]
 
 [[fault]]
 kind = "timeout-after"
@@ -101,9 +102,8 @@ windows_s = [[6000, 6001]]
 
 [[fault]]
 kind = "banned"
-of = "orders"
 times = 1
-windows_s = [[6500, 8000]]
+windows_s = [[6200, 8000]]
 
 [[fault]]
 kind = "clock-skew"
@@ -128,5 +128,5 @@ def test_a_plan_of_many_faults_leaves_equal_books(tmp_path: Path) -> None:
         orders, struck = len(venue.orders()), venue.faults
         bot.stop()
     print(f"{orders} orders; {', '.join(f'{count} {kind}' for kind, count in sorted(struck.items()))}")
-    assert {"error-after", "timeout-after", "silent", "disconnect", "close", "clock-skew"} <= set(struck)
+    assert {"error-after", "timeout-after", "silent", "disconnect", "close", "banned", "clock-skew"} <= set(struck)
     assert orders >= 8
