@@ -20,6 +20,7 @@ from surefoot.core.messages import (
     PauseRequested,
     RecordAlarm,
     RecordReset,
+    RecordTransfer,
     RecordTrip,
     RunStarted,
     SettingsChanged,
@@ -64,6 +65,9 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (RecordAlarm(5, "liquidation-near", "BTCUSDT: the mark price"), [("critical", "liquidation-near")]),
     (RecordAlarm(5, "mark-price-missing", "BTCUSDT: no mark price"), [("warning", "mark-price-missing")]),
     (RecordAlarm(5, "price-dropped", "NaN"), [("warning", "price-dropped")]),
+    (RecordAlarm(5, "withdrawal", "5 BNB left the account without a trade"), [("warning", "transfer")]),
+    (RecordAlarm(5, "deposit", "5 BNB came into the account without a trade"), [("info", "transfer")]),
+    (RecordTransfer(5, Decimal(100), Decimal(1100)), []),
     (RecordAlarm(5, "order-overfill", "1 of 0.5"), [("warning", "order-overfill")]),
     (PauseRequested(5, "ann", "news"), [("info", "operator")]),
     (FlattenRequested(5, "ann", "news"), [("info", "operator")]),
@@ -172,6 +176,26 @@ def test_a_day_is_summed_up_when_the_next_one_begins() -> None:
     assert looks.look(later) == []
     (next_day,) = looks.look(replace(later, at_ms=NOON_MS + 2 * MS_PER_DAY, equity=None))
     assert next_day.text.startswith("equity unknown, a price is missing; 0 round trips, 0 fills, 0 trips")
+
+
+@pytest.mark.spec("NOTE-1", "PNL-3")
+@pytest.mark.parametrize(
+    ("moved", "after", "at_end", "told"),
+    [
+        ("-5000", "5000", "5000", "equity 5000.00 USDT (+0.00 %); -5000.00 USDT transferred; "),
+        ("5000", "14000", "14000", "equity 14000.00 USDT (-10.00 %); +5000.00 USDT transferred; "),
+        ("-4500", "4500", "4950", "equity 4950.00 USDT (-1.00 %); -4500.00 USDT transferred; "),  # 0.9 × 1.1
+        ("5000", None, "15000", "equity 15000.00 USDT (+0.00 %); +5000.00 USDT transferred; "),
+    ],
+)
+def test_what_came_and_went_is_no_profit_and_no_loss_of_the_day(
+    moved: str, after: str | None, at_end: str, told: str
+) -> None:
+    looks = watcher()
+    looks.look(HELD)
+    assert list(looks.read(RecordTransfer(5, Decimal(moved), None if after is None else Decimal(after)))) == []
+    (day,) = looks.look(replace(HELD, at_ms=NOON_MS + MS_PER_DAY, equity=Decimal(at_end)))
+    assert day.text.startswith(told)
 
 
 @pytest.mark.spec("NOTE-1")

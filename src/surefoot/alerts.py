@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import get_args
 
+from surefoot.core import rules
 from surefoot.core.messages import (
     BreakerResetRequested,
     Command,
@@ -24,11 +25,12 @@ from surefoot.core.messages import (
     OrderFilled,
     RecordAlarm,
     RecordReset,
+    RecordTransfer,
     RecordTrip,
     RunStarted,
     SettingsChanged,
 )
-from surefoot.core.model import MS_PER_DAY, Tier
+from surefoot.core.model import MS_PER_DAY, ZERO, Tier
 from surefoot.core.view import View
 
 UNPROTECTED_MS = 3_000
@@ -73,6 +75,8 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "margin-call": (Level.CRITICAL, "margin-call", "The venue says that margin runs short"),
     "liquidation-near": (Level.CRITICAL, "liquidation-near", "A position comes near its liquidation and is being left"),
     "mark-price-missing": (Level.WARNING, "mark-price-missing", "No mark price: the last price decides"),
+    "withdrawal": (Level.WARNING, "transfer", "Money has left the account"),
+    "deposit": (Level.INFO, "transfer", "Money has come into the account"),
     "price-dropped": (Level.WARNING, "price-dropped", "A price that cannot be was dropped"),
 }
 RECORDS: tuple[type[Event] | type[Command], ...] = (
@@ -80,6 +84,7 @@ RECORDS: tuple[type[Event] | type[Command], ...] = (
     RecordTrip,
     RecordReset,
     RecordAlarm,
+    RecordTransfer,
     OrderFilled,
     *get_args(OperatorEvent),
 )
@@ -121,6 +126,8 @@ class Watcher:
                     record.code, (Level.WARNING, record.code, "Something about an order is not as it was")
                 )
                 yield Alert(record.at_ms, *known, record.text)
+            case RecordTransfer():
+                self._day.take(record)  # told by its alarm
             case OrderFilled():
                 self._day.fills += 1
             case BreakerResetRequested():
@@ -201,17 +208,26 @@ def _asked_for(record: OperatorEvent) -> Alert:
 
 @dataclass(slots=True)
 class _Day:
-    """What is counted since midnight, or since the watch began."""
+    """What is counted since midnight, or since the watch began. `equity` is what the change is measured from: that of
+    the beginning, which moves along with transfers."""
 
     equity: Decimal | None = None
     round_trips: int = 0
     fills: int = 0
     trips: int = 0
+    transferred: Decimal = ZERO
+
+    def take(self, transfer: RecordTransfer) -> None:
+        """Money came or went: that is no profit and no loss."""
+        self.transferred += transfer.value
+        if self.equity is not None:
+            self.equity = rules.moved_along(self.equity, transfer.value, transfer.equity)
 
     def text(self, view: View) -> str:
         held = ", ".join(f"{position.quantity:f} {position.symbol}" for position in view.positions) or "nothing"
         counts = f"{view.round_trip_count - self.round_trips} round trips, {self.fills} fills, {self.trips} trips"
-        return f"{self._equity_text(view)}; {counts}; held: {held}"
+        moved = f"; {self.transferred:+.2f} {view.quote} transferred" if self.transferred else ""
+        return f"{self._equity_text(view)}{moved}; {counts}; held: {held}"
 
     def _equity_text(self, view: View) -> str:
         if view.equity is None:

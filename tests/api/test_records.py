@@ -13,7 +13,7 @@ import pytest
 from surefoot.api import records as module
 from surefoot.api.records import Records, Wanted, journal_page, order_ids
 from surefoot.config import Settings, load
-from surefoot.core.messages import RecordDecision, SubmitList, SubmitOrder
+from surefoot.core.messages import BalanceMoved, RecordDecision, RecordTransfer, SubmitList, SubmitOrder
 from surefoot.research.export import books_of
 from surefoot.store.journal import Entry, Journal, JournalReader, StoreError
 from tests.journals import OFTEN, two_days
@@ -171,6 +171,33 @@ def test_a_long_curve_is_thinned_to_the_last_of_each_span(records: Records) -> N
     assert thin[-1] == whole[-1]
     assert set(thin) <= set(whole)
     assert [point.at_ms for point in thin] == sorted(point.at_ms for point in thin)
+
+
+@pytest.mark.spec("API-1", "PNL-3")
+def test_a_transfer_stays_in_equity_and_is_none_of_what_trading_made(settings: Settings, tmp_path: Path) -> None:
+    path, _ = two_days(tmp_path, settings)
+    before = read(path, settings)
+    last = before.equity(None, None, 5_000)[-1]
+    at_ms, equity = last.at_ms + 60_000, last.equity
+    with Journal.open(path) as journal:
+        journal.append(started(at_ms=at_ms, run="next"))
+        for number, moved in enumerate((Decimal(10_000), Decimal(-15_000))):
+            journal.append(BalanceMoved(at_ms + number, "USDT", moved))
+            journal.append(RecordTransfer(at_ms + number, moved, equity := equity + moved))
+    after = read(path, settings)
+    points = after.equity(None, None, 5_000)[-2:]
+    assert [(each.equity - last.equity, each.transferred, each.after) for each in points] == [
+        (Decimal(10_000), Decimal(10_000), "transfer"),
+        (Decimal(-5_000), Decimal(-5_000), "transfer"),
+    ]
+    assert {each.without_transfers for each in (*points, last)} == {last.equity}
+    assert (after.metrics().return_pct, after.metrics().max_drawdown_pct) == (
+        before.metrics().return_pct,
+        before.metrics().max_drawdown_pct,
+    )
+    assert after.equity(at_ms, None, 10)[0].transferred == 10_000, "counted from the first point that is kept"
+    before.close()
+    after.close()
 
 
 @pytest.mark.spec("PERF-6")

@@ -478,8 +478,11 @@ def test_a_transfer_among_the_income_is_neither_profit_nor_loss() -> None:
     at.mark("30000")
     commands = at.tell(IncomePaid(at.now_ms, 8, Income.TRANSFER, "", "USDT", dec(-500), at.now_ms))
     assert only(RecordTransfer, commands) == RecordTransfer(at.now_ms, dec(-500), dec(500))
+    assert [told.code for told in of(RecordAlarm, commands)] == ["withdrawal"]
     assert at.engine.entries_off()
-    assert not of(RecordTransfer, at.tell(IncomePaid(at.now_ms, 8, Income.TRANSFER, "", "USDT", dec(-500), at.now_ms)))
+    again = at.tell(IncomePaid(at.now_ms, 8, Income.TRANSFER, "", "USDT", dec(-500), at.now_ms))
+    assert not of(RecordTransfer, again)
+    assert not of(RecordAlarm, again)
     at.true_snapshot()
     assert at.engine.entries_off() is None
 

@@ -832,7 +832,7 @@ def test_order_that_the_venue_no_longer_lists_is_asked_for_and_the_books_wait() 
 @pytest.mark.spec("SAFE-4")
 def test_deposit_is_booked_and_not_a_difference() -> None:
     desk = open_desk()
-    desk.tell(BalanceMoved(desk.now_ms, "USDT", dec("500")))
+    assert codes(desk.tell(BalanceMoved(desk.now_ms, "USDT", dec("500")))) == ["deposit"]
     commands = desk.wait(2_000) + desk.snapshot(USDT="1500")
     assert (codes(commands), desk.engine.equity()) == ([], dec(1500))
 

@@ -37,6 +37,7 @@ from surefoot.core.messages import (
     PauseRequested,
     QueryOrder,
     ReadAccount,
+    RecordAlarm,
     RecordDecision,
     RecordTransfer,
     RecordTrip,
@@ -1061,6 +1062,11 @@ def test_money_that_moves_changes_no_loss_in_per_cent(moved: str) -> None:
     lost_pct = loss_pct(at)
     commands = at.tell(BalanceMoved(at.now_ms, "USDT", dec(moved)))
     assert only(RecordTransfer, commands).value == dec(moved)
+    (told,) = of(RecordAlarm, commands)
+    assert (told.code, told.text) == {
+        "-700": ("withdrawal", "700 USDT left the account without a trade"),
+        "90000": ("deposit", "90000 USDT came into the account without a trade"),
+    }[moved]
     assert not trips(commands)
     assert loss_pct(at) == pytest.approx(lost_pct)
     fold_is_what_was_lived(at)

@@ -21,12 +21,14 @@ from surefoot.core.portfolio import fill_postings
 from surefoot.research.export import (
     Bookkeeping,
     Books,
+    EquityRow,
     Format,
     Table,
     What,
     books_of,
     tables_of,
     tax_report,
+    without_transfers,
     write_table,
 )
 from surefoot.research.tax_lots import Method, total
@@ -77,6 +79,7 @@ def paid_in_bnb(tmp_path: Path) -> Path:
     desk.cancel(stop.client_order_id)
     desk.now_ms += 60_000
     desk.tell(BalanceMoved(desk.now_ms, "USDT", dec("-100.5")))
+    desk.tell(CandleClosed(desk.now_ms + INTERVAL_MS, replace(candle, open_ms=desk.now_ms)))
     return kept(tmp_path / "bnb.sqlite", desk.journal)
 
 
@@ -187,9 +190,46 @@ def test_fees_in_bnb_are_valued_at_its_close_and_belong_to_cost_and_proceeds(
     assert report.lots == ()
 
 
+# Equity, what of it was transferred since the row before; then, worked out by hand, all that was transferred and the
+# worth of trading alone: +10 %, a deposit, -10 %, a withdrawal, +10 %, all withdrawn, nothing, a deposit, +10 %.
+CHAINED = [
+    ("0", "0", "0", None),
+    ("1000", "1000", "1000", "1000"),
+    ("1100", "0", "1000", "1100"),
+    ("2000", "900", "1900", "1100"),
+    ("1800", "0", "1900", "990"),
+    ("450", "-1350", "550", "990"),
+    ("495", "0", "550", "1089"),
+    ("0", "-495", "55", "1089"),
+    ("0", "0", "55", "1089"),
+    ("200", "200", "255", "1089"),
+    ("220", "0", "255", "1197.9"),
+    ("440", "198", "453", "1317.69"),  # 220 became 242, and 198 came
+    ("-10", "0", "453", "-29.95"),  # 1317.69 × -10 / 440: what a liquidation left
+    ("500", "510", "453", None),
+]
+
+
+@pytest.mark.spec("PNL-3")
+def test_what_came_and_went_is_no_profit_and_no_loss() -> None:
+    rows = [EquityRow(at, dec(equity), None, "mark", dec(moved)) for at, (equity, moved, _, _) in enumerate(CHAINED)]
+    found = list(without_transfers(rows[:-1]))
+    assert [row for row, _, _ in found] == rows[:-1]
+    assert [total for _, total, _ in found] == [dec(total) for _, _, total, _ in CHAINED[:-1]]
+    cents = [None if worth is None else worth.quantize(dec("0.01")) for _, _, worth in found]
+    assert cents == [None if worth is None else dec(worth).quantize(dec("0.01")) for *_, worth in CHAINED[:-1]]
+    lost = [worth for _, _, worth in without_transfers([*rows, EquityRow(99, dec(600), None, "mark")])][-2:]
+    assert lost[0] == lost[1] is not None, "who lost everything does not win it back with other money"
+
+
 @pytest.mark.spec("PNL-4")
 def test_the_ledger_tells_openings_and_transfers_from_fills(paid_in_bnb: Path, settings: Settings) -> None:
-    rows = books_of(paid_in_bnb, settings).ledger_rows
+    books = books_of(paid_in_bnb, settings)
+    rows = books.ledger_rows
+    (at,) = [at for at, row in enumerate(books.equity_rows) if row.transferred]
+    before, moved, after = books.equity_rows[at - 1 : at + 2]
+    assert (moved.after, moved.transferred) == ("transfer", dec("-100.5"))
+    assert moved.equity == before.equity - dec("100.5") == after.equity
     told = [(row.source, row.account, row.asset, row.amount) for row in rows if row.source != "fill"]
     assert told == [
         ("opening", "wallet", "USDT", dec("1000")),
@@ -279,7 +319,7 @@ def test_export_writes_what_was_asked_for_and_says_so(
     assert main([*words, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert {file["table"]: file["rows"] for file in answer["files"]} == {
-        "fills": 2, "round-trips": 1, "ledger": 18, "equity": 3, "tax-disposals": 3, "tax-lots": 0
+        "fills": 2, "round-trips": 1, "ledger": 18, "equity": 4, "tax-disposals": 3, "tax-lots": 0
     }  # fmt: skip
     assert answer["tax_lots"]["method"] == "fifo"
     assert main([*words, "--what", "tax-lots", "--method", "lifo", "--format", "parquet"]) == 0

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from surefoot.api.records import Records
 from surefoot.cli import main
 from surefoot.config import Settings, load, settings_digest
 from surefoot.core.messages import (
+    BalanceMoved,
     Command,
     Event,
     InstrumentsLoaded,
@@ -19,13 +21,15 @@ from surefoot.core.messages import (
     LinkRestored,
     OrderRejected,
     RecordAlarm,
+    RecordEquity,
+    RecordTransfer,
     RecordTrip,
     RunStarted,
 )
 from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Tier
 from surefoot.presets import PROFILES
 from surefoot.research.promotion import Condition, Evidence, conditions_of, evidence_of
-from surefoot.store.journal import Journal
+from surefoot.store.journal import Journal, JournalReader
 from tests.core.desk import BTC, FEES, Desk, dec
 
 START_MS = 1_790_000_100_000 // MS_PER_DAY * MS_PER_DAY
@@ -74,6 +78,14 @@ def still_life(settings: Settings, run: str, from_ms: int, *told: Event | Comman
     """A run that trades nothing; both its streams come up at once."""
     begun = RunStarted(from_ms, run, "testnet", ("BTCUSDT",), settings_digest(settings), "0.1.0")
     return [begun, LinkRestored(from_ms, "market"), LinkRestored(from_ms, "account"), *told]
+
+
+def read_records(path: Path, settings: Settings) -> Records:
+    records = Records(path, settings)
+    with JournalReader(path) as reader:
+        for entry in reader.read():
+            records.take(entry)
+    return records
 
 
 def alarm(at_ms: int, code: str = "price-dropped") -> RecordAlarm:
@@ -128,6 +140,36 @@ def test_each_condition_that_is_not_met_is_named(
     assert "trips" not in found
     if wins[1]:
         assert found == lacks
+
+
+@pytest.mark.spec("MODE-4", "PNL-3")
+@pytest.mark.parametrize(
+    ("marks", "moved", "drawdown"),
+    [
+        (("10000", "2500"), "-7500", "0.00"),  # three quarters are withdrawn
+        (("8000", "38000", "34200"), "30000", "28.00"),  # -20 %, a deposit, -10 %: 0.8 × 0.9 is left
+        (("12000", "3000", "2700"), "-9000", "10.00"),
+    ],
+)
+def test_what_came_and_went_is_no_fall_and_hides_none(
+    tmp_path: Path, marks: Sequence[str], moved: str, drawdown: str
+) -> None:
+    settings, desk = settings_of("scale"), Desk(now_ms=START_MS)
+    desk.tell(RunStarted(desk.now_ms, "r1", "testnet", ("BTCUSDT",), settings_digest(settings), "0.1.0"))
+    desk.tell(InstrumentsLoaded(desk.now_ms, (BTC,), (("BTCUSDT", FEES),)))
+    desk.snapshot(USDT="10000")
+    life = list(desk.journal)
+    for hour, equity in enumerate(marks, START_MS // MS_PER_HOUR + 1):
+        at_ms = hour * MS_PER_HOUR
+        if hour == START_MS // MS_PER_HOUR + 2:
+            life += [BalanceMoved(at_ms, "USDT", dec(moved)), RecordTransfer(at_ms, dec(moved), dec(equity))]
+        life.append(RecordEquity(at_ms, hour, dec(equity), dec(equity)))
+    path = kept(tmp_path / "j.sqlite", life)
+    found = evidence_of(path, settings).metrics
+    assert found is not None
+    assert f"{found.max_drawdown_pct:.2f}" == drawdown
+    told = read_records(path, settings).metrics()
+    assert (told.max_drawdown_pct, told.return_pct) == (found.max_drawdown_pct, found.return_pct)
 
 
 @pytest.mark.spec("MODE-4")

@@ -117,6 +117,21 @@ export function share(part: Maybe, whole: Maybe): number | null {
   return Number((rounded(a, places) * 1_000_000n) / rounded(b, places)) / 10_000;
 }
 
+export interface Valued {
+  equity: string;
+  transferred: string;
+  without_transfers: string | null;
+}
+
+/** What trading made from one point of the curve to another: in money without transfers, in percent as if there were none. */
+export function made(from: Valued | undefined, until: Valued | undefined): { change: string | null; part: number | null } {
+  const moved = minus(until?.transferred, from?.transferred);
+  return {
+    change: minus(minus(until?.equity, from?.equity), moved),
+    part: share(minus(until?.without_transfers, from?.without_transfers), from?.without_transfers),
+  };
+}
+
 /** For pixels of a chart only. */
 export function pixels(text: string): number {
   return Number(text);

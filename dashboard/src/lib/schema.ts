@@ -149,6 +149,8 @@ export interface EquityPoint {
   at_ms: number;
   equity: string;
   peak: string | null;
+  transferred: string;
+  without_transfers: string | null;
 }
 
 export interface FillItem {

@@ -37,7 +37,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import Candle, Instrument, RoundTrip
 from surefoot.core.orders import Order
-from surefoot.research.export import Bookkeeping, EquityRow, FillRow
+from surefoot.research.export import Bookkeeping, EquityRow, FillRow, without_transfers
 from surefoot.store.journal import Entry, JournalReader, StoreError
 from surefoot.store.records import Edge, Message
 
@@ -123,12 +123,19 @@ class JournalItem:
 
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """`after` says what changed it: opening, candle, fill, transfer, mark. `peak` is null where it was not recorded."""
+    """`after` says what changed it: opening, candle, fill, transfer, mark. `peak` is null where it was not recorded.
+
+    `transferred` is what came without a trade since the first point that is kept (negative: went), and
+    `without_transfers` what the first equity would have become by trading alone, null before there was any: profits and
+    falls in per cent are those of this curve.
+    """
 
     at_ms: int
     equity: Decimal
     peak: Decimal | None
     after: str
+    transferred: Decimal
+    without_transfers: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,24 +314,28 @@ class Records:
 
     def equity(self, since_ms: int | None, until_ms: int | None, points_max: int) -> list[EquityPoint]:
         """The curve, oldest first. Where it has more points, the last of each of `points_max` equal spans of time."""
-        rows = [
-            row
-            for row in self.equity_rows
-            if (since_ms is None or row.at_ms >= since_ms) and (until_ms is None or row.at_ms <= until_ms)
+        points = [
+            point
+            for point in without_transfers(self.equity_rows)
+            if (since_ms is None or point[0].at_ms >= since_ms) and (until_ms is None or point[0].at_ms <= until_ms)
         ]
-        if len(rows) > points_max:
-            first_ms, span_ms = rows[0].at_ms, rows[-1].at_ms - rows[0].at_ms + 1
-            rows = list({(row.at_ms - first_ms) * points_max // span_ms: row for row in rows}.values())
-        return [EquityPoint(row.at_ms, row.equity, row.peak, row.after) for row in rows]
+        if len(points) > points_max:
+            first_ms, span_ms = points[0][0].at_ms, points[-1][0].at_ms - points[0][0].at_ms + 1
+            points = list({(point[0].at_ms - first_ms) * points_max // span_ms: point for point in points}.values())
+        return [
+            EquityPoint(row.at_ms, row.equity, row.peak, row.after, transferred, worth)
+            for row, transferred, worth in points
+        ]
 
     def metrics(self) -> Metrics:
         """All figures, from what is kept. Imported here: numpy is only needed by who asks for them."""
         from surefoot.research.metrics import measure
 
         curve: list[tuple[int, float]] = []
-        for row in self.equity_rows:
-            if not curve or row.at_ms > curve[-1][0]:  # a clock may have been put back between two runs
-                curve.append((row.at_ms, float(row.equity)))
+        for row, _, worth in without_transfers(self.equity_rows):
+            # A clock may have been put back between two runs.
+            if worth is not None and (not curve or row.at_ms > curve[-1][0]):
+                curve.append((row.at_ms, float(worth)))
         trips = [line.row for line in self.round_trips]
         fees = self.fees_in_quote
         return measure(

@@ -244,12 +244,9 @@ class Breaker:
     def _moved(self, transfer: RecordTransfer) -> None:
         """Money came or went without a trade. Every anchor moves along, so that a loss stays what it was in per cent:
         else a withdrawal would make a small loss a great one, and a deposit would hide it."""
-        before = None if transfer.equity is None else transfer.equity - transfer.value
 
         def moved(anchor: Decimal) -> Decimal:
-            if transfer.equity is None or before is None or not (before > 0 and transfer.equity > 0):
-                return anchor + transfer.value
-            return anchor * transfer.equity / before
+            return rules.moved_along(anchor, transfer.value, transfer.equity)
 
         self.peak = None if self.peak is None else moved(self.peak)
         self._day_start = None if self._day_start is None else moved(self._day_start)

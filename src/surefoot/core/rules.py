@@ -68,6 +68,18 @@ def loss_pct(start: Number, now: Number) -> Number:
     return (start - now) * 100 / start
 
 
+def moved_along(anchor: Decimal, value: Decimal, equity: Decimal | None) -> Decimal:
+    """An equity that losses and profits are measured from, after a transfer: in per cent they stay what they were.
+
+    `value` came without a trade (negative: went), `equity` is what there is after it. Both sides of the transfer count
+    as the same: anchor × equity / (equity − value). Where one of them is not known or not above zero: anchor + value.
+    """
+    before = None if equity is None else equity - value
+    if equity is None or before is None or not (before > 0 and equity > 0):
+        return anchor + value
+    return anchor * equity / before
+
+
 def profit_pct(entry_price: Number, price: Number) -> Number:
     """How far `price` is above the entry, in per cent of the entry; negative when below."""
     return (price - entry_price) * 100 / entry_price

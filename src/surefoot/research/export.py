@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,8 +21,8 @@ from surefoot.assembly import engine_settings
 from surefoot.changes import Changed
 from surefoot.config import Settings
 from surefoot.core.facts import Facts
-from surefoot.core.messages import BalanceMoved, CandleClosed, RecordEquity
-from surefoot.core.model import Balance, Fill, Instrument, RoundTrip
+from surefoot.core.messages import BalanceMoved, CandleClosed, IncomePaid, RecordEquity, RecordTransfer
+from surefoot.core.model import ZERO, Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
 from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
 from surefoot.store.journal import Entry, JournalReader
@@ -83,12 +83,14 @@ class LedgerRow:
 @dataclass(frozen=True, slots=True)
 class EquityRow:
     """What the account was worth: as the bot saw it at the first price of an hour and at a new peak (`mark`), else at
-    the newest prices that the journal knows. `peak` is what the breaker measures falls from, where it was recorded."""
+    the newest prices that the journal knows. `peak` is what the breaker measures falls from, where it was recorded.
+    `transferred` is what came without a trade since the row before, in quote; negative when it went."""
 
     at_ms: int
     equity: Decimal
     peak: Decimal | None
     after: str  # opening, candle, fill, transfer, mark
+    transferred: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Books(Portfolio):
         self.moves: list[Moved] = []
         self._entry = 0
         self._fill: Fill | None = None
+        self._transferred = ZERO  # what no row of equity tells yet
 
     def apply(self, fill: Fill, instrument: Instrument, reason: str, *, closes: bool = False) -> None:
         self._fill = fill
@@ -172,10 +175,17 @@ class Books(Portfolio):
         """Several changes of one moment leave one row, the last."""
         if equity is None:
             return
+        transferred, self._transferred = self._transferred, ZERO
         if self.equity_rows and self.equity_rows[-1].at_ms == self.now_ms:
             replaced = self.equity_rows.pop()
             peak = replaced.peak if peak is None else peak
-        self.equity_rows.append(EquityRow(self.now_ms, equity, peak, after))
+            transferred += replaced.transferred
+        self.equity_rows.append(EquityRow(self.now_ms, equity, peak, after, transferred))
+
+    def see_transfer(self, value: Decimal, equity: Decimal | None) -> None:
+        """What came or went without a trade was worth this much; where `equity` is not known, the next row tells it."""
+        self._transferred += value
+        self.see_equity(equity, "transfer")
 
 
 def _fill_row(trade: Traded, purpose: str) -> FillRow:
@@ -217,7 +227,10 @@ class Bookkeeping:
         if len(books.fills) > booked[0]:
             books.see_equity(facts.equity(), "fill")
         elif len(books.moves) > booked[1]:
-            books.see_equity(facts.equity(), "transfer" if isinstance(message, BalanceMoved) else "opening")
+            moved = isinstance(message, BalanceMoved | IncomePaid)
+            books.see_equity(facts.equity(), "transfer" if moved else "opening")
+        elif isinstance(message, RecordTransfer):
+            books.see_transfer(message.value, facts.equity() if message.equity is None else message.equity)
         elif isinstance(message, RecordEquity):
             books.see_equity(message.equity, "mark", message.peak)
         elif isinstance(message, CandleClosed):
@@ -231,6 +244,27 @@ def books_of(path: Path, settings: Settings) -> Books:
         for entry in reader.read():
             kept.take(entry)
     return kept.books
+
+
+def without_transfers(rows: Iterable[EquityRow]) -> Iterator[tuple[EquityRow, Decimal, Decimal | None]]:
+    """Each row, oldest first, with what was transferred since the first one, and the worth of trading alone.
+
+    Just before and just after a transfer count as the same worth, and returns are chained across it, as time-weighted
+    return does: with equities E, each after its transfer T, worth_k = worth_(k-1) × (E_k − T_k) / E_(k-1). It begins as
+    the first equity above zero, and is None before; where all was withdrawn, it stays until something is there again.
+    """
+    total, worth = ZERO, None
+    factor: Decimal | None = Decimal(1)  # the worth of one unit of equity; None while nothing is left
+    for count, row in enumerate(rows):
+        total += row.transferred if count else ZERO
+        if worth is None:
+            worth = row.equity if row.equity > 0 else None
+        elif row.transferred:
+            worth = worth if factor is None else (row.equity - row.transferred) * factor
+            factor = worth / row.equity if worth > 0 and row.equity > 0 else None
+        elif factor is not None:
+            worth = row.equity * factor
+        yield row, total, worth
 
 
 def tables_of(books: Books, what: What, report: TaxLots | None) -> list[Table]:

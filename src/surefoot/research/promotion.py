@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from surefoot.config import Settings, settings_digest
 from surefoot.core.messages import LinkLost, LinkRestored, OrderRejected, RecordAlarm, RecordTrip, RunStarted
 from surefoot.core.model import MS_PER_DAY, MS_PER_HOUR, Tier
 from surefoot.presets import Gate
-from surefoot.research.export import books_of
+from surefoot.research.export import EquityRow, books_of, without_transfers
 from surefoot.research.figures import Metrics
 from surefoot.research.metrics import measure
 from surefoot.store.journal import JournalReader
@@ -158,13 +159,15 @@ def _metrics(path: Path, settings: Settings, since_ms: int) -> Metrics:
     books = books_of(path, settings)
     with JournalReader(path) as reader:
         trips = [entry.message for entry in reader.read(kinds=[RecordTrip])]
-    points = [(row.at_ms, float(row.equity)) for row in books.equity_rows if row.at_ms >= since_ms]
-    points += [
-        (trip.at_ms, float(trip.equity))
+    rows = [row for row in books.equity_rows if row.at_ms >= since_ms]
+    rows += [
+        EquityRow(trip.at_ms, trip.equity, None, "trip")
         for trip in trips
         if isinstance(trip, RecordTrip) and trip.equity is not None and trip.at_ms >= since_ms
     ]
-    return measure(sorted(points), [trip for trip in books.all_round_trips if trip.entry_ms >= since_ms])
+    worths = without_transfers(sorted(rows, key=attrgetter("at_ms")))
+    curve = [(row.at_ms, float(worth)) for row, _, worth in worths if worth is not None]
+    return measure(curve, [trip for trip in books.all_round_trips if trip.entry_ms >= since_ms])
 
 
 def conditions_of(gate: Gate, found: Evidence) -> list[Condition]:
@@ -215,7 +218,7 @@ def _figure(
     elif name == "Sharpe":
         counts = "not known yet" if metrics is None else metrics.sharpe_basis
     else:
-        counts = "deepest fall from a peak of recorded equity"
+        counts = "deepest fall from a peak of recorded equity; deposits and withdrawals do not count"
     yield Condition(name, wanted, shown, is_above and is_below, counts)
 
 
