@@ -334,7 +334,8 @@ class Rescue:
             self._unknown.add(order.id)
         self._fold(events)
         if order.owed and order.order_id is not None:
-            self._fold(await self._answer(ReadFills(self._desk.now_ms(), order.symbol, order.id, order.order_id)))
+            fills = ReadFills(self._desk.now_ms(), order.symbol, order.id, order.order_id, conditional)
+            self._fold(await self._answer(fills))
 
     async def _answer(self, command: QueryOrder | ReadFills) -> list[Event]:
         """Raises Unanswered."""

@@ -306,7 +306,16 @@ class Desk:
     def true_snapshot(self) -> list[Command]:
         """What a venue would say that agrees with our books."""
         balances = tuple(Balance(a, amount, dec(0)) for a, amount in self.engine.portfolio.wallets().items())
-        open_orders = tuple(
+        positions = tuple(
+            VenuePosition(symbol, each.signed_quantity, each.entry_price or dec(0), None, None)
+            for symbol, each in self.engine.portfolio.positions.items()
+            if each.contract and each.quantity
+        )
+        return self.tell(AccountSnapshot(self.now_ms, balances, self.resting(), positions))
+
+    def resting(self) -> tuple[VenueOrder, ...]:
+        """Our open orders as the venue tells them."""
+        return tuple(
             VenueOrder(
                 o.id, o.order_id or 0, o.symbol, o.request.side, o.request.type, o.quantity or dec(0), o.filled,
                 o.request.price or dec(0), o.request.stop_price or dec(0), o.resting,
@@ -314,12 +323,6 @@ class Desk:
             for o in self.engine.orders.open_orders()
             if not o.finished
         )  # fmt: skip
-        positions = tuple(
-            VenuePosition(symbol, each.signed_quantity, each.entry_price or dec(0), None, None)
-            for symbol, each in self.engine.portfolio.positions.items()
-            if each.contract and each.quantity
-        )
-        return self.tell(AccountSnapshot(self.now_ms, balances, open_orders, positions))
 
     def candle(self, close: str, target: float | None = None, score: float = 0.9) -> list[Command]:
         """The next candle closes; the strategy says `target`."""

@@ -15,6 +15,7 @@ import pytest
 
 from surefoot.core.engine import Engine
 from surefoot.core.exits import ExitSettings, Take
+from surefoot.core.facts import Books
 from surefoot.core.messages import (
     BalanceMoved,
     BreakerResetRequested,
@@ -37,6 +38,7 @@ from surefoot.core.messages import (
     PauseRequested,
     QueryOrder,
     ReadAccount,
+    ReadFills,
     RecordAlarm,
     RecordDecision,
     RecordTransfer,
@@ -1169,3 +1171,21 @@ def test_entries_of_a_symbol_keep_a_distance_also_after_a_restart() -> None:
     assert only(RecordDecision, at.candle("30000", 1.0)).outcome == "too-soon"
     at.now_ms = begun_ms + 300_000
     assert only(RecordDecision, at.candle("30000", 1.0)).outcome == "approved"
+
+
+@pytest.mark.spec("SAFE-4", "ORD-9")
+def test_fills_that_are_owed_for_too_long_no_longer_keep_the_books_from_being_compared() -> None:
+    at = holding()
+    at.true_snapshot()
+    held = at.engine.portfolio.positions["BTCUSDT"].quantity
+    (target,) = [order for order in at.engine.orders.open_orders() if order.request.purpose is Purpose.TARGET]
+    told = at.tell(OrderExpired(at.now_ms, target.id, held, "done"))  # and no fill of it ever comes
+    asked = of(ReadFills, told + at.wait(25_000))
+    assert [each.client_order_id for each in asked] == [target.id] * len(asked)
+    assert len(asked) > 3
+    assert at.engine.books is Books.AGREE
+    assert of(ReadAccount, at.wait(10_000))
+    at.snapshot(at.resting(), USDT="1000")  # the coins are gone
+    assert of(ReadAccount, at.wait(10_000))
+    assert "books-differ" in codes(at.snapshot(at.resting(), USDT="1000"))
+    assert at.engine.entries_off() is not None

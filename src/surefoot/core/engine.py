@@ -107,6 +107,7 @@ from surefoot.core.orders import Order, State
 from surefoot.core.reconcile import Finding, Label, compare
 from surefoot.core.risk import Approved, Circumstances, Other, Record, Sizing, direction_of, review
 
+OWED_MAX_MS = 30_000  # fills that the venue told of are read every few seconds until they are there
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
 ASK_CAP_BARE_MS = 2_000  # while a position without a stop waits for the answer
@@ -568,7 +569,7 @@ class Engine(Contracts):
 
     def reading_due_ms(self) -> int | None:
         """When the books are next to be compared, if they agree and nothing is on its way."""
-        return self._compare_ms if self.books is Books.AGREE and self._may_compare() else None
+        return self._compare_ms if self.books is Books.AGREE and self._may_compare_from_ms() == 0 else None
 
     def _calm_for_exits(self, symbol: str, now_ms: int) -> tuple[Decimal, Decimal, int]:
         """Between which prices, exclusive, and until when no exit rule has something to do."""
@@ -775,7 +776,8 @@ class Engine(Contracts):
         if _due(self._ask_ms(order), now_ms):
             self._do(QueryOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
         if order.order_id is not None and _due(order.read_fills_ms, now_ms):  # else it is asked for, see `_ask_ms`
-            self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id))
+            conditional = order.request.type in CONDITIONAL
+            self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id, conditional))
         if _due(self._cancel_ms(order), now_ms):
             self._do(CancelOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
 
@@ -913,7 +915,7 @@ class Engine(Contracts):
     # -- books ------------------------------------------------------------------------------------------------
 
     def _tend_books(self, now_ms: int) -> None:
-        if self._may_compare() and _due(self._compare_ms, now_ms):
+        if _due(self._compare_due_ms(), now_ms):
             self._do(ReadAccount(now_ms, self.income_since_ms(), tuple(self._in_question())))
 
     def _in_question(self) -> Iterable[tuple[str, int]]:
@@ -922,12 +924,24 @@ class Engine(Contracts):
             if position.contract and symbol in self._suspicion:
                 yield symbol, position.opened_ms
 
-    def _may_compare(self) -> bool:
-        """Comparing makes sense while nothing is on its way."""
-        return not self._reading_account and not any(o.unanswered or o.owed for o in self.orders.open_orders())
+    def _compare_due_ms(self) -> int | None:
+        """When the books are to be compared; None while it is not planned, or something on its way has no bound."""
+        may_from_ms = self._may_compare_from_ms()
+        return None if self._compare_ms is None or may_from_ms is None else max(self._compare_ms, may_from_ms)
+
+    def _may_compare_from_ms(self) -> int | None:
+        """Comparing makes sense while nothing is on its way: 0 then, None while an answer is waited for. Fills that are
+        owed for too long may never come, and then a difference has to be found out."""
+        orders = list(self.orders.open_orders())
+        if self._reading_account or any(order.unanswered for order in orders):
+            return None
+        return max(
+            (order.owed_since_ms + OWED_MAX_MS for order in orders if order.owed_since_ms is not None), default=0
+        )
 
     def _on_account(self, event: AccountSnapshot) -> None:
-        if not self._may_compare():  # something was sent meanwhile: look again when it is answered
+        may_from_ms = self._may_compare_from_ms()
+        if may_from_ms is None or may_from_ms > event.at_ms:  # something is on its way: look again when it has come
             self._doubt_books(event.at_ms)
             return
         contracts = {symbol: each.signed_quantity for symbol, each in self.portfolio.positions.items() if each.contract}
@@ -985,8 +999,8 @@ class Engine(Contracts):
         for symbol in self.portfolio.positions:
             if self._waits_to_retry(symbol):
                 yield self._retry_ms[symbol]
-        if self._compare_ms is not None and self._may_compare():
-            yield self._compare_ms
+        if (compare_ms := self._compare_due_ms()) is not None:
+            yield compare_ms
 
     def _waits_to_retry(self, symbol: str) -> bool:
         """Whether something that the venue refused is to be tried again, see `_tend_parts` and `_tend_wishes`."""

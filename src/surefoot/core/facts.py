@@ -398,6 +398,7 @@ class Facts:
             reason = order.request.reason or order.request.purpose.value
             closes = order.request.purpose is not Purpose.ENTRY
             self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason, closes=closes)
+        if applied.fill is not None or order.owed:
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order.symbol, event)

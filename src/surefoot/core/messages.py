@@ -485,12 +485,16 @@ class QueryOrder:
 
 @dataclass(frozen=True, slots=True)
 class ReadFills:
-    """The venue says more has filled than we heard of: read that order's trades."""
+    """The venue says more has filled than we heard of: read that order's trades.
+
+    Those of a conditional order are told under the id of the order that it became, which the venue has to be asked for.
+    """
 
     at_ms: int
     symbol: str
     client_order_id: str
     order_id: int
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,7 @@ class Order:
     cancelled_ms: int | None = None  # when this process last sent a cancel for it
     cancel_again_ms: int | None = None  # from when on the cancel may go that the venue has not judged
     read_fills_ms: int | None = None  # when to read the fills that are owed
+    owed_since_ms: int | None = None  # since when there are some
     trades: set[int] = field(default_factory=set)
 
     @property
@@ -294,7 +295,7 @@ class OrderBook:
         """A new process life: what was sent and not answered may or may not have arrived."""
         for order in self.open_orders():
             order.asked_ms, order.asks, order.cancelled_ms = None, 0, None
-            order.read_fills_ms = at_ms if order.owed else None
+            order.read_fills_ms = order.owed_since_ms = at_ms if order.owed else None
             if order.state is State.SUBMITTED:
                 order.state = State.IN_DOUBT
 
@@ -376,7 +377,7 @@ class OrderBook:
         order.resting = True
         order.first_fill_ms = order.first_fill_ms if order.first_fill_ms is not None else fill.at_ms
         if not order.owed:
-            order.read_fills_ms = None
+            order.read_fills_ms = order.owed_since_ms = None
         return True
 
     def _hear(self, order: Order, executed: Decimal | None, at_ms: int) -> None:
@@ -385,6 +386,7 @@ class OrderBook:
         order.reported = executed
         if order.owed and order.read_fills_ms is None:
             order.read_fills_ms = at_ms + STREAM_GRACE_MS
+            order.owed_since_ms = at_ms
 
     def _move(self, order: Order, state: State, event: OrderEvent) -> None:
         if state is not order.state:

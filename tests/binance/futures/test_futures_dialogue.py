@@ -472,6 +472,26 @@ def test_fills_that_were_missed_are_read_by_the_id_of_the_plain_order() -> None:
     assert (filled.fill.realised, filled.fill.fee, filled.fill.client_order_id) == (D(-100), D("1.45"), "sf-1-2s")
 
 
+@pytest.mark.spec("ORD-8", "SAFE-4")
+def test_fills_of_a_conditional_order_are_read_under_the_order_that_it_became_also_after_a_restart() -> None:
+    account, told = Account(), payload("um_algo_new") | {"clientAlgoId": "sf-1-2s"}
+    account.answers["GET /fapi/v1/algoOrder"] = lambda params: (200, told | {"actualOrderId": "910007"})
+    row = {
+        "symbol": "BTCUSDT", "id": 5, "orderId": 910007, "side": "SELL", "price": "58000", "qty": "0.05",
+        "realizedPnl": "-100", "commission": "1.45", "commissionAsset": "USDT", "time": NOW, "maker": False,
+    }  # fmt: skip
+    talk = Talk(account).start()
+    missed = ReadFills(NOW, "BTCUSDT", "sf-1-2s", 3_000_001, conditional=True)
+    params, events = sent(talk, "GET /fapi/v1/userTrades", missed, [row])
+    assert params == {"symbol": "BTCUSDT", "orderId": "910007"}
+    (filled,) = of(OrderFilled, events)
+    assert (filled.fill.trade_id, filled.fill.client_order_id, filled.order_id) == (5, "sf-1-2s", 910007)
+    account.answers["GET /fapi/v1/algoOrder"] = lambda params: (200, told | {"actualOrderId": ""})
+    asked = len(account.requests)
+    assert talk.do(missed) == []  # it became none yet
+    assert [each.target.partition("?")[0] for each in account.requests[asked:]] == ["/fapi/v1/algoOrder"]
+
+
 @pytest.mark.spec("EXIT-1")
 def test_margin_call_is_told_with_its_symbols() -> None:
     """The frame is the one of Binance's documentation, cross margin, but for its numbers."""

@@ -228,12 +228,17 @@ class Futures:
                 return Ask("GET", ALGO_PATH, [("clientAlgoId", command.client_order_id)], 1, Lane.EXIT)
             case QueryOrder():
                 return Ask("GET", ORDER_PATH, _named(command.symbol, command.client_order_id), 1, Lane.EXIT)
+            case ReadFills(conditional=True):
+                return Ask("GET", ALGO_PATH, [("clientAlgoId", command.client_order_id)], 1, Lane.EXIT)
             case ReadFills():
                 return _trades_of(command.symbol, command.order_id)
 
     def understand(
         self, ask: Ask, command: Write | Question, body: bytes, now_ms: int
     ) -> tuple[list[Event], Ask | None]:
+        if isinstance(command, ReadFills) and ask.path == ALGO_PATH:
+            _, became = codec.read_algo_order(body, now_ms)
+            return [], None if became is None else _trades_of(command.symbol, became)
         if isinstance(command, ReadFills):
             return list(codec.read_trades(body, command.client_order_id, now_ms)), None
         if ask.path == ALGO_PATH and ask.method == "DELETE":
