@@ -28,6 +28,7 @@ from surefoot.api import tokens
 from surefoot.api.app import create_app
 from surefoot.api.guard import GUARDS, METRICS, OPEN, STREAM
 from surefoot.api.roles import Role
+from surefoot.api.schema import document
 from surefoot.api.stream import RECORDS
 from surefoot.api.topics import TOPICS
 from tests.api.desks import until
@@ -150,6 +151,30 @@ def tried(here: Place) -> Iterator[tuple[str, str | None, set[str]]]:
     forger = Forger(here)
     for name, (make, codes) in BAD.items():
         yield name, make(forger), codes
+
+
+# Writing routes that take no key: signing in and out makes or ends a session each time, and a check changes nothing.
+KEYLESS = frozenset(
+    f"/api/v1/{path}"
+    for path in (
+        *("auth/login", "auth/link", "auth/refresh", "auth/logout", "auth/confirm", "auth/password"),
+        *("auth/totp/enroll", "auth/totp/verify", "settings/check"),
+    )
+)
+
+
+@pytest.mark.spec("API-1")
+async def test_every_writing_route_takes_a_key_that_lets_it_act_once(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        made = document(create_app(here.parts))
+    writing = {
+        (path, method): {each["name"] for each in operation.get("parameters", ())}
+        for path, operations in made["paths"].items()
+        for method, operation in operations.items()
+        if method != "get"
+    }
+    assert len(writing) > 20
+    assert {path for (path, _), names in writing.items() if "Idempotency-Key" not in names} == KEYLESS
 
 
 # -- the walk ---------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ async def test_a_stolen_access_token_binds_no_telephone_and_replaces_none(tmp_pa
 async def test_a_new_password_ends_the_other_sessions(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         here_now, elsewhere = await here.signed_in(Role.VIEWER, "ann"), await here.signed_in(Role.VIEWER, "ann")
-        assert len((await here_now.get("/sessions")).json()) == 2
+        assert len((await here_now.get("/sessions")).json()["items"]) == 2
         answer = await here_now.post("/auth/password", json={"old": "not it", "new": "another good password"})
         assert code_of(answer) == "credentials_wrong"
         answer = await here_now.post("/auth/password", json={"old": PASSWORD, "new": "short"})

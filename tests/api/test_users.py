@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +30,7 @@ async def test_an_admin_makes_changes_and_removes_users_once_confirmed(tmp_path:
         assert code_of(await root.post("/users", json=new)) == "invalid_request"
         ann = await here.signed_in(Role.VIEWER, "ann")
         assert code_of(await ann.get("/users")) == "role_too_low"
-        assert [user["name"] for user in (await root.get("/users")).json()] == ["ann", "root"]
+        assert [user["name"] for user in (await root.get("/users")).json()["items"]] == ["ann", "root"]
         assert (await root.patch("/users/ann", json={"role": "admin"})).json()["role"] == "admin"
         assert (await ann.get("/users")).status_code == 200  # from the next request on
         assert (await root.patch("/users/ann", json={"role": "viewer"})).status_code == 200
@@ -59,12 +62,53 @@ async def test_nobody_locks_everybody_out(tmp_path: Path) -> None:
         assert code_of(await root.patch("/users/nobody", json={"on": False})) == "not_found"
 
 
+@pytest.mark.spec("API-1")
+async def test_the_same_key_changes_users_and_sessions_once_and_is_answered_as_the_first_time(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        root = await confirmed_admin(here)
+        new = {"name": "ann", "role": "viewer", "password": PASSWORD}
+
+        async def twice(method: str, path: str, **more: Any) -> tuple[int, bytes]:
+            headers = {"Idempotency-Key": f"{method} {path}".replace(" ", "-")}
+            first, again = [await root.request(method, path, headers=headers, **more) for _ in range(2)]
+            assert (first.status_code, first.content) == (again.status_code, again.content), again.text
+            assert first.headers.get("content-type") == again.headers.get("content-type")
+            return first.status_code, first.content
+
+        status, made = await twice("POST", "/users", json=new)
+        assert (status, json.loads(made)["name"]) == (201, "ann")
+        other = {"Idempotency-Key": "POST-/users"}
+        assert code_of(await root.post("/users", json={**new, "role": "admin"}, headers=other)) == "key_reused"
+        assert (await twice("PATCH", "/users/ann", json={"role": "trader"}))[0] == 200
+        ann = await here.signed_in(Role.TRADER, "ann")
+        session = (await ann.get("/me")).json()["session_id"]
+        assert await twice("DELETE", f"/sessions/{session}") == (204, b"")
+        assert await twice("DELETE", "/users/ann") == (204, b"")
+        acts = [row.action for row in here.parts.trail.rows(None, 100)]
+        for act in ("user added", "user's role changed", "user removed"):
+            assert acts.count(act) == (2 if act == "user added" else 1), act  # and root itself
+        assert acts.count("session ended") == 1
+
+
+@pytest.mark.spec("API-1", "AUTH-2")
+async def test_of_a_request_with_a_password_no_fingerprint_is_kept_that_could_be_guessed_quickly(
+    tmp_path: Path,
+) -> None:
+    async with place(tmp_path) as here:
+        root = await confirmed_admin(here)
+        new = {"name": "ann", "role": "viewer", "password": PASSWORD}
+        answer = await root.post("/users", json=new, headers={"Idempotency-Key": "one"})
+        assert answer.status_code == 201
+        (kept,) = here.parts.store.rows("SELECT request FROM answers")
+        assert hashlib.sha256(answer.request.content).hexdigest() not in kept[0]
+
+
 @pytest.mark.spec("AUTH-2")
 async def test_sessions_are_listed_and_ended_by_their_owner_or_an_admin(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         one, two = await here.signed_in(Role.VIEWER, "ann"), await here.signed_in(Role.VIEWER, "ann")
         bob, root = await here.signed_in(Role.TRADER, "bob"), await here.signed_in(Role.ADMIN, "root")
-        listed = (await one.get("/sessions")).json()
+        listed = (await one.get("/sessions")).json()["items"]
         assert sorted(each["is_this"] for each in listed) == [False, True]
         assert {each["address"] for each in listed} == {"127.0.0.1"}
         (other,) = [each["id"] for each in listed if not each["is_this"]]

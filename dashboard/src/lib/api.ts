@@ -96,7 +96,7 @@ const STALE_TOKEN = new Set(['signed_out', 'token_expired', 'token_invalid']);
 const CONFIRMATION = 'confirmation_needed';
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const acts = method === 'POST' && !path.startsWith('/auth/');
+  const acts = method !== 'GET' && !path.startsWith('/auth/');
   const once = async (): Promise<Response | Problem> => {
     const answer = await send(method, path, body, acts ? crypto.randomUUID() : null);
     return answer.ok ? answer : problemOf(answer);

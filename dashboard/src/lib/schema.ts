@@ -445,6 +445,11 @@ export interface PageRoundTripItem {
   next: number | null;
 }
 
+export interface PageSessionShown {
+  items: SessionShown[];
+  next: number | null;
+}
+
 export interface PageSetting {
   items: Setting[];
   next: number | null;
@@ -462,6 +467,11 @@ export interface PageSymbolItem {
 
 export interface PageTurn {
   items: Turn[];
+  next: number | null;
+}
+
+export interface PageUserShown {
+  items: UserShown[];
   next: number | null;
 }
 
@@ -852,12 +862,12 @@ export interface Get {
   '/readiness': { query: undefined; body: undefined; answer: RealMoney };
   '/risk': { query: undefined; body: undefined; answer: Risk };
   '/round-trips': { query: { symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageRoundTripItem };
-  '/sessions': { query: undefined; body: undefined; answer: SessionShown[] };
+  '/sessions': { query: undefined; body: undefined; answer: PageSessionShown };
   '/settings': { query: undefined; body: undefined; answer: PageSetting };
   '/signals': { query: undefined; body: undefined; answer: PageDecisionItem };
   '/status': { query: undefined; body: undefined; answer: Status };
   '/strategies': { query: undefined; body: undefined; answer: PageStrategy };
-  '/users': { query: undefined; body: undefined; answer: UserShown[] };
+  '/users': { query: undefined; body: undefined; answer: PageUserShown };
 }
 
 export interface Post {

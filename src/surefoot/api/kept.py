@@ -15,6 +15,7 @@ from surefoot.api.problems import Problem
 from surefoot.api.webstore import WebStore
 
 KEPT_MS = 86_400_000
+NO_CONTENT = 204
 
 Act = Callable[[], Awaitable[object]]
 
@@ -27,8 +28,8 @@ class Answers:
         self._now_ms = now_ms
         self._going: set[tuple[str, str]] = set()
 
-    async def once(self, name: str, key: str, request: str, act: Act) -> Response:
-        """Act, unless this was asked before. Raises what `act` raises, and Problem (409)."""
+    async def once(self, name: str, key: str, request: str, act: Act, status: int = 200) -> Response:
+        """Act, unless this was asked before; `status` is of the answer. Raises what `act` raises, and Problem (409)."""
         now_ms, place = self._now_ms(), (name, key)
         with self._store.change():
             self._store.run("DELETE FROM answers WHERE made_ms < ?", (now_ms - KEPT_MS,))
@@ -40,15 +41,15 @@ class Answers:
             return self._again(place, request, *known)
         self._going.add(place)
         try:
-            body = encoded(await act())
+            body = body_of(await act(), status)
         except Problem:
             self._store.run("DELETE FROM answers WHERE name = ? AND key = ?", place)
             raise
         finally:
             self._going.discard(place)
         where = "WHERE name = ? AND key = ?"
-        self._store.run(f"UPDATE answers SET status = 200, body = ? {where}", (body.decode(), *place))
-        return Response(body, media_type=JSON)
+        self._store.run(f"UPDATE answers SET status = ?, body = ? {where}", (status, body.decode(), *place))
+        return answer_of(body, status)
 
     def _again(
         self, place: tuple[str, str], request: str, asked: str, status: int | None, body: str | None
@@ -56,9 +57,18 @@ class Answers:
         if asked != request:
             raise Problem(409, "key_reused", "this Idempotency-Key was used for another request")
         if status is not None:
-            return Response(body, status, media_type=JSON)
+            return answer_of((body or "").encode(), status)
         if place in self._going:
             raise Problem(409, "still_going_on", "this request is being carried out")
         raise Problem(
             409, "end_not_seen", "the end of this request was not seen: it may have acted; look, then ask anew"
         )
+
+
+def body_of(value: object, status: int) -> bytes:
+    """What an act returned, as JSON; nothing where the status says that there is nothing."""
+    return b"" if status == NO_CONTENT else encoded(value)
+
+
+def answer_of(body: bytes, status: int) -> Response:
+    return Response(status_code=status) if status == NO_CONTENT else Response(body, status, media_type=JSON)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
 from surefoot.api.guard import Shared
-from surefoot.api.kept import Act, Answers
-from surefoot.api.plain import JSON, encoded
+from surefoot.api.kept import Act, Answers, answer_of, body_of
+from surefoot.api.shield import masked
 
 KEY_LENGTH_MAX = 100
 
@@ -22,11 +23,11 @@ class Once:
         self._key = key
         self._request = request
 
-    async def answer(self, name: str, act: Act) -> Response:
+    async def answer(self, name: str, act: Act, status: int = 200) -> Response:
         """What `act` returns, as JSON; for the user `name`."""
         if self._key is None:
-            return Response(encoded(await act()), media_type=JSON)
-        return await self._answers.once(name, self._key, self._request, act)
+            return answer_of(body_of(await act(), status), status)
+        return await self._answers.once(name, self._key, self._request, act, status)
 
 
 Key = Annotated[
@@ -43,8 +44,18 @@ Key = Annotated[
 
 async def once_of(request: Request, parts: Shared, key: Key = None) -> Once:
     """How this request acts."""
-    body = hashlib.sha256(await request.body()).hexdigest()
+    body = hashlib.sha256(without_secrets(await request.body())).hexdigest()
     return Once(parts.answers, key, f"{request.method} {request.url.path} {body}")
+
+
+def without_secrets(body: bytes) -> bytes:
+    """A body of which a fingerprint may be kept: a quick one of a password would tell it to who guesses for long."""
+    try:
+        said = json.loads(body)
+        hidden = masked(said)
+    except (ValueError, RecursionError):
+        return body
+    return body if hidden == said else json.dumps(hidden, sort_keys=True).encode()
 
 
 ActOnce = Annotated[Once, Depends(once_of)]

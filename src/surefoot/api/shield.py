@@ -77,15 +77,16 @@ def masked_json(body: bytes) -> object:
     if len(body) > ASKED_BYTES_MAX:
         return f"{len(body)} bytes"
     try:
-        return _masked(json.loads(body))
+        return masked(json.loads(body))
     except (ValueError, RecursionError):
         return "no JSON"
 
 
-def _masked(value: object) -> object:
+def masked(value: object) -> object:
+    """A value of JSON with a mask in the place of what may be secret."""
     if isinstance(value, dict):
-        return {key: MASK if is_secret_name(key) else _masked(inner) for key, inner in value.items()}
-    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+        return {key: MASK if is_secret_name(key) else masked(inner) for key, inner in value.items()}
+    return [masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 class Shield:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot.api.accounts import AccountError, User
 from surefoot.api.guard import PREFIX, Shared, Viewer, confirmation_needed
+from surefoot.api.once import ActOnce
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
+from surefoot.api.reading import Page
 from surefoot.api.roles import Person, Role
 from surefoot.api.sessions import LINK_CONFIRMED_MS, Grant
 from surefoot.api.shield import address_of, is_https
@@ -220,9 +222,9 @@ async def verify(body: Code, person: Viewer, request: Request, parts: Shared) ->
 
 
 @router.get("/sessions")
-async def sessions(person: Viewer, parts: Shared) -> list[SessionShown]:
-    """Where you are signed in."""
-    return [
+async def sessions(person: Viewer, parts: Shared) -> Page[SessionShown]:
+    """Where you are signed in, the newest first; on one page."""
+    shown = [
         SessionShown(
             id=each.id,
             name=each.name,
@@ -236,15 +238,20 @@ async def sessions(person: Viewer, parts: Shared) -> list[SessionShown]:
         )
         for each in parts.sessions.of(person.name)
     ]
+    return Page(items=shown, next=None)
 
 
-@router.delete("/sessions/{session_id}", status_code=204)
-async def end_session(session_id: str, person: Viewer, parts: Shared) -> None:
+@router.delete("/sessions/{session_id}", status_code=204, response_class=Response)
+async def end_session(session_id: str, person: Viewer, parts: Shared, once: ActOnce) -> Response:
     """Sign out somewhere else; an admin may sign out anybody."""
-    owner = parts.sessions.owner(session_id)
-    if owner is None or (owner != person.name and person.role is not Role.ADMIN):
-        raise Problem(404, "not_found", "there is no such session")
-    parts.sessions.end(session_id, person.name)
+
+    async def act() -> None:
+        owner = parts.sessions.owner(session_id)
+        if owner is None or (owner != person.name and person.role is not Role.ADMIN):
+            raise Problem(404, "not_found", "there is no such session")
+        parts.sessions.end(session_id, person.name)
+
+    return await once.answer(person.name, act, 204)
 
 
 @router.get("/me")

@@ -148,11 +148,14 @@ async def report(person: Viewer, parts: Shared, job_id: JobId) -> Response:
 
 
 @router.delete("/backtests/{job_id}", status_code=204, response_class=Response)
-async def remove_backtest(person: Trader, parts: Shared, job_id: JobId) -> Response:
+async def remove_backtest(person: Trader, parts: Shared, once: ActOnce, job_id: JobId) -> Response:
     """Cancel it if it waits or runs, and forget what it left."""
-    parts.jobs.remove(job_id)
-    parts.trail.add(person.name, "backtest removed", id=job_id)
-    return Response(status_code=204)
+
+    async def act() -> None:
+        parts.jobs.remove(job_id)
+        parts.trail.add(person.name, "backtest removed", id=job_id)
+
+    return await once.answer(person.name, act, 204)
 
 
 @router.get("/strategies", response_model=Page[Strategy])

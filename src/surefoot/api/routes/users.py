@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from surefoot.api.accounts import AccountError, User
 from surefoot.api.guard import Admin, Keeper, Shared
+from surefoot.api.once import ActOnce
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
-from surefoot.api.roles import Role
+from surefoot.api.reading import Page
+from surefoot.api.roles import Person, Role
 from surefoot.api.routes.auth import Body, Text
 
 router = APIRouter(tags=["users"])
@@ -43,23 +45,31 @@ class Change(Body):
 
 
 @router.get("/users")
-async def users(person: Admin, parts: Shared) -> list[UserShown]:
-    """Everybody who may sign in, and who no longer may."""
-    return [_shown(user) for user in parts.accounts.users()]
+async def users(person: Admin, parts: Shared) -> Page[UserShown]:
+    """Everybody who may sign in, and who no longer may, by name; on one page."""
+    return Page(items=[_shown(user) for user in parts.accounts.users()], next=None)
 
 
-@router.post("/users", status_code=201)
-async def add(body: NewUser, person: Keeper, parts: Shared) -> UserShown:
+@router.post("/users", status_code=201, response_model=UserShown)
+async def add(body: NewUser, person: Keeper, parts: Shared, once: ActOnce) -> Response:
     """Make a user."""
-    try:
-        return _shown(await parts.accounts.add_aside(body.name, body.role, body.password, person.name))
-    except AccountError as problem:
-        raise Problem(422, "invalid_request", str(problem)) from None
+
+    async def act() -> User:
+        try:
+            return await parts.accounts.add_aside(body.name, body.role, body.password, person.name)
+        except AccountError as problem:
+            raise Problem(422, "invalid_request", str(problem)) from None
+
+    return await once.answer(person.name, act, 201)
 
 
-@router.patch("/users/{name}")
-async def change(name: str, body: Change, person: Keeper, parts: Shared) -> UserShown:
+@router.patch("/users/{name}", response_model=UserShown)
+async def change(name: str, body: Change, person: Keeper, parts: Shared, once: ActOnce) -> Response:
     """Another role, password, or no second factor; off: no signing in. Sessions end where that matters."""
+    return await once.answer(person.name, lambda: _changed(name, body, person, parts))
+
+
+async def _changed(name: str, body: Change, person: Person, parts: Parts) -> User:
     _another(parts, name, person.name)
     if body.second_factor:
         raise Problem(422, "invalid_request", "second_factor: only its user can enrol one")
@@ -76,14 +86,18 @@ async def change(name: str, body: Change, person: Keeper, parts: Shared) -> User
         parts.accounts.second_factor.remove(name, person.name)
     if body.password is not None or body.on is False:
         parts.sessions.end_all(name, person.name)
-    return _shown(_another(parts, name, person.name))
+    return _another(parts, name, person.name)
 
 
-@router.delete("/users/{name}", status_code=204)
-async def remove(name: str, person: Keeper, parts: Shared) -> None:
+@router.delete("/users/{name}", status_code=204, response_class=Response)
+async def remove(name: str, person: Keeper, parts: Shared, once: ActOnce) -> Response:
     """Forget a user, who is signed out everywhere at once."""
-    _another(parts, name, person.name)
-    parts.accounts.remove(name, person.name)
+
+    async def act() -> None:
+        _another(parts, name, person.name)
+        parts.accounts.remove(name, person.name)
+
+    return await once.answer(person.name, act, 204)
 
 
 def _another(parts: Parts, name: str, own: str) -> User:
