@@ -136,9 +136,10 @@ def build_session(
 ) -> Session:
     """A dialogue that has not begun. It reads as much history as makes signals equal to those of the whole past.
 
-    `supervised` is where time is real: there a stream that is silent for too long is no quiet market, and mark prices
-    are others than last prices.
+    `supervised` is where time is real: there a stream that is silent for too long is no quiet market, mark prices are
+    others than last prices, and our clock is another than the venue's.
     """
+    from surefoot.binance.clock import ASK_EVERY_MS
     from surefoot.binance.session import Session, SessionSettings
     from surefoot.strategies import filters_of
 
@@ -154,6 +155,7 @@ def build_session(
             by_socket=settings.orders.transport == "socket",
             context_intervals=filters_of(settings).context_of(market.interval),
             stream_silence_max_ms=market.stream_silence_max_s * 1_000 if supervised else 0,
+            clock_every_ms=ASK_EVERY_MS if supervised else 0,
             price_age_max_ms=settings.risk.price_age_max_ms,
         ),
         keys,

@@ -224,7 +224,7 @@ class Trader:
     def view(self) -> View:
         """The engine's picture, with what the connection knows of the venue's limits."""
         now_ms = self.clock.now_ms()
-        budget, offset_ms = self.session.calls.budget, self.session.calls.offset_ms
+        budget, offset_ms = self.session.calls.budget, self.session.clock.offset_ms
         limits = (VenueLimitView(*astuple(usage)) for usage in budget.usage(now_ms + offset_ms))
         until_ms = budget.banned_until_ms
         banned_until_ms = None if until_ms is None or until_ms <= now_ms + offset_ms else until_ms
@@ -261,7 +261,7 @@ class Trader:
             flush_ms=self._flush_ms.spread(),
             flush_failures=self._flush_failures,
             journal_pending=journal.pending,
-            clock_offset_ms=calls.offset_ms,
+            clock_offset_ms=self.session.clock.offset_ms,
             clock_skew_ms=self.engine.clock_skew_ms,
         )
 
@@ -397,10 +397,9 @@ class Trader:
             self._take_settings(asked, is_studied=True)
 
     def _follow(self, market_ms: int) -> None:
-        """The replaying exchange said what time it is: what was measured before is of no use any more."""
+        """The replaying exchange said what time it is."""
         self.clock.observe(market_ms)
-        self.session.calls.offset_ms = market_ms - self.clock.now_ms()
-        self.session.calls.offset_error_ms = 0
+        self.session.clock.follow(market_ms - self.clock.now_ms())
 
     def _react(self, event: Event) -> None:
         self.journal.append(event)

@@ -11,6 +11,7 @@ import pytest
 from surefoot.assembly import build_session
 from surefoot.binance.budget import Lane
 from surefoot.binance.calls import RETRY_CAP_MS, Call, Calls, Read, delay_ms
+from surefoot.binance.clock import VenueClock
 from surefoot.binance.codec import VenueError
 from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import Arrival, HttpAnswer, HttpFailed, HttpRequest, Keys, SessionFailed, Wake
@@ -32,7 +33,7 @@ NOON = 1_790_000_040_000 // 60_000 * 60_000
 
 
 def calls(jitter: float = 0.5) -> Calls:
-    return Calls(Keys("k", "s"), 5_000, lambda: jitter)
+    return Calls(Keys("k", "s"), 5_000, lambda: jitter, VenueClock(0))
 
 
 def read(lane: Lane = Lane.DATA) -> Call:

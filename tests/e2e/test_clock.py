@@ -54,7 +54,7 @@ def test_subscription_refused_for_its_timestamp_makes_the_clock_be_read_anew() -
     refusal = {"id": json.loads(subscribe.text)["id"], "status": 400, "error": {"code": -1021, "msg": "Timestamp"}}
     session.receive(Frame(ACCOUNT, json.dumps(refusal).encode()), NOW_MS)
     answer_time(session, NOW_MS + AHEAD_MS)
-    assert session.calls.offset_ms == AHEAD_MS
+    assert session.clock.offset_ms == AHEAD_MS
 
 
 @pytest.mark.spec("SAFE-8")

@@ -18,6 +18,7 @@ from enum import Enum, auto
 
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import ORDERS, WEIGHT, Budget, Cost, Lane
+from surefoot.binance.clock import VenueClock
 from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import HttpAnswer, HttpFailed, HttpRequest, Keys, SocketRequest
 from surefoot.core.messages import Command, VenueLimited
@@ -62,7 +63,7 @@ class Call:
     queued_ms: int = 0  # of a write: when it was decided
     not_before_ms: int = 0
     sent_ms: int = 0
-    asked_ms: int = 0  # the least that the venue's clock showed when it was sent
+    asked_ms: int = 0  # what the venue's clock had shown before it was sent
     link: str | None = None  # the one that it left by; None is over HTTP
     http_only: bool = False  # the link that it should have left by was gone
     outdated: bool = False  # a read from before the link was lost: its answer may miss what closed since
@@ -102,13 +103,12 @@ def delay_ms(failures: int, cap_ms: int) -> int:
 class Calls:
     """The queue, what is on its way, and the budget. `jitter` returns numbers from 0 to 1.
 
-    `offset_ms` is how far the venue's clock is ahead of ours, give or take `offset_error_ms`. `repeated` counts calls
-    that were queued again, `outcomes` what became of those that left, by lane, and `answer_ms` how long answers took.
+    Budget and signatures go by the venue's `clock`. `repeated` counts calls that were queued again, `outcomes` what
+    became of those that left, by lane, and `answer_ms` how long answers took.
     """
 
-    def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float]) -> None:
-        self.offset_ms = 0
-        self.offset_error_ms = 0
+    def __init__(self, keys: Keys, recv_window_ms: int, jitter: Callable[[], float], clock: VenueClock) -> None:
+        self.clock = clock
         self.budget = Budget()
         self._keys = keys
         self._recv_window_ms = recv_window_ms
@@ -146,6 +146,10 @@ class Calls:
         yield from self._queue
         yield from self._sent.values()
 
+    def is_queued(self, read: Read) -> bool:
+        """Whether such a read is still to leave."""
+        return any(call.read is read for call in self._queue)
+
     def has_writes(self) -> bool:
         return any(call.read is None for call in self._queue)
 
@@ -156,7 +160,7 @@ class Calls:
         waiting: list[Call] = []
         leaving: list[HttpRequest | SocketRequest] = []
         for call in sorted(self._queue, key=lambda call: -call.ask.lane):
-            wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, now_ms + self.offset_ms)
+            wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, self.clock.venue_ms(now_ms))
             call.not_before_ms = max(call.not_before_ms, now_ms + wait_ms)
             if call.not_before_ms <= now_ms:
                 leaving.append(self._send(call, link, now_ms))
@@ -167,7 +171,7 @@ class Calls:
 
     def free_ms(self, call: Call, now_ms: int) -> int:
         """When the like of a call that did nothing may leave."""
-        wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, now_ms + self.offset_ms)
+        wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, self.clock.venue_ms(now_ms))
         return now_ms + max(wait_ms, RETRY_FIRST_MS)
 
     def take_late(self) -> list[Call]:
@@ -202,7 +206,7 @@ class Calls:
         call = self._sent.pop(answer.request_id)
         for kind, interval_ms, used in counts_in(answer.headers):
             unanswered = sum(each.cost.of(kind) for each in self._sent.values())
-            self.budget.correct(kind, interval_ms, used, call.sent_ms + self.offset_ms, unanswered)
+            self.budget.correct(kind, interval_ms, used, self.clock.venue_ms(call.sent_ms), unanswered)
         return call
 
     def waits_for(self, request_id: int | str | None) -> bool:
@@ -239,7 +243,7 @@ class Calls:
         hold = self.budget.banned if kind == "banned" else self.budget.limited
         if error.code == TOO_MANY_ORDERS:
             hold = self.budget.orders_limited
-        until_ms = hold(retry_after_s, now_ms + self.offset_ms) - self.offset_ms
+        until_ms = hold(retry_after_s, self.clock.venue_ms(now_ms)) - self.clock.offset_ms
         if until_ms <= self._told_until_ms.get(kind, 0):
             return None
         self._told_until_ms[kind] = until_ms
@@ -274,9 +278,9 @@ class Calls:
             call.outdated = call.outdated or call.read is read
 
     def _send(self, call: Call, link: str | None, now_ms: int) -> HttpRequest | SocketRequest:
-        self.budget.spend(call.cost, now_ms + self.offset_ms)
+        self.budget.spend(call.cost, self.clock.venue_ms(now_ms))
         request_id = self.next_id()
-        call.sent_ms, call.asked_ms = now_ms, now_ms + self.offset_ms - self.offset_error_ms
+        call.sent_ms, call.asked_ms = now_ms, self.clock.told_ms
         self._sent[request_id] = call
         ask, params = call.ask, call.ask.params
         call.link = link if ask.socket and not call.http_only else None
@@ -285,11 +289,11 @@ class Calls:
                 **dict(params),
                 "apiKey": self._keys.api_key,
                 "recvWindow": self._recv_window_ms,
-                "timestamp": now_ms + self.offset_ms,
+                "timestamp": self.clock.venue_ms(now_ms),
             }
             said["signature"] = signing.sign_ws(self._keys.secret, said)
             return SocketRequest(request_id, call.link, codec.ws_request_text(request_id, ask.socket, said))
-        return http_request(request_id, ask, self._keys, self._recv_window_ms, now_ms + self.offset_ms)
+        return http_request(request_id, ask, self._keys, self._recv_window_ms, self.clock.venue_ms(now_ms))
 
 
 def http_request(request_id: int, ask: Ask, keys: Keys, recv_window_ms: int, venue_ms: int) -> HttpRequest:

@@ -3,8 +3,9 @@
 A candle that does not follow the last one is held until the missing ones have been read; an old or repeated one is
 dropped. Where the venue has nothing for a gap (it was halted), the series goes on behind it.
 
-Whether the last row of an answer had closed is judged by the earliest that the venue's clock may have shown when it was
-asked: what closes later, the stream tells, and a running candle that is taken for a closed one stays wrong for good.
+Whether the last row of an answer had closed is judged by the time that the venue itself had told before it was asked,
+never by our clock: what closes later, the stream tells, and a running candle that is taken for a closed one stays wrong
+for good.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class CandleFeed:
         """Rows that a read returned, oldest first. History is what closed before the candles held back; these are
         passed on as closed just now. `read_from_ms` becomes what is to be read next, None when the series is whole.
 
-        `asked_ms` is the least that the venue's clock showed when it was asked, `now_ms` ours, which events are stamped
+        `asked_ms` is what the venue's clock had shown before it was asked, `now_ms` is ours, which events are stamped
         with.
         """
         assert self.next_open_ms is not None

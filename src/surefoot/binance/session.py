@@ -17,6 +17,7 @@ from typing import assert_never
 from surefoot.binance import codec
 from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
 from surefoot.binance.candles import CandleFeed, closed_rows
+from surefoot.binance.clock import VenueClock
 from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Preparation, Question, Reading
 from surefoot.binance.dialogue import (
     ACCOUNT,
@@ -103,6 +104,7 @@ class SessionSettings:
     by_socket: bool = False  # writes go by the WebSocket API while its link is there
     context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
     stream_silence_max_ms: int = 0  # 0: streams may be silent, as those of a replay are
+    clock_every_ms: int = 0  # how often the venue's time is asked for; 0: our clock is the market's own
     price_age_max_ms: int = 5_000  # from here on a watched price is read from elsewhere, where streams are watched
 
 
@@ -122,7 +124,8 @@ class Session:
     def __init__(self, settings: SessionSettings, keys: Keys, jitter: Callable[[], float], dialect: Dialect) -> None:
         self.settings = settings
         self.venue_ms = 0
-        self.calls = Calls(keys, settings.recv_window_ms, jitter)
+        self.clock = VenueClock(settings.clock_every_ms)
+        self.calls = Calls(keys, settings.recv_window_ms, jitter, self.clock)
         self._keys = keys
         self._dialect = dialect
         self._interval_ms = INTERVAL_MS[settings.interval]
@@ -149,6 +152,7 @@ class Session:
         self.reading_trips = len(dialect.reading(self._reads, None, 0).asks)
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
+        self._history_from_ms: int | None = None  # candles wait for a time that the venue tells from here on
         self._account_events = 0
         self._events_at_reading = 0
         self._disturbed = 0
@@ -248,7 +252,7 @@ class Session:
             self._feeds[symbol] = known.get(symbol) or CandleFeed(symbol, self._interval_ms, settings.warmup_candles)
         waits = self._change_streams(streams_before, now_ms)
         if not waits and self._feeds.keys() - known.keys() and self.lines[MARKET].ready:
-            self._read_history(now_ms)
+            self._ask_for_history(now_ms)
 
     def _all_streams(self) -> dict[str, list[str]]:
         return {kind: self._streams(kind) for kind in self._dialect.market_links}
@@ -298,7 +302,7 @@ class Session:
         due = self.calls.due_ms()
         times = [line.due_ms() for line in self.lines.values()]
         times += [watchdog.look_at_ms for watchdog in self._watchdogs.values()]
-        for each in (*times, self._keep_key_ms):
+        for each in (*times, self._keep_key_ms, self.clock.ask_at_ms):
             if each is not None and (due is None or each < due):
                 due = each
         return due
@@ -331,7 +335,8 @@ class Session:
         self.calls.add(Call(ask, read, symbol=symbol))
 
     def _read_time(self) -> None:
-        self._read(Read.TIME, self._dialect.time())
+        if not self.calls.is_queued(Read.TIME):
+            self._read(Read.TIME, self._dialect.time())
 
     def _ask(self, read: Read, command: Question) -> None:
         ask = self._dialect.question(command)
@@ -340,6 +345,7 @@ class Session:
 
     def _on_answer(self, answer: HttpAnswer, now_ms: int) -> list[Event]:
         call = self.calls.answered(answer)
+        self.clock.bound_answer(answer.headers, call.sent_ms, now_ms)
         if 200 <= answer.status < 300:
             self.calls.count(call, "done", now_ms - call.sent_ms)
             return [] if call.outdated else self._on_success(call, answer.body, now_ms)
@@ -531,17 +537,20 @@ class Session:
         return []
 
     def _on_time(self, server_ms: int, call: Call, now_ms: int) -> list[Event]:
-        self.calls.offset_ms = server_ms - (call.sent_ms + now_ms) // 2
-        self.calls.offset_error_ms = (now_ms - call.sent_ms + 1) // 2
+        self.clock.told(server_ms, call.sent_ms, now_ms)
         first = not self.venue_ms
-        self._hear_time(server_ms)
+        self.venue_ms = max(self.venue_ms, server_ms)
+        if self._history_from_ms is not None and call.sent_ms >= self._history_from_ms:
+            self._history_from_ms = None
+            self._read_history(now_ms)
         if first:
             for ask in self._preparation.begin():
                 self._read(Read.PREPARATION, ask)
-        return [ClockRead(now_ms, self.calls.offset_ms, self.calls.offset_error_ms)]
+        return [ClockRead(now_ms, self.clock.offset_ms, self.clock.error_ms)]
 
-    def _hear_time(self, venue_ms: int) -> None:
+    def _hear_time(self, venue_ms: int, now_ms: int) -> None:
         self.venue_ms = max(self.venue_ms, venue_ms)
+        self.clock.bound(venue_ms, now_ms)
 
     def _prepared(self, now_ms: int) -> list[Event]:
         rules = self._preparation.rules()
@@ -613,7 +622,7 @@ class Session:
             return []
         text: str | None
         if line.kind == ACCOUNT:
-            venue_ms = now_ms + self.calls.offset_ms
+            venue_ms = self.clock.venue_ms(now_ms)
             text = self._dialect.account_hello(reply_id, self._keys, self.settings.recv_window_ms, venue_ms)
         else:
             streams = self._streams(line.kind)
@@ -646,6 +655,7 @@ class Session:
             self._watchdogs[line.kind].rest()
             self._joining = {each for each in self._joining if each[0] != line.kind}
         if line.kind == MARKET:
+            self._history_from_ms = None
             for feed in self._feeds.values():
                 feed.link_lost()
             self.calls.outdate(Read.CANDLES)
@@ -682,6 +692,8 @@ class Session:
         for kind, watchdog in self._watchdogs.items():
             if watchdog.look_at_ms is not None and now_ms >= watchdog.look_at_ms:
                 events += self._look_at_streams(kind, watchdog, now_ms)
+        if self.clock.is_due(now_ms):
+            self._read_time()
         keep = self._dialect.keep_key()
         if keep is not None and self._keep_key_ms is not None and now_ms >= self._keep_key_ms:
             self._keep_key_ms = now_ms + KEEP_KEY_MS
@@ -714,8 +726,14 @@ class Session:
         self._watchdogs[line.kind].want(self._streams(line.kind), now_ms)
         if line.kind != MARKET:
             return self._market_whole(now_ms)
-        self._read_history(now_ms)
+        self._ask_for_history(now_ms)
         return []
+
+    def _ask_for_history(self, now_ms: int) -> None:
+        """The time comes first: what has closed before is read, and what closes after that, the streams tell."""
+        self._history_from_ms = now_ms
+        self.calls.forget(Read.TIME)  # it may be waiting to be repeated
+        self._read_time()
 
     def _read_history(self, now_ms: int) -> None:
         if self._context_left:
@@ -741,7 +759,8 @@ class Session:
                 self._requests += self.lines[kind].say(say(self.calls.next_id(), silent))
         for feed in self._feeds.values():
             if codec.kline_stream(feed.symbol, self.settings.interval) in silent:
-                self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
+                feed.start_reading(self.clock.venue_ms(now_ms))
+                self._ask_for_history(now_ms)
         return [StreamSilent(now_ms, stream, watchdog.silence_max_ms) for stream in silent]
 
     def _is_old(self, watchdog: Watchdog, stream: str, now_ms: int) -> bool:
@@ -766,7 +785,7 @@ class Session:
             return [PriceDropped(now_ms, str(problem))]
         match message:
             case codec.KlineFrame():
-                self._hear_time(message.event_ms)
+                self._hear_time(message.event_ms, now_ms)
                 if self.settings.stream_silence_max_ms:
                     stream = codec.kline_stream(message.candle.symbol, message.candle.interval)
                     self._watchdogs[kind_of(frame.link)].heard(stream, now_ms)
@@ -797,7 +816,7 @@ class Session:
             return self._link_ready(name, now_ms)
         self._joining = {each for each in self._joining if each != (kind, reply.id)}
         if kind == MARKET and self.lines[kind].ready:
-            self._read_history(now_ms)
+            self._ask_for_history(now_ms)
         return []
 
     def _read_context(self) -> None:
@@ -822,7 +841,7 @@ class Session:
     def _start_feeds(self, now_ms: int) -> None:
         for feed in self._feeds.values():
             if not feed.caught_up:
-                self._read_candles(feed, feed.start_reading(now_ms + self.calls.offset_ms))
+                self._read_candles(feed, feed.start_reading(self.clock.venue_ms(now_ms)))
 
     def _on_kline(self, frame: codec.KlineFrame, now_ms: int) -> list[Event]:
         feed = self._feeds.get(frame.candle.symbol)
@@ -887,9 +906,9 @@ class Session:
             case Heard():
                 self._account_events += message.moved
                 if message.venue_ms is not None:
-                    self._hear_time(message.venue_ms)
+                    self._hear_time(message.venue_ms, now_ms)
                 if message.uncounted:
-                    self.calls.budget.filled(now_ms + self.calls.offset_ms)
+                    self.calls.budget.filled(self.clock.venue_ms(now_ms))
                 if message.income:
                     self._read_income()
                 return list(message.events)
