@@ -170,27 +170,35 @@ def _span(first: int, last: int) -> tuple[str, str]:
 
 
 @pytest.mark.spec("BT-1", "EXIT-1", "PNL-2")
-@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
-def test_a_liquidation_costs_the_margin_to_the_last_cent(tmp_path: Path, target: float) -> None:
-    """At leverage 20 the margin is a twentieth of the entry's notional, 99.000165 when long from 60000.1.
+@pytest.mark.parametrize(
+    ("leverage", "target", "crash", "taken_at", "wallet"),
+    [
+        (20, 1.0, "50000", "57000.1", "9900.00983335"),
+        (20, -1.0, "70000", "62999.8", "9900.01016665"),
+        (3, 1.0, "36000", "40000.1", "9339.00889835"),
+        (3, -1.0, "84000", "79999.8", "9339.01110165"),
+    ],
+)
+def test_a_liquidation_costs_the_margin_to_the_last_cent(
+    tmp_path: Path, leverage: int, target: float, crash: str, taken_at: str, wallet: str
+) -> None:
+    """By hand, long at leverage 3: 0.033 at 60000.1 cost a fee of 0.99000165 and bind a third of 1980.0033, 660.0011.
 
-    The market jumps by 10000 at once, over stop and liquidation price. The venue takes the position at its bankruptcy
-    price, where the margin is gone, rounded up to the tick: 57000.095 is 57000.1, where 99 are lost. The rest of the
-    margin, 0.000165, is all there is for the fee. What was resting is cancelled, and the books agree.
+    The market jumps at once over stop and liquidation price. The venue takes the position at its bankruptcy price,
+    where the margin is gone, rounded up to the tick: 40000.0667 is 40000.1, where 660 are lost. The rest of the margin,
+    0.0011, is all there is for the fee. What was resting is cancelled, and the books agree: 10000 - 0.99000165 -
+    660.0011 = 9339.00889835. At leverage 20 the margin is 99.000165 and the price 57000.1, where 99 are lost.
     """
-    way = int(target)
-    entry = 60_000 + way * TICK
-    crash = str(60_000 - way * 10_000)
+    entry = 60_000 + int(target) * TICK
     file = candles_csv(tmp_path, (20, crash, crash, crash, crash))
-    run = lived(settings_with(futures__leverage="20"), [file], Plot({5: target}))
+    run = lived(settings_with(futures__leverage=str(leverage)), [file], Plot({5: target}))
     run.check()
     (taken,) = run.of(VenueTraded)
     assert (taken.why, taken.fill.quantity) == ("liquidation", COINS)
-    assert taken.fill.price == (D("57000.1") if target > 0 else D("62999.8"))
-    margin = COINS * entry / 20
+    assert taken.fill.price == D(taken_at)
     (trip,) = run.engine.portfolio.round_trips
-    assert (trip.reason, trip.pnl) == ("liquidation", -margin - COINS * entry * FEE)
-    assert run.engine.portfolio.wallet("USDT") == (D("9900.00983335") if target > 0 else D("9900.01016665"))
+    assert (trip.reason, trip.pnl) == ("liquidation", -COINS * entry / leverage - COINS * entry * FEE)
+    assert run.engine.portfolio.wallet("USDT") == D(wallet)
     assert not list(run.engine.orders.open_orders())
 
 
