@@ -27,7 +27,7 @@ from surefoot.binance.dialogue import (
     SessionFailed,
     Wake,
 )
-from surefoot.binance.futures.dialect import Futures
+from surefoot.binance.futures.dialect import Futures, order_params
 from surefoot.binance.futures.preparation import MarginWishes
 from surefoot.binance.session import KEEP_KEY_MS, Session, SessionSettings
 from surefoot.core.messages import (
@@ -457,6 +457,14 @@ def test_funding_that_is_told_of_is_read_from_the_income_once() -> None:
     assert not of(IncomePaid, talk.do(ReadAccount(NOW, NOW - 5)))
     update["a"]["m"] = "ORDER"
     assert talk.hear(update) == []
+
+
+@pytest.mark.spec("ORD-7")
+def test_a_post_only_order_is_a_limit_order_that_never_takes() -> None:
+    order = OrderRequest("sf-1-3", "BTCUSDT", Side.SELL, OrderType.LIMIT_MAKER, Purpose.TARGET, D("0.05"), D("61000"))
+    params = dict(order_params(order))
+    assert (params["type"], params["timeInForce"], params["price"]) == ("LIMIT", "GTX", "61000")
+    assert params["reduceOnly"] == "true"
 
 
 @pytest.mark.spec("ORD-8")

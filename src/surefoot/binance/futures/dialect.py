@@ -50,6 +50,8 @@ def order_params(order: OrderRequest) -> signing.Params:
     terms = [("type", str(order.type))]
     if order.type is OrderType.LIMIT:
         terms += [("timeInForce", "GTC"), ("price", _needed(order, "price"))]
+    elif order.type is OrderType.LIMIT_MAKER:
+        terms = [("type", "LIMIT"), ("timeInForce", "GTX"), ("price", _needed(order, "price"))]
     elif order.type is not OrderType.MARKET:
         raise ValueError(f"{order.client_order_id}: futures take no {order.type} as a plain order")
     return [
