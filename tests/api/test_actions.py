@@ -9,8 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from surefoot.alerts import Alert, Level
 from surefoot.api.roles import Role
 from surefoot.control import Answer, Wish
+from surefoot.notify import AlertLog, alerts_path, guard_alerts_path
 from tests.api.desks import begun, trading, until
 from tests.api.served import Place, Visitor, code_of, place
 
@@ -249,3 +251,35 @@ async def test_without_an_address_no_test_is_said_to_be_sent(here: Place) -> Non
     visitor = await here.signed_in(Role.TRADER)
     assert code_of(await visitor.post("/notifications/test")) == "no_address"
     assert (await visitor.get("/notifications")).json() == {"items": [], "next": None}
+
+
+@pytest.mark.spec("API-1", "NOTE-1")
+async def test_alerts_are_read_page_by_page_and_by_level_and_kind(here: Place) -> None:
+    visitor, path = await here.signed_in(Role.VIEWER), here.parts.desk.journal()
+    assert path is not None
+    logs = {"run": AlertLog(alerts_path(path)), "guardian": AlertLog(guard_alerts_path(path))}
+    written = []  # two in each millisecond
+    for n in range(11):
+        by = "guardian" if n % 4 == 1 else "run"
+        level, kind = (Level.CRITICAL, "trip") if n % 3 == 0 else (Level.INFO, "fill")
+        logs[by].add(Alert(n, level, kind, f"title {n}", "text"), 1_000 + n // 2)
+        written.append((by, f"title {n}", level, kind))
+
+    async def read(query: str) -> list[tuple[str, str, str, str]]:
+        found: list[tuple[str, str, str, str]] = []
+        cursor = ""
+        while True:
+            page = (await visitor.get(f"/notifications?{query}{cursor}")).json()
+            assert page["items"]
+            found += [(each["by"], each["title"], each["level"], each["kind"]) for each in page["items"]]
+            if page["next"] is None:
+                return found
+            cursor = f"&cursor={page['next']}"
+
+    for limit in (1, 2, 3, 50):
+        read_back = await read(f"limit={limit}")
+        assert len(read_back) == len(written)
+        assert set(read_back) == set(written)
+    assert set(await read("limit=2&level=critical")) == {each for each in written if each[2] == "critical"}
+    assert set(await read("limit=2&kind=fill")) == {each for each in written if each[3] == "fill"}
+    assert code_of(await visitor.get("/notifications?level=loud")) == "invalid_request"

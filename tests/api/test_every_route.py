@@ -249,6 +249,25 @@ async def test_no_role_does_what_a_greater_one_may(tmp_path: Path, capsys: pytes
     assert let_in > 30
 
 
+@pytest.mark.spec("API-1")
+async def test_no_route_takes_a_query_that_it_does_not_know(tmp_path: Path) -> None:
+    async with place(tmp_path, web__requests_max_per_s="10000") as here:
+        closed = closed_doors(create_app(here.parts))
+        here.parts.accounts.add("root", Role.ADMIN, PASSWORD, "the test")
+        grant = here.parts.sessions.begin("root", "password", "127.0.0.1", "test", 10**12)
+        visitor = here.visitor()
+        visitor.headers["authorization"] = f"Bearer {grant.access_token}"
+        for door in closed:
+            answer = await visitor.request(door.method, f"{here.url}{door.somewhere}?colour=red&symbol=BTCUSDT")
+            assert (answer.status_code, code_of(answer)) == (422, "invalid_request"), door
+            detail = answer.json()["detail"]
+            assert detail.startswith("query: a parameter that is not known here; known: "), (door, detail)
+            assert "colour" not in detail  # it may be a password in the wrong place
+        answer = await visitor.get("/orders?limits=3")
+        known = "cursor, limit, open, since_ms, symbol, until_ms"
+        assert answer.json()["detail"] == f"query: a parameter that is not known here; known: {known}"
+
+
 @pytest.mark.spec("AUTH-1", "API-2")
 async def test_no_bad_token_opens_any_topic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     count = 0

@@ -26,6 +26,7 @@ QUERIES = (
     "open=true&outcome=refused&kind=OrderFilled&kind=RecordDecision&limit=1",
     "limit=many&points=0&symbol=btc",
     f"symbol={'A' * 500}&limit=1",
+    "colour=red",
 )
 MOVING = ("/health",)  # tells how long ago something was
 

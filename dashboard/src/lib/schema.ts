@@ -240,6 +240,8 @@ export interface JournalItem {
 
 export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
 
+export type Level = "info" | "warning" | "critical";
+
 export interface LimitView {
   limit_pct: string;
   loss_pct: string | null;
@@ -334,6 +336,7 @@ export interface NewUser {
 
 export interface Notification {
   at_ms: number;
+  by: string;
   count: number;
   deliveries: SentTo[];
   kind: string;
@@ -853,7 +856,7 @@ export interface Get {
   '/market/symbols': { query: undefined; body: undefined; answer: PageSymbolItem };
   '/me': { query: undefined; body: undefined; answer: Me };
   '/metrics': { query: undefined; body: undefined; answer: Metrics };
-  '/notifications': { query: { limit?: number }; body: undefined; answer: PageNotification };
+  '/notifications': { query: { level?: Level | null; kind?: string | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageNotification };
   '/openapi.json': { query: undefined; body: undefined; answer: unknown };
   '/orders': { query: { open?: boolean | null; symbol?: string | null; since_ms?: number | null; until_ms?: number | null; cursor?: number | null; limit?: number }; body: undefined; answer: PageOrderItem };
   '/orders/{client_order_id}': { query: { client_order_id: string }; body: undefined; answer: OrderLife };

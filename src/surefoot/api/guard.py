@@ -2,7 +2,7 @@
 
 `Viewer`, `Trader` and `Admin` ask for a role; `Money` for a trader and `Keeper` for an admin who proved who they are
 again within the last minutes (`POST /auth/confirm`), and who has a second factor where the money is real. A test walks
-all routes and fails for one without a guard.
+all routes and fails for one without a guard. Whom a guard lets in is then refused a query that the route does not know.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
+from surefoot.api.queries import expect_known
 from surefoot.api.roles import Person, Role
 from surefoot.config import Mode
 
@@ -77,6 +78,7 @@ def _guard(least: Role, *, confirmed: bool = False) -> Guard:
         _expect_role(person, least)
         if confirmed:
             _expect_proof(person, parts.settings.mode)
+        expect_known(connection)
         return person
 
     return check

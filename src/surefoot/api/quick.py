@@ -19,6 +19,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from surefoot.api.queries import query_names
+
 QUERIES_REMEMBERED = 256
 QUERY_BYTES_MAX = 256  # of one that is remembered
 
@@ -46,7 +48,9 @@ class Quick:
 
     def __init__(self, app: ASGIApp, routes: Iterable[APIRoute], prefix: str) -> None:
         self._app = app
-        self._calls = {prefix + route.path: _call(route.dependant) for route in routes if is_quick(route)}
+        quick = [route for route in routes if is_quick(route)]
+        self._calls = {prefix + route.path: _call(route.dependant) for route in quick}
+        self._known = {prefix + route.path: query_names(route.dependant) for route in quick}
         self._queries: dict[tuple[str, bytes], Queries] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +72,7 @@ class Quick:
         if asked not in self._queries:
             given = QueryParams(asked[1])
             read = [request_params_to_args(call.query, given) for call in self._calls[asked[0]].all()]
-            if any(errors for _, errors in read):
+            if any(errors for _, errors in read) or not self._known[asked[0]].issuperset(given):
                 return None
             queries = [values for values, _ in read]
             if len(asked[1]) > QUERY_BYTES_MAX:

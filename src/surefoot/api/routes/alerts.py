@@ -11,11 +11,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from surefoot.alerts import Level
 from surefoot.api.guard import Shared, Trader, Viewer
 from surefoot.api.once import ActOnce
 from surefoot.api.problems import Problem
-from surefoot.api.reading import Page, TheDesk, told_page
-from surefoot.notify import RECENT_MAX, alerts_path, lines_of, recent_alerts, send_test
+from surefoot.api.reading import Cursor, Page, TheDesk, told_page
+from surefoot.notify import RECENT_MAX, all_alerts, lines_of, send_test
+
+KEPT_MAX = 100_000  # more than a file of alerts holds
 
 router = APIRouter(prefix="/notifications", tags=["alerts"])
 
@@ -31,8 +34,12 @@ class SentTo:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """An alert: `told_ms` is this machine's time, `at_ms` the trader's. `count` of its kind are told in one."""
+    """An alert: `told_ms` is this machine's time, `at_ms` the trader's. `count` of its kind are told in one.
 
+    `by` says who told it, the run or the guardian; `number` counts those of each.
+    """
+
+    by: str
     number: int
     told_ms: int
     at_ms: int
@@ -53,11 +60,28 @@ class Tried:
 
 @router.get("", response_model=Page[Notification])
 async def notifications(
-    person: Viewer, desk: TheDesk, limit: Annotated[int, Query(ge=1, le=RECENT_MAX)] = 50
+    person: Viewer,
+    desk: TheDesk,
+    level: Level | None = None,
+    kind: Annotated[str | None, Query(max_length=60)] = None,
+    cursor: Cursor | None = None,
+    limit: Annotated[int, Query(ge=1, le=RECENT_MAX)] = 50,
 ) -> Response:
-    """The newest alerts and what became of them, newest first."""
+    """Alerts and what became of them, newest first, also by level and kind. Those of one millisecond share a page."""
     path = desk.journal()
-    return told_page([] if path is None else await asyncio.to_thread(recent_alerts, alerts_path(path), limit))
+    kept = [] if path is None else await asyncio.to_thread(all_alerts, path, KEPT_MAX)
+    chosen = [
+        alert
+        for alert in kept
+        if level in (None, alert["level"])
+        and kind in (None, alert["kind"])
+        and (cursor is None or alert["told_ms"] < cursor)
+    ]
+    if len(chosen) <= limit:
+        return told_page(chosen)
+    last_ms = chosen[limit - 1]["told_ms"]
+    items = [alert for alert in chosen if alert["told_ms"] >= last_ms]
+    return told_page(items, last_ms if len(items) < len(chosen) else None)
 
 
 @router.post("/test", response_model=Tried)
