@@ -250,8 +250,8 @@ def test_what_is_no_number_is_refused_where_a_number_is_wanted(key: str, value: 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("mode = 'real'", 'mode = "real" (file surefoot.toml): allowed is backtest, paper, testnet, live (where'),
-        ("mode = ['live']", 'mode = ["live"] (file surefoot.toml): allowed is backtest, paper, testnet, live (where'),
+        ("mode = 'real'", 'mode = "real" (file surefoot.toml): allowed is backtest, paper, testnet, demo, live (where'),
+        ("mode = ['live']", 'mode = ["live"] (file surefoot.toml): allowed is backtest, paper, testnet, demo, live ('),
         ("live_confirmed = 1", "live_confirmed = 1 (file surefoot.toml): allowed is true, false (second"),
         ("live_confirmed = 'yes'", 'live_confirmed = "yes" (file surefoot.toml): allowed is true, false (second'),
         ("[market]\nsymbols = []", "market.symbols = [] (file surefoot.toml): allowed is 1 to 20 different upper-case"),
@@ -289,7 +289,7 @@ def test_each_mistake_has_its_line(text: str, line: str) -> None:
 
 @pytest.mark.spec("CFG-2")
 def test_all_mistakes_are_told_at_once_one_line_each() -> None:
-    lines = refusal("[risk]\nrisk_pct_of_equity = 50\nmax_loss = 1\n", {"paper.seed": "-1"}, {"SUREFOOT_MODE": "demo"})
+    lines = refusal("[risk]\nrisk_pct_of_equity = 50\nmax_loss = 1\n", {"paper.seed": "-1"}, {"SUREFOOT_MODE": "real"})
     assert [line.split(" = ")[0] for line in lines] == [
         "risk.max_loss",
         "mode",
@@ -466,6 +466,10 @@ def test_mode_alone_decides_the_hosts() -> None:
         "wss://ws-api.testnet.binance.vision/ws-api/v3",
         "wss://stream.testnet.binance.vision",
     )
+    assert venue_for(Mode.DEMO) == Venue(
+        "https://demo-api.binance.com", "wss://demo-ws-api.binance.com/ws-api/v3", "wss://demo-stream.binance.com"
+    )
+    assert venue_for(Mode.DEMO, market=Market.FUTURES) == venue_for(Mode.TESTNET, market=Market.FUTURES)
     assert venue_for(Mode.PAPER, "http://127.0.0.1:8123/") == Venue(
         "http://127.0.0.1:8123", "ws://127.0.0.1:8123/ws-api/v3", "ws://127.0.0.1:8123"
     )

@@ -275,7 +275,7 @@ def test_the_web_process_is_given_no_key_of_the_venue_in_any_mode(mode: str) -> 
 
 
 @pytest.mark.spec("OPS-2", "OPS-3", "CFG-1")
-@pytest.mark.parametrize("mode", ["testnet", "live"])
+@pytest.mark.parametrize("mode", ["testnet", "demo", "live"])
 def test_keys_of_trader_and_guardian_are_given_to_nobody_else(mode: str) -> None:
     def given(*names: str) -> dict[str, str]:
         return {f"SUREFOOT_{name}{end}": "secret" for name in names for end in ("", "_FILE")}

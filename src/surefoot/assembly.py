@@ -200,7 +200,7 @@ def score_min(settings: Settings) -> float:
             return settings.strategy.score_min_backtest
         case Mode.PAPER:
             return settings.strategy.score_min_paper
-        case Mode.TESTNET | Mode.LIVE:
+        case Mode.TESTNET | Mode.DEMO | Mode.LIVE:
             return settings.strategy.score_min_live
 
 

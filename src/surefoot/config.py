@@ -64,6 +64,11 @@ class Venue:
     streams: str
 
 
+# Futures have one host for testnet and demo.
+_FUTURES_WITHOUT_MONEY = Venue(
+    "https://demo-fapi.binance.com", "wss://testnet.binancefuture.com/ws-fapi/v1", "wss://fstream.binancefuture.com"
+)
+
 # Only these are reached over the network, with keys of one's own. Paper's exchange gets its address when it starts.
 VENUES: Mapping[Mode, Mapping[Market, Venue]] = {
     Mode.LIVE: {
@@ -80,11 +85,15 @@ VENUES: Mapping[Mode, Mapping[Market, Venue]] = {
             "wss://ws-api.testnet.binance.vision/ws-api/v3",
             "wss://stream.testnet.binance.vision",
         ),
-        Market.FUTURES: Venue(
-            "https://demo-fapi.binance.com",
-            "wss://testnet.binancefuture.com/ws-fapi/v1",
-            "wss://fstream.binancefuture.com",
+        Market.FUTURES: _FUTURES_WITHOUT_MONEY,
+    },
+    Mode.DEMO: {
+        Market.SPOT: Venue(
+            "https://demo-api.binance.com",
+            "wss://demo-ws-api.binance.com/ws-api/v3",
+            "wss://demo-stream.binance.com",
         ),
+        Market.FUTURES: _FUTURES_WITHOUT_MONEY,
     },
 }
 _WS_API_PATHS = {Market.SPOT: "/ws-api/v3", Market.FUTURES: "/ws-fapi/v1"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE_NAME = "keys.age"
-NAMES = tuple(f"{mode}{end}" for mode in ("testnet", "live") for end in ("", "-spot", "-futures"))
+NAMES = tuple(f"{mode}{end}" for mode in ("testnet", "demo", "live") for end in ("", "-spot", "-futures"))
 PASSPHRASE_LENGTH_MIN = 12
 TRIES, TRY_AGAIN_S = 50, 0.1
 

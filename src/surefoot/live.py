@@ -37,7 +37,7 @@ from surefoot.binance.gateway import PACE_MARK, Addresses, ClockTold, Gateway, P
 from surefoot.binance.session import Session
 from surefoot.binance.signing import sign_rest
 from surefoot.changes import differences
-from surefoot.config import ConfigError, Mode, Settings, Venue, settings_digest
+from surefoot.config import VENUES, ConfigError, Mode, Settings, Venue, settings_digest
 from surefoot.control import (
     LIVE_KINDS,
     SETTINGS_KINDS,
@@ -527,7 +527,7 @@ async def _trade(
     except ValueError as problem:
         say(f"the API secret cannot sign: {problem}")
         return EXIT_USE
-    if settings.mode in (Mode.TESTNET, Mode.LIVE) and not await _may_hold(settings, venue, keys, say):
+    if settings.mode in VENUES and not await _may_hold(settings, venue, keys, say):
         return EXIT_USE
     path = settings.store.journal_path
     try:

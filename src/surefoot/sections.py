@@ -233,7 +233,7 @@ class StrategySettings(Section):
         default=0.60, ge=0, le=1, description="lowest rule score that may enter in paper mode"
     )
     score_min_live: Real = Field(
-        default=0.70, ge=0, le=1, description="lowest rule score that may enter live and on testnet"
+        default=0.70, ge=0, le=1, description="lowest rule score that may enter live, on testnet and in demo"
     )
     signal_expiry_s: Expiry = Field(
         default="auto",

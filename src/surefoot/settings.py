@@ -45,6 +45,7 @@ class Mode(StrEnum):
     BACKTEST = "backtest"
     PAPER = "paper"
     TESTNET = "testnet"
+    DEMO = "demo"
     LIVE = "live"
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from surefoot.keystore import StoredKey
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="testnet or live; -spot or -futures after it for one of them.")
+    str, typer.Argument(metavar="NAME", help="testnet, demo or live; -spot or -futures after it for one of them.")
 ]
 
 keys_app = typer.Typer(rich_markup_mode=None, help="API keys: kept encrypted, and what they may do.")
