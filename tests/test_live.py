@@ -289,6 +289,8 @@ def test_what_was_held_in_one_mode_is_not_carried_into_another(
     assert (
         live.run_trader(settings, nowhere, Keys("k", "s"), paced=False, say=said.append, control_key=None) == EXIT_USE
     )
-    assert said == [f"{path} is a journal of mode = {before}, and mode = {mode}: choose another store.journal_path"]
+    assert said[-1:] == [
+        f"{path} is a journal of mode = {before}, and mode = {mode}: choose another store.journal_path"
+    ]
     with Journal.open(path) as journal:
         assert journal.run_count == 1

@@ -72,6 +72,7 @@ PACED_INBOX_MERGES_AT = 4_096  # in a replay every price has been asked to be di
 STREAM_NAME_MAX = 80
 INBOX_MAX = 16_384  # from here on, the link that overflows counts as lost
 STORE_RETRY_S = 1.0
+KEY_AGAIN_S = 60.0
 GARBAGE_AT = 700  # objects since the last look at the youngest; a look is taken where nothing waits
 GARBAGE_LOOKS = 1_000  # at the younger ones, to one at all
 GARBAGE_MAX = 50_000  # where there is no such moment
@@ -219,6 +220,8 @@ class Trader:
         self._flush_failures = 0
         self._studying: Asked | None = None  # a change of settings that waits for what the venue says of new symbols
         self.log: TraderLog | None = None
+        self.key_doubt: str | None = None  # why it is not known at the start what the key may do, where it has to be
+        self.key_refused = False
         self._deeds = Deeds(deeds_path(in_force.settings.store.journal_path))
 
     def view(self) -> View:
@@ -275,10 +278,22 @@ class Trader:
         self.stopping.set()
         self.inbox.nudge()
 
+    def key_is_known(self) -> None:
+        """The venue has told by now what the key may do, and a bot may hold it."""
+        self._react(LinkRestored(self.clock.now_ms(), "key"))
+        self.inbox.nudge()
+
+    def refuse_key(self) -> None:
+        """A bot must not hold the key: the run ends as it would not have begun."""
+        self.key_refused = True
+        self.stop()
+
     async def drive(self, gateway: Gateway, started: RunStarted) -> None:
         """Until `stop`: the loop of the module's first paragraph."""
         _keep_garbage_out_of_the_way()
         self._react(started)
+        if self.key_doubt is not None:
+            self._react(LinkLost(started.at_ms, "key", self.key_doubt))
         held = set(self.engine.portfolio.positions) | {order.symbol for order in self.engine.orders.open_orders()}
         self.session.start(sorted(held - set(self.engine.settings.symbols)))
         self._send(gateway)
@@ -527,8 +542,18 @@ async def _trade(
     except ValueError as problem:
         say(f"the API secret cannot sign: {problem}")
         return EXIT_USE
-    if settings.mode in VENUES and not await _may_hold(settings, venue, keys, say):
-        return EXIT_USE
+    key_doubt: str | None = None
+    if settings.mode in VENUES:
+        for line in active_lines(settings, venue):
+            say(line)
+        try:
+            if not await _may_hold(settings, keys, say):
+                return EXIT_USE
+        except CheckFailed as problem:
+            say(f"warning: the rights of the key are not known: {problem}")
+            key_doubt = str(problem) if settings.mode is Mode.LIVE else None
+    if key_doubt is not None:
+        say("until the venue tells them, nothing is bought; what is held is protected and left as ever")
     path = settings.store.journal_path
     try:
         journal = Journal.open(path)
@@ -536,25 +561,30 @@ async def _trade(
         say(str(problem))
         return EXIT_STORE
     try:
-        return await _trade_with(journal, path, settings, venue, keys, paced=paced, say=say, control_key=control_key)
+        return await _trade_with(
+            journal, path, settings, venue, keys, key_doubt, paced=paced, say=say, control_key=control_key
+        )
     finally:
         with contextlib.suppress(StoreError):
             journal.close()
 
 
-async def _may_hold(settings: Settings, venue: Venue, keys: Keys, say: Say) -> bool:
-    """Say what is active and what the key may do; False for a key that a bot must not hold. Where the venue does not
-    tell, it is said, and trading begins: the testnets never tell."""
-    for line in active_lines(settings, venue):
-        say(line)
-    try:
-        verdict, ahead_ms = await key_verdict(settings, keys, None)
-    except CheckFailed as problem:
-        say(f"warning: the rights of the key are not known: {problem}")
-        return True
+async def _may_hold(settings: Settings, keys: Keys, say: Say) -> bool:
+    """Say what the key may do; False for a key that a bot must not hold. Raises CheckFailed where the venue does not
+    tell: its testnets never do, and with real money nothing is bought meanwhile."""
+    verdict, ahead_ms = await key_verdict(settings, keys, None)
     for line in key_lines(verdict, keys.secret, ahead_ms):
         say(line)
     return not verdict.refused
+
+
+async def _ask_about_key(trader: Trader, settings: Settings, keys: Keys, say: Say) -> None:
+    """Until the venue tells what the key may do."""
+    while True:
+        await asyncio.sleep(KEY_AGAIN_S)
+        with contextlib.suppress(CheckFailed):
+            (trader.key_is_known if await _may_hold(settings, keys, say) else trader.refuse_key)()
+            return
 
 
 async def _trade_with(
@@ -563,6 +593,7 @@ async def _trade_with(
     settings: Settings,
     venue: Venue,
     keys: Keys,
+    key_doubt: str | None,
     *,
     paced: bool,
     say: Say,
@@ -591,7 +622,7 @@ async def _trade_with(
     clock = MarketClock() if paced else WallClock()
     session = build_session(settings, keys, random.random, watch_always=True, supervised=not paced)
     trader = Trader(in_force, session, journal, clock)
-    trader.log = log
+    trader.log, trader.key_doubt = log, key_doubt
     gateway = Gateway(Addresses(venue.rest, venue.ws_api, venue.streams), trader.inbox.put, paced=paced)
     control = ControlServer(socket_path(path), trader.view, trader.ask, in_force.signals.held, control_key)
     loop = asyncio.get_running_loop()
@@ -604,6 +635,7 @@ async def _trade_with(
         await control.start()
     except ControlError as problem:  # nobody can look in, but what is held still needs its trader
         say(f"no view for others: {problem}")
+    asking = None if key_doubt is None else asyncio.create_task(_ask_about_key(trader, settings, keys, say))
     try:
         if paced and not await _set_clock(clock, gateway, session.time_path):
             say(f"the venue does not answer at {venue.rest}: check the network and the address")
@@ -616,11 +648,13 @@ async def _trade_with(
         say(str(problem))
         return EXIT_STORE
     finally:
+        if asking is not None:
+            asking.cancel()
         await control.stop()
         await gateway.close()
         if log is not None:
             log.close()
-    return EXIT_OK
+    return EXIT_USE if trader.key_refused else EXIT_OK
 
 
 def _log_of(settings: Settings) -> TraderLog | None:

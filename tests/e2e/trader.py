@@ -28,10 +28,10 @@ from surefoot.binance.dialogue import (
     SocketRequest,
 )
 from surefoot.binance.gateway import Addresses, ClockTold, Deliver, Gateway, Pinged
-from surefoot.binance.keys import Verdict
+from surefoot.binance.keys import Rights, Verdict, verdict_on
 from surefoot.config import Mode, Settings, load, venue_for
 from surefoot.control import control_key
-from surefoot.selfcheck import key_verdict
+from surefoot.selfcheck import CheckFailed, key_verdict
 
 MOMENTS = ("before", "sent", "answered")
 BYTES_LEAVE_S = 0.002
@@ -98,20 +98,32 @@ def _moment(text: str) -> tuple[str, int]:
     return moment, int(number)
 
 
+UNKNOWN_TIMES, AGAIN_S, WITHDRAWS = 0, 1.0, False
+
+
 async def key_verdict_at(rest: str, settings: Settings, keys: Keys, _: str | None) -> tuple[Verdict, int]:
-    """The real question, asked of the exchange whose address is given."""
-    return await key_verdict(settings.model_copy(update={"mode": Mode.PAPER}), keys, rest)
+    """The real question, asked of the exchange whose address is given. The first few may be in vain."""
+    global UNKNOWN_TIMES
+    if UNKNOWN_TIMES:
+        UNKNOWN_TIMES -= 1
+        raise CheckFailed("the venue refuses (None HTTP 503: busy)")
+    verdict, ahead_ms = await key_verdict(settings.model_copy(update={"mode": Mode.PAPER}), keys, rest)
+    return (verdict_on(Rights(enable_withdrawals=True), 0, futures=False) if WITHDRAWS else verdict), ahead_ms
 
 
 def main() -> int:
     """Trade on the exchange whose address is given; keys come from the environment."""
-    global MOMENT, LAST, BY_SOCKET
+    global MOMENT, LAST, BY_SOCKET, UNKNOWN_TIMES, WITHDRAWS
     parser = argparse.ArgumentParser()
     parser.add_argument("--rest", required=True)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--die", type=_moment)
     parser.add_argument("--by-the-wall-clock", action="store_true")
+    parser.add_argument("--rights-unknown", type=int, default=0, metavar="TIMES")
+    parser.add_argument("--rights-withdraw", action="store_true")
     options = parser.parse_args()
+    WITHDRAWS = options.rights_withdraw
+    UNKNOWN_TIMES, surefoot.live.KEY_AGAIN_S = options.rights_unknown, AGAIN_S
     if options.die:
         MOMENT, LAST = options.die
         surefoot.live.Gateway = DyingGateway  # type: ignore[attr-defined, assignment]

@@ -191,6 +191,7 @@ class Facts:
         self._venue_shares: dict[tuple[str, int], list[tuple[Decimal, Decimal]]] = {}  # what that is of each order
         self._venue_trade_was_news = False
         self._store_failed = False  # intents cannot be made durable
+        self._key_doubt: str | None = None  # why it is not known what the key may do, where it has to be
 
     def fold(self, message: Event | Command) -> None:
         """Take one line of the journal back in; nothing is decided."""
@@ -243,6 +244,7 @@ class Facts:
             case LinkLost():
                 self.links.discard(event.link)
                 self._store_failed = self._store_failed or event.link == "store"
+                self._key_doubt = event.text if event.link == "key" else self._key_doubt
                 self._reading_account = self._reading_account and event.link != "account"
             case ClockRead():
                 self.clock_skew_ms = max(abs(event.offset_ms) - event.error_ms, 0)
@@ -335,6 +337,7 @@ class Facts:
         if event.mode == LIVE and not self._live_on:
             self.live_off = self.live_off or LIVE_NOT_ON
         self._unvalued.clear()
+        self._key_doubt = None  # each process asks
         self.books = Books.UNKNOWN
         self.links.clear()
         self._watched.clear()
@@ -345,6 +348,9 @@ class Facts:
     def _restore_link(self, event: LinkRestored) -> None:
         if event.link == "store":
             self._store_failed = False
+            return
+        if event.link == "key":
+            self._key_doubt = None
             return
         self.links.add(event.link)
         if event.link == "account":  # whatever happened meanwhile, the stream will not tell
@@ -631,6 +637,8 @@ class Facts:
             return "ledger and venue have not been compared since the start, a transfer or a loss of the account link"
         if self._store_failed:
             return "the journal cannot be written, and no intent is sent that is not on disk"
+        if self._key_doubt is not None:
+            return f"it is not known what the key may do: {self._key_doubt}"
         missing = {"market", "account"} - self.links
         return f"no link to {' and '.join(sorted(missing))}" if missing else None
 
