@@ -28,6 +28,8 @@ from surefoot.notify import (
     QuietHours,
     addresses_of,
     alerts_path,
+    all_alerts,
+    guard_alerts_path,
     recent_alerts,
     send_test,
 )
@@ -355,3 +357,14 @@ def test_the_file_of_alerts_is_bounded_and_half_a_line_does_no_harm(
     assert numbers == sorted(numbers, reverse=True)
     assert numbers[0] == 100
     assert recent_alerts(tmp_path / "nowhere") == []
+
+
+def test_alerts_of_the_guardian_stand_among_the_others_by_their_time(tmp_path: Path) -> None:
+    journal = tmp_path / "j.sqlite"
+    run, guard = AlertLog(alerts_path(journal)), AlertLog(guard_alerts_path(journal))
+    for log, told_ms in ((run, 1), (guard, 2), (run, 3)):
+        log.add(alert(), told_ms)
+    assert [(each["by"], each["number"], each["told_ms"]) for each in all_alerts(journal)] == [
+        ("run", 2, 3), ("guardian", 1, 2), ("run", 1, 1),
+    ]  # fmt: skip
+    assert [each["told_ms"] for each in all_alerts(journal, 2)] == [3, 2]

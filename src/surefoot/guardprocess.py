@@ -1,4 +1,4 @@
-"""The guardian of a run: started once the trader is up, kept alive, ended before the trader is.
+"""The guardian of a run: started once the trader is up, kept alive, told to end before the trader is.
 
 Nothing here ends a run. A run that was to have a guardian and has none says so, and tells.
 """

@@ -2,11 +2,10 @@
 
 Rules. The trader is started again after a crash, later each time; the simulated exchange is not, because its account
 would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
-which leaves protection resting at the venue, and then the exchange; where there is a guardian, it ends before the
-trader, whose end it would take for an emergency. Real keys are given to nobody in paper, and never to the web process:
-whatever becomes of that, the run goes on. The guardian has a key of its own, which nobody else is given, and is not
-given the trader's. A run has a key of its own, with which the web process signs what its users ask of the trader; no
-other process has it.
+which leaves protection resting at the venue, and then the exchange. Real keys are given to nobody in paper, and never
+to the web process: whatever becomes of that, the run goes on. The guardian has a key of its own, which nobody else is
+given, and is not given the trader's. A run has a key of its own, with which the web process signs what its users ask of
+the trader; no other process has it.
 """
 
 from __future__ import annotations
@@ -330,9 +329,8 @@ class Run:
             await self._take_last_view()
             return ended_run
         finally:
-            if self._guard is not None:
-                await self._guard.stop()
-            await asyncio.gather(self._stop_trader(), self._stop_web())
+            # The guardian hears of it before the trader, whose end it would take for an emergency.
+            await asyncio.gather(self._stop_guard(), self._stop_trader(), self._stop_web())
             for task in own:
                 task.cancel()
 
@@ -425,6 +423,10 @@ class Run:
         assert self._trader is not None
         if not await self._trader.stop(TRADER_GRACE_S):
             self._screen.note(f"the trader did not end within {TRADER_GRACE_S:g} s and was killed")
+
+    async def _stop_guard(self) -> None:
+        if self._guard is not None:
+            await self._guard.stop()
 
     async def _stop_web(self) -> None:
         if self._web is not None:
