@@ -75,8 +75,11 @@ class Scene:
             engine.fold(decode(kind, body))
         return engine
 
-    def rescue(self, is_still: Callable[[], bool] = lambda: True) -> Rescue:
-        return Rescue(self.desk, self.books(), is_still, lambda *words: self.told.append(words), self.deeds.append)
+    def rescue(self, is_still: Callable[[], bool] = lambda: True, books: Engine | None = None) -> Rescue:
+        async def read_books() -> Engine:
+            return books or self.books()
+
+        return Rescue(self.desk, read_books, is_still, lambda *words: self.told.append(words), self.deeds.append)
 
     @property
     def titles(self) -> list[str]:
@@ -101,9 +104,10 @@ def scene(
     balances: dict[str, Decimal] | None = None,
     target: float = 1.0,
     settings: Mapping[str, str] | None = None,
+    rise: str = "",
 ) -> Scene:
-    """A trader that has bought for a fifth of its money, or what the market offered, and died then."""
-    specs = None if settings else [instrument(SYMBOL)]
+    """A trader that has bought for a fifth of its money, or what the market offered, and died then, or after a rise."""
+    specs = None if settings and "market__venue" in settings else [instrument(SYMBOL)]
     stage = Stage(stage_settings([SYMBOL], **(settings or {})), instruments=specs, balances=balances)
     stage.price(SYMBOL, D(30_000))
     stage.start()
@@ -114,6 +118,9 @@ def scene(
         stage.wait(500)
     else:
         stage.next_candle(SYMBOL)
+        stage.wait(5_000)
+    if rise:
+        stage.price(SYMBOL, D(rise))
         stage.wait(5_000)
     stage.kill()
     return Scene(stage)
@@ -126,6 +133,7 @@ def jump(scene: Scene, price: str, liquidity: str = "1000") -> None:
     scene.stage.exchange.take_frames()
 
 
+TRAILING = {"exits__trail_activate_pct": "1", "exits__trail_distance_pct": "1"}
 MARKETS = {"spot": {}, "futures": {"market__venue": "futures", "futures__leverage": "2"}}
 
 
@@ -234,8 +242,7 @@ async def test_no_more_is_sold_than_the_account_has() -> None:
     here = scene()
     books, owned = here.books(), here.stage.venue_balances()["BTC"]
     books.portfolio.positions[SYMBOL].quantity *= 2  # as if half of it had been taken away since
-    rescuer = Rescue(here.desk, books, lambda: True, lambda *words: here.told.append(words), here.deeds.append)
-    await rescuer.flatten()
+    await here.rescue(books=books).flatten()
     assert [D(str(sale["executedQty"])) for sale in here.sales] == [owned.quantize(D("0.00001"), ROUND_DOWN)]
     assert "The account has less than the journal says" in here.titles
 
@@ -262,8 +269,7 @@ async def test_more_than_the_venue_takes_at_a_time_is_sold_in_parts_with_names_o
     here = scene()
     books = here.books()
     books.instruments[SYMBOL] = replace(books.instruments[SYMBOL], market_quantity_max=D("0.03"))
-    rescuer = Rescue(here.desk, books, lambda: True, lambda *words: here.told.append(words), here.deeds.append)
-    await rescuer.flatten()
+    await here.rescue(books=books).flatten()
     assert [(str(sale["clientOrderId"])[-2:], D(str(sale["executedQty"]))) for sale in here.sales] == [
         ("-1", D("0.03")), ("-2", D("0.03")), ("-3", D("0.00653")),
     ]  # fmt: skip
@@ -278,6 +284,25 @@ async def test_of_spot_an_entry_that_filled_in_part_is_left_since_its_stop_would
     assert here.desk.writes == []
     assert here.open_orders() == resting
     assert here.titles == ["An entry was left"]
+
+
+@pytest.mark.spec("OPS-2")
+async def test_what_a_trader_that_lives_ordered_meanwhile_is_known_at_the_next_try() -> None:
+    here = scene(settings=TRAILING, rise="31000")
+    whole = list(here.stage.journal)
+    moved = next(at for at, (kind, _) in enumerate(whole) if kind == "ReplaceOrder")
+    del here.stage.journal[moved:]  # what the guardian reads first ends before the stop was moved that holds the coins
+
+    def is_still() -> bool:
+        if "The guardian tries again" in here.titles:
+            here.stage.journal[:] = whole
+        return True
+
+    await here.rescue(is_still).flatten()
+    assert here.desk.writes == ["POST /api/v3/order", "POST /api/v3/order/cancelReplace"]
+    assert here.titles.count("A POSITION HAS NO STOP") == 1
+    assert here.stage.venue_balances().get("BTC", D(0)) < D("0.00001")
+    assert here.open_orders() == []
 
 
 @pytest.mark.spec("OPS-2")

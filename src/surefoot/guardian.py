@@ -23,6 +23,7 @@ from surefoot.binance.futures.dialect import countdown
 from surefoot.chronicle import folded
 from surefoot.config import Settings
 from surefoot.control import ControlError, read_view, socket_path
+from surefoot.core.engine import Engine
 from surefoot.core.model import Market
 from surefoot.core.view import view_of
 from surefoot.deeds import add_deed, deeds_path
@@ -246,12 +247,14 @@ class Guardian:
         what = self._settings.guard.act
         self._tell(Level.CRITICAL, "The guardian acts", f"guard.act = {what}; at stake: {self._judge.stake}")
         try:
-            left = await asyncio.to_thread(folded, self._journal, self._settings)
+
+            async def read_books() -> Engine:
+                return (await asyncio.to_thread(folded, self._journal, self._settings)).engine
 
             def is_still() -> bool:
                 return self._emergency is emergency and bool(self._judge.troubles(_now_ms()))
 
-            rescue = Rescue(desk, left.engine, is_still, self._tell, lambda deed: add_deed(deeds, deed))
+            rescue = Rescue(desk, read_books, is_still, self._tell, lambda deed: add_deed(deeds, deed))
             deeds = deeds_path(self._journal)
             await (rescue.cancel_entries() if what == "cancel" else rescue.flatten())
             self._tell(Level.CRITICAL, "The guardian has done what it could", f"guard.act = {what}")

@@ -51,6 +51,7 @@ PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 NO_SUCH_ORDER = -2013
 CANCEL_TOO_LATE = -2011
 
+ReadBooks = Callable[[], Awaitable[Engine]]
 Tell = Callable[[Level, str, str], None]  # level, title, text
 Deed = Callable[[VenueTraded], None]
 
@@ -64,12 +65,14 @@ class Over(Exception):
 
 
 class Rescue:
-    """One emergency's. `books` are folded from the journal, and are nobody else's."""
+    """One emergency's. Its books are folded from the journal, and are nobody else's."""
 
-    def __init__(self, desk: Desk, books: Engine, is_still: Callable[[], bool], tell: Tell, did: Deed) -> None:
-        """`is_still` says whether there is still an emergency; `did` keeps what was sold, and is told before `tell`."""
+    def __init__(self, desk: Desk, read_books: ReadBooks, is_still: Callable[[], bool], tell: Tell, did: Deed) -> None:
+        """`read_books` folds the journal as it is now; `is_still` says whether there is still an emergency; `did` keeps
+        what was sold, and is told before `tell`."""
         self._desk = desk
-        self._books = books
+        self._read_books = read_books
+        self._books: Engine
         self._is_still = is_still
         self._tell = tell
         self._did = did
@@ -80,20 +83,26 @@ class Rescue:
         self._unknown: set[str] = set()  # orders that the venue does not know
         self._begun: set[str] = set()
         self._told: set[tuple[str, int]] = set()  # symbol and trade id
-        books.orders.doubt_unanswered(desk.now_ms())
 
     # -- what is asked for ------------------------------------------------------------------------------------
 
     async def cancel_entries(self) -> None:
-        """Cancel all entries that have bought nothing; see `_cancel_entry` for the others. Raises Over."""
-        for order in list(self._entries()):
-            await self._repeatedly(order.id, partial(self._cancel_entry, order))
+        """Cancel all entries that have bought nothing; see `_cancel_entry` for the others. Raises Over, StoreError."""
+        await self._fold_anew()
+        for name in [order.id for order in self._entries()]:
+            await self._repeatedly(name, partial(self._cancel_entry, name))
 
     async def flatten(self) -> None:
-        """Symbol by symbol, cancel entries and sell until nothing is left. Raises Over."""
-        symbols = dict.fromkeys((*self._books.portfolio.positions, *(order.symbol for order in self._entries())))
-        for symbol in symbols:
+        """Symbol by symbol, cancel entries and sell until nothing is left. Raises Over, StoreError."""
+        await self._fold_anew()
+        for symbol in dict.fromkeys((*self._books.portfolio.positions, *(order.symbol for order in self._entries()))):
             await self._repeatedly(symbol, partial(self._leave, symbol))
+
+    async def _fold_anew(self) -> None:
+        """A trader that lives, and works badly, goes on writing: what it has ordered since is to be known."""
+        self._books = await self._read_books()
+        self._books.orders.doubt_unanswered(self._desk.now_ms())
+        self._next_number.clear()
 
     async def _repeatedly(self, subject: str, attempt: Callable[[], Awaitable[bool]]) -> None:
         """Until an attempt says that it is done; later each time."""
@@ -108,6 +117,7 @@ class Rescue:
             self._tell(Level.WARNING, "The guardian tries again", f"{subject}: {problem}; again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
             self._check()
+            await self._fold_anew()
 
     def _check(self) -> None:
         if not self._is_still():
@@ -120,8 +130,11 @@ class Rescue:
             if order.request.purpose is Purpose.ENTRY and not order.finished:
                 yield order
 
-    async def _cancel_entry(self, order: Order) -> bool:
+    async def _cancel_entry(self, name: str) -> bool:
         """One of a list that has filled in part is left: with it would go the stop that waits for the rest."""
+        order = self._books.orders.get(name)
+        if order is None:
+            return True
         await self._learn(order)
         had_part = bool(order.filled or order.owed)
         if had_part and order.list_id is not None and not order.finished:
@@ -292,7 +305,7 @@ class Rescue:
         one. Raises Unanswered while one is neither over nor known not to be."""
         position = self._books.portfolio.positions.get(symbol)
         if position is not None:
-            self._opened_ms.setdefault(symbol, position.opened_ms)
+            self._opened_ms[symbol] = position.opened_ms
         if symbol not in self._opened_ms:
             return 1
         for number in itertools.count(self._next_number.get(symbol, 1)):
@@ -316,13 +329,15 @@ class Rescue:
         for event in await self._answer(ReadFills(self._desk.now_ms(), symbol, name, accepted.order_id)):
             if isinstance(event, OrderFilled):
                 executed += event.fill.quantity
-                if (symbol, event.fill.trade_id) not in self._told and not self._books.knows_venue_trade(event.fill):
+                if not self._books.knows_venue_trade(event.fill):
                     deeds.append(VenueTraded(event.at_ms, event.fill, WHY, accepted.order_id, executed))
         # The greatest comes last: a position counts as over when what is left of it is too little to be sold.
         for deed in sorted(deeds, key=lambda deed: deed.fill.quantity):
+            self._books.fold(deed)
+            if (symbol, deed.fill.trade_id) in self._told:
+                continue
             self._told.add((symbol, deed.fill.trade_id))
             self._did(deed)
-            self._books.fold(deed)
             text = f"{deed.fill.side} {deed.fill.quantity:f} {symbol} at {deed.fill.price:f}, {name}"
             self._tell(Level.CRITICAL, "The guardian has sold", text)
 
