@@ -347,8 +347,11 @@ class Trader:
         again. Then nothing is bought until a person says so."""
         sold = []
         for deed in self._deeds.read():
-            fill = deed.fill
-            if fill.symbol in self.engine.portfolio.positions and not self.engine.knows_venue_trade(fill):
+            fill, position = deed.fill, self.engine.portfolio.positions.get(deed.fill.symbol)
+            # One that was opened after the sale is another position.
+            if position is None or position.opened_ms > fill.at_ms:
+                continue
+            if not self.engine.knows_venue_trade(fill):
                 self._react(replace(deed, at_ms=now_ms))
                 sold.append(f"{fill.side} {fill.quantity:f} {fill.symbol}")
         if sold:
