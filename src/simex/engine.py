@@ -51,6 +51,7 @@ class Engine:
         self._lifecycle = Lifecycle(self.ledger, self.books, outlet)
         self._amender = Amender(self._lifecycle, outlet)
         self._matcher = Matcher(self.ledger, self._lifecycle, outlet, rules)
+        self._rest_waits = model.market_rest == "waits"
         self._order_id = 0
         self._list_id = LIST_IDS_FROM - 1
         self._named = 0
@@ -341,8 +342,8 @@ class Engine:
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="UNFILLED_IOC_QUANTITY_EXPIRED")
 
     def _wait_or_expire(self, book: Book, order: Order, now_ms: int) -> None:
-        """A market order found no more liquidity: sales and stops wait for the next print, lest a position strands."""
-        if order.ticket.side == "SELL" or order.ticket.is_stop:
+        """A market order found no more liquidity; in a model where rests wait, those of sales and stops do."""
+        if self._rest_waits and (order.ticket.side == "SELL" or order.ticket.is_stop):
             book.wait_for_liquidity(order)
         else:
             self._lifecycle.finish(order, "EXPIRED", now_ms, reason="INSUFFICIENT_LIQUIDITY")

@@ -79,6 +79,10 @@ def parser() -> argparse.ArgumentParser:
     option("--half-spread-bps", type=_amount, default=Decimal(1), help="half of bid to ask (default 1)")
     option("--slippage-bps", type=_amount, default=Decimal(2), help="worsening of a taker's price (default 2)")
     option("--volume-share-pct", type=_share, default=Decimal(10), help="share of volume for clients (default 10)")
+    option(
+        "--market-rest", choices=("expires", "waits"), default="expires",
+        help="of a market order that sells or closes, where volume is short (default expires, as at Binance)",
+    )  # fmt: skip
     option("--api-key", help="default: derived from the seed")
     option("--secret", help="default: derived from the seed")
     option("--public-key", help="Ed25519 or RSA key instead of a secret: the body of its public PEM file")

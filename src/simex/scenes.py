@@ -221,6 +221,7 @@ def exchange_of(options: argparse.Namespace, scene: Scene, account: AccountSpec)
         slippage_bps=options.slippage_bps,
         volume_share=options.volume_share_pct / 100,
         path=options.path,
+        market_rest=options.market_rest,
     )
     exchange = Exchange(
         scene.instruments if options.market != "futures" else (),

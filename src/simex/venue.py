@@ -153,6 +153,7 @@ class FillModel:
     slippage_bps: Decimal = Decimal(2)
     volume_share: Decimal = Decimal("0.10")
     path: Literal["worst", "best"] = "worst"
+    market_rest: Literal["expires", "waits"] = "expires"  # of a market order that ends a position, as documented
 
 
 @dataclass(frozen=True, slots=True)

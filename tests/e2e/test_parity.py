@@ -208,6 +208,7 @@ def market_options(settings: Settings) -> tuple[str, ...]:
         "--slippage-bps": costs.slippage_bps,
         "--volume-share-pct": costs.volume_share_pct,
         "--path": costs.path,
+        "--market-rest": "waits",
     }
     return ("--wait-for-account", *(str(word) for pair in given.items() for word in pair))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simex.venue import DEFAULT_INSTRUMENTS, HttpRequest
-from tests.simex.wire import ALICE, SHARP, Client, Floor, accepted, floor, secret_of, sign
+from tests.simex.wire import ALICE, PATIENT, SHARP, Client, Floor, accepted, floor, secret_of, sign
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
@@ -71,7 +71,20 @@ def test_market_buy_rest_expires_when_the_liquidity_is_used_up(at: Floor, alice:
     assert alice.balance("USDT")[1] == 0
 
 
-def test_market_sell_rest_waits_and_goes_on_over_several_ticks(at: Floor, alice: Client) -> None:
+def test_market_sell_rest_expires_and_gives_back_what_it_locked(at: Floor, alice: Client) -> None:
+    at.tick("60000", liquidity="0.4")
+    answer = alice.sell(type="MARKET", quantity="1")
+    told = (answer["status"], answer["executedQty"], answer["expiryReason"])
+    assert told == ("EXPIRED", "0.40000000", "INSUFFICIENT_LIQUIDITY")
+    assert alice.balance("BTC") == (D("9.6"), 0)
+    answer = alice.sell(type="MARKET", quantity="1")
+    assert (answer["status"], answer["executedQty"]) == ("EXPIRED", "0.00000000")
+    at.exchange.check_books()
+
+
+def test_market_sell_rest_waits_in_a_patient_model_and_goes_on_over_several_ticks() -> None:
+    at = floor(model=PATIENT)
+    alice = Client(at)
     at.tick("60000", liquidity="0.4")
     answer = alice.sell(type="MARKET", quantity="1")
     assert (answer["status"], answer["executedQty"]) == ("PARTIALLY_FILLED", "0.40000000")
@@ -267,7 +280,19 @@ def test_stop_that_the_market_jumps_over_fills_at_that_print(at: Floor, alice: C
     assert alice.get("myTrades", symbol="BTCUSDT")[0]["price"] == "54999.99000000"
 
 
-def test_triggered_stop_takes_what_there_is_and_waits_for_more(at: Floor, alice: Client) -> None:
+def test_triggered_stop_takes_what_there_is_and_its_rest_expires(at: Floor, alice: Client) -> None:
+    order_id = alice.sell(type="STOP_LOSS", quantity="1", stopPrice="59000")["orderId"]
+    at.tick("58000", liquidity="0.4")
+    order = alice.order(order_id)
+    told = (order["status"], order["executedQty"], order["expiryReason"])
+    assert told == ("EXPIRED", "0.40000000", "INSUFFICIENT_LIQUIDITY")
+    assert alice.balance("BTC") == (D("9.6"), 0)
+
+
+def test_triggered_stop_waits_for_more_in_a_patient_model() -> None:
+    at = floor(model=PATIENT)
+    at.tick("60000")
+    alice = Client(at)
     order_id = alice.sell(type="STOP_LOSS", quantity="1", stopPrice="59000")["orderId"]
     at.tick("58000", liquidity="0.4")
     assert alice.order(order_id)["status"] == "PARTIALLY_FILLED"
@@ -542,7 +567,7 @@ def test_fill_or_kill_counts_other_clients_orders(at: Floor, alice: Client, bob:
 
 
 def test_waiting_buy_stop_that_can_no_longer_pay_expires_with_what_it_got() -> None:
-    at = floor(balances={"USDT": D(620)}, model=SHARP)
+    at = floor(balances={"USDT": D(620)}, model=PATIENT)
     at.tick("60000")
     alice = Client(at)
     order_id = alice.buy(type="STOP_LOSS", quantity="0.01", stopPrice="61000")["orderId"]

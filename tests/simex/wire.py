@@ -7,7 +7,7 @@ import hmac
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -28,6 +28,7 @@ ALICE, BOB = "alice-key", "bob-key"
 PLENTY = {"USDT": Decimal(100_000), "BTC": Decimal(10)}
 # One tick of half spread and no slippage, so that prices can be read off.
 SHARP = FillModel(half_spread_bps=Decimal(0), slippage_bps=Decimal(0))
+PATIENT = replace(SHARP, market_rest="waits")
 
 
 @dataclass

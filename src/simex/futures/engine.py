@@ -63,6 +63,7 @@ class Engine:
         self.algos = Algos(self, self.lifecycle)
         self.clock = Clock(self)
         self.liquidator = Liquidator(self, self._matcher, self.lifecycle)
+        self._rest_waits = model.market_rest == "waits"
         self._order_id = 0
         self._named = 0
 
@@ -217,8 +218,8 @@ class Engine:
         self._matcher.take(book, order, now_ms)
         if not order.is_open:
             return
-        if order.is_market and order.ticket.closes:
-            book.wait_for_liquidity(order)  # lest a position strands
+        if order.is_market and order.ticket.closes and self._rest_waits:
+            book.wait_for_liquidity(order)
         elif order.is_market:
             self.lifecycle.finish(order, "EXPIRED", now_ms, MARKET_REST)
         elif order.ticket.time_in_force in ("IOC", "FOK"):

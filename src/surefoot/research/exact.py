@@ -400,7 +400,7 @@ def bare_exchange(prices: Mapping[str, Decimal], costs: Costs, keys: Keys = DEMO
 
 def _exchange(listed: Sequence[tuple[str, Sequence[Decimal]]], costs: Costs, keys: Keys) -> Exchange:
     """An exchange that lists these symbols, with prices that say how fine their ticks are, on one market."""
-    model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path)
+    model = FillModel(costs.half_spread_bps, costs.slippage_bps, costs.volume_share, costs.path, "waits")
     if costs.market is Market.SPOT:
         instruments = [instrument_for(symbol, prices) for symbol, prices in listed]
         account = AccountSpec(keys.api_key, keys.secret, costs.balances, costs.fee_bps, costs.fee_bps)

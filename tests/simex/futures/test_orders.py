@@ -12,7 +12,7 @@ import pytest
 from simex.futures.contracts import DEFAULT_CONTRACTS
 from simex.venue import Undocumented
 from tests.simex.futures.wire import Trader, floor, market_of
-from tests.simex.wire import Floor
+from tests.simex.wire import PATIENT, Floor
 
 pytestmark = [pytest.mark.spec("SIM-1")]
 D = Decimal
@@ -43,7 +43,30 @@ def test_the_rest_of_an_opening_market_order_expires_with_reason_nine(at: Floor,
     assert states(at, link)[-1] == ("EXPIRED", "EXPIRED", "9")
 
 
-def test_the_rest_of_a_closing_market_order_waits_for_the_next_print(at: Floor, alice: Trader) -> None:
+def test_the_rest_of_a_closing_market_order_expires(at: Floor, alice: Trader) -> None:
+    alice.order("BUY", "0.010")
+    at.tick("99000", liquidity="0.004")
+    link = alice.listen()
+    order = alice.order("SELL", "0.010", reduceOnly="true")
+    seen = alice.seen(order["orderId"])
+    assert (seen["status"], seen["executedQty"]) == ("EXPIRED", "0.004")
+    assert states(at, link)[-1] == ("EXPIRED", "EXPIRED", "9")
+    assert alice.amount() == D("0.006")
+
+
+def test_the_rest_of_a_stop_that_fired_expires(at: Floor, alice: Trader) -> None:
+    alice.order("BUY", "0.010")
+    algo = alice.algo("SELL", "STOP_MARKET", "99000", closePosition="true")
+    at.tick("98000", liquidity="0.004")
+    done = alice.get("algoOrder", algoId=algo["algoId"])
+    assert alice.seen(int(done["actualOrderId"]))["status"] == "EXPIRED"
+    assert done["algoStatus"] == "FINISHED"
+    assert alice.amount() == D("0.006")
+
+
+def test_the_rest_of_a_closing_market_order_waits_for_the_next_print_in_a_patient_model() -> None:
+    at = floor(model=PATIENT)
+    alice = Trader(at)
     alice.order("BUY", "0.010")
     at.tick("99000", liquidity="0.004")
     order = alice.order("SELL", "0.010", reduceOnly="true")
