@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
+import pyotp
 import pytest
 
 from surefoot.api.onetime import LINK_MS, fingerprint
 from surefoot.api.roles import Role
 from surefoot.config import load
+from surefoot.control import CONTROL_KEY
 from surefoot.keystore import FILE_NAME, KeyStoreError, StoredKey, read_keys
 from tests.api.served import code_of, place
-from tests.e2e.test_commands import PATIENCE_S, command, environment, going, lines_until
+from tests.e2e.processes import BUSY
+from tests.e2e.test_commands import PATIENCE_S, child_pids, command, environment, going, lines_until
+from tests.receivers import web_hooks
 
 MARK = "M4rk3d"
 KEY, SECRET, PASSPHRASE = f"{MARK}Key0123456789", f"{MARK}Secret0123456789", f"{MARK}Passphrase0123"
 GUARD_KEY, GUARD_SECRET = f"{MARK}GuardKey0123456789", f"{MARK}GuardSecret0123456789"
 PASSWORD, TOKEN = f"{MARK}Password-to-use", f"{MARK}Link-token"
-NEEDLES = tuple(
-    form
-    for text in (KEY, SECRET, PASSPHRASE, GUARD_KEY, GUARD_SECRET, PASSWORD, TOKEN)
-    for form in (text.encode(), base64.b64encode(text.encode()).rstrip(b"="), text.encode().hex().encode())
-)
+METRICS_TOKEN = f"{MARK}Metrics0123456789"
+MARKED = (KEY, SECRET, PASSPHRASE, GUARD_KEY, GUARD_SECRET, PASSWORD, TOKEN, METRICS_TOKEN)
+
+
+def forms_of(*secrets: str) -> Iterator[bytes]:
+    """As it is, and as an encoding might hide it."""
+    for text in secrets:
+        yield from (text.encode(), base64.b64encode(text.encode()).rstrip(b"="), text.encode().hex().encode())
 
 
 class Search:
     """What was searched, and where a secret was found."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
+        """`more` are secrets besides the marked ones."""
+        self.secrets = len(MARKED) + len(more)
+        self.needles = tuple(forms_of(*MARKED, *more))
         self.outputs = 0
         self.size_bytes = 0
         self.found: list[str] = []
@@ -46,7 +60,7 @@ class Search:
     def raw(self, where: str, raw: bytes) -> None:
         self.outputs += 1
         self.size_bytes += len(raw)
-        self.found += [f"{needle!r} in {where}" for needle in NEEDLES if needle in raw]
+        self.found += [f"{needle!r} in {where}" for needle in self.needles if needle in raw]
 
     def folder(self, folder: Path) -> None:
         for path in sorted(folder.rglob("*")):
@@ -55,7 +69,8 @@ class Search:
 
     def end(self, capsys: pytest.CaptureFixture[str]) -> None:
         with capsys.disabled():
-            print(f"\n{self.outputs} outputs, {self.size_bytes} bytes, {len(NEEDLES)} forms of 7 secrets: {self.found}")
+            told = f"{len(self.needles)} forms of {self.secrets} secrets"
+            print(f"\n{self.outputs} outputs, {self.size_bytes} bytes, {told}: {self.found}")
         assert self.found == []
 
 
@@ -222,3 +237,83 @@ async def test_no_secret_comes_out_of_the_api(
     search.folder(tmp_path)
     search.end(capsys)
     assert os.listdir(tmp_path)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.spec("OBS-2", "AUTH-3")
+async def test_no_secret_comes_out_of_a_run_whose_trader_holds_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All processes log all they can while orders fill; spans, alerts and metrics go out; somebody signs in."""
+    journal = tmp_path / "j.sqlite"
+    with web_hooks() as outside:
+        sets = BUSY | {
+            "store.journal_path": str(journal), "web.port": "0", "paper.speed": "120", "log.level": "debug",
+            "traces.otlp_url": f"http://127.0.0.1:{outside.port}/v1/traces",
+        }  # fmt: skip
+        words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+        given = {
+            "SUREFOOT_ALERT_URLS": f"json://ann:{PASSWORD}@127.0.0.1:{outside.port}/hook",
+            "SUREFOOT_METRICS_TOKEN": METRICS_TOKEN,
+        }
+        with going("run", "--no-terminal", *words, cwd=tmp_path, **given) as run:
+            complaints = list[str]()  # read all along: a pipe that is full would stop the run
+            assert run.stderr is not None
+            threading.Thread(target=complaints.extend, args=(run.stderr,), daemon=True).start()
+            lines = lines_until(run, "dashboard ")
+            found = re.search(r"(http://[0-9.:]+)/#link=(\S+)", lines[-1])
+            assert found, lines[-1]
+            address, link = found.groups()
+            if not any("first fill" in line for line in lines):
+                lines += lines_until(run, "first fill")
+            keys = held_by(child_pids(run.pid)["trade"])
+            async with aiohttp.ClientSession(f"{address}/api/v1/") as client:
+                search = Search(link, *keys, *await signed_in(client, link))
+                await look_at_all(client, search)
+            run.send_signal(signal.SIGTERM)
+            lines += await asyncio.to_thread(list, run.stdout or ())
+    search.text("stdout", "\n".join(lines).replace(link, ""))  # there it belongs
+    search.text("stderr", "".join(complaints))
+    assert any('"level"' in line for line in complaints), "nothing was logged"
+    for path, body in outside.posts:
+        search.text(f"sent to {path}", json.dumps(body))
+    assert {path for path, _ in outside.posts} == {"/hook", "/v1/traces"}
+    search.folder(tmp_path)
+    search.end(capsys)
+
+
+def held_by(pid: int) -> list[str]:
+    """The keys that a process was given: the venue's, and that of signed wishes."""
+    given = dict(pair.split("=", 1) for pair in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in pair)
+    return [given[name] for name in ("SIMEX_API_KEY", "SIMEX_API_SECRET", CONTROL_KEY)]
+
+
+async def signed_in(client: aiohttp.ClientSession, link: str) -> list[str]:
+    """Sign in and set a second factor up: the tokens and recovery codes that were told on the way."""
+    async with client.post("auth/link", json={"token": link}) as answer:
+        token, refresh = (await answer.json())["access_token"], answer.cookies["surefoot_refresh"].value
+    client.headers["Authorization"] = f"Bearer {token}"
+    async with client.post("auth/totp/enroll") as answer:
+        totp = (await answer.json())["secret"]
+    async with client.post("auth/totp/verify", json={"code": pyotp.TOTP(totp).now()}) as answer:
+        codes = (await answer.json())["recovery_codes"]
+    return [token, refresh, *codes]
+
+
+async def look_at_all(client: aiohttp.ClientSession, search: Search) -> None:
+    """Every page that takes no parameter, the metrics, and the stream with all its topics."""
+    async with client.get("openapi.json") as answer:
+        paths = (await answer.json())["paths"]
+    plain = [path.removeprefix("/api/v1/") for path, ways in paths.items() if "get" in ways and "{" not in path]
+    assert len(plain) > 20
+    for path in plain:
+        async with client.get(path) as answer:
+            search.text(f"answer of {path}", await answer.text())
+    metrics = str(client._base_url).removesuffix("api/v1/") + "metrics"
+    async with client.get(metrics, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}) as answer:
+        assert answer.status == 200
+        search.text("metrics", await answer.text())
+    async with client.ws_connect("stream") as stream:
+        await stream.send_json({"token": client.headers["Authorization"].split()[1]})
+        for _ in range(20):
+            search.text("the stream", (await stream.receive(10)).data)
