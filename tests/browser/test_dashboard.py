@@ -112,6 +112,31 @@ def test_flatten_wants_its_word_and_leaves_nothing_held(page: Page) -> None:
     expect(page.locator("[data-position]").first).to_be_visible()
 
 
+@pytest.mark.spec("UI-1", "OPS-1")
+def test_close_cancel_entries_and_kill_are_asked_back_and_taken(page: Page) -> None:
+    go(page, "positions")
+    page.locator("[data-position]").first.get_by_role("button", name="Close").click()
+    asked(page, "Close position", "enough of this one")
+    page.get_by_role("button", name="Cancel entries").click()
+    asked(page, "Cancel entries", "spreads are odd")
+    go(page, "risk")
+    page.get_by_role("button", name="Kill").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Kill")).to_be_disabled()
+    asked(page, "Kill", "something is wrong", word="KILL")
+    expect(page.locator("[data-safety=entries-off]")).to_contain_text("something is wrong")
+    go(page, "positions")
+    expect(page.locator("[data-position]")).to_have_count(0)
+    go(page, "journal")
+    page.get_by_role("button", name="People").click()
+    for reason in ("enough of this one", "spreads are odd", "something is wrong"):
+        expect(page.get_by_text(re.compile(reason)).first).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    asked(page, "Resume", "it was nothing")
+    go(page, "overview")
+    expect(page.locator("[data-position]").first).to_be_visible()
+
+
 @pytest.mark.spec("UI-1", "BRK-6", "CFG-4")
 def test_a_setting_is_changed_which_trips_the_breaker_and_the_breaker_is_reset(page: Page) -> None:
     go(page, "settings")

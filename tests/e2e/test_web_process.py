@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +16,22 @@ import httpx2
 import pytest
 
 from surefoot.api.webstore import FILE_NAME
+from surefoot.core.messages import (
+    CancelAllRequested,
+    CloseRequested,
+    FlattenRequested,
+    KillRequested,
+    PauseRequested,
+    ResumeRequested,
+)
+from surefoot.store.journal import JournalReader
+from tests.e2e.processes import BUSY
 from tests.e2e.test_commands import (
     PATIENCE_S,
     child_pids,
     going,
     is_gone,
+    journal_of,
     lines_until,
     surefoot,
     wait_for,
@@ -39,12 +52,73 @@ def told_address(lines: list[str]) -> tuple[str, str]:
     return found[1], found[2]
 
 
-@pytest.mark.spec("OPS-3", "AUTH-1")
-def test_a_killed_web_process_comes_back_in_the_same_place_and_the_trader_never_notices(tmp_path: Path) -> None:
-    with going("run", "--no-terminal", cwd=tmp_path) as run:
+# A candle a second, and nearly every one of them an entry.
+SETS = [word for key, value in (BUSY | {"paper.speed": "60"}).items() for word in ("--set", f"{key}={value}")]
+
+# What an operator may ask, in an order that makes sense, and how the journal names it.
+DEMANDS = ("cancel-all", "close", "pause", "flatten", "resume", "kill")
+ASKED = (CancelAllRequested, CloseRequested, PauseRequested, FlattenRequested, ResumeRequested, KillRequested)
+
+
+def demanded_by_api(client: httpx2.Client, kind: str) -> tuple[bool, str]:
+    body = {"reason": "by API"} | ({"symbol": "BTCUSDT"} if kind == "close" else {})
+    answer = client.post(f"/bot/{kind}", json=body)
+    return answer.status_code == 200, answer.json()["text" if answer.status_code == 200 else "detail"]
+
+
+def demanded_by_command(folder: Path, kind: str) -> tuple[bool, str]:
+    more = {"close": ["BTCUSDT"], "flatten": ["--yes"], "kill": ["--yes"]}.get(kind, [])
+    journal = str(journal_of(folder))
+    done = surefoot(kind, *more, "--reason", "by command", "--journal", journal, cwd=folder)
+    return done.returncode == 0, (done.stdout + done.stderr).strip()
+
+
+def timed(demand: Callable[[str], tuple[bool, str]], kind: str, way: str) -> str:
+    """What was said and when; what is to be closed may have been sold by itself a moment before, and comes again."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        began_s = time.monotonic()
+        is_taken, said = demand(kind)
+        ended_s = time.monotonic()
+        if is_taken:
+            return f"{kind} by {way}: answered after {1_000 * (ended_s - began_s):.0f} ms: {said}"
+        assert kind == "close", said
+        assert "is held" in said, said
+        assert ended_s < deadline_s, "it was never held"
+        time.sleep(0.1)
+
+
+def tried_while_busy(client: httpx2.Client, folder: Path) -> list[str]:
+    """Every demand by API and by command, while it trades; how long each took to be answered."""
+    ways: dict[str, Callable[[str], tuple[bool, str]]] = {
+        "API": lambda kind: demanded_by_api(client, kind),
+        "command": lambda kind: demanded_by_command(folder, kind),
+    }
+    told = []
+    for way, demand in ways.items():
+        wait_for(lambda: client.get("/positions").json()["items"], "something is held")
+        told += [timed(demand, kind, way) for kind in DEMANDS]
+        wait_for(lambda: not client.get("/positions").json()["items"], "nothing is held after a kill")
+        told.append(timed(demand, "resume", way))
+    with JournalReader(journal_of(folder)) as reader:
+        kinds = [(type(entry.message), getattr(entry.message, "reason", "")) for entry in reader.read(kinds=ASKED)]
+    for cls in ASKED:
+        for way in ways:
+            assert kinds.count((cls, f"by {way}")) == (2 if cls is ResumeRequested else 1), (cls, way)
+    return told
+
+
+@pytest.mark.spec("OPS-1", "OPS-3", "AUTH-1")
+def test_every_demand_is_answered_and_a_killed_web_process_comes_back_without_the_trader_noticing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with going("run", "--no-terminal", *SETS, cwd=tmp_path) as run:
         url, token = told_address(lines_until(run, "dashboard "))
         with closing(signed_in(url, token)) as client:
             assert client.get("/me").json()["name"] == "local"
+            told = tried_while_busy(client, tmp_path)
+            with capsys.disabled():
+                print("\n" + "\n".join(told))
             before = child_pids(run.pid)
             assert set(before) == {"simex", "trade", "web"}
             assert os.getpriority(os.PRIO_PROCESS, before["web"]) > os.getpriority(os.PRIO_PROCESS, before["trade"])
