@@ -20,11 +20,13 @@ from surefoot.config import load
 from surefoot.control import Answer, Wish
 from tests.api.desks import FIRST_RUN, trading, until
 from tests.api.served import place
+from tests.api.throwaways import JOURNAL
 from tests.journals import OFTEN, two_days
 
 FULL = bool(os.environ.get("SUREFOOT_FULL"))
 EXAMPLES, PHASES = (200, "examples,coverage,fuzzing") if FULL else (5, "fuzzing")
 KEY = bytes(range(32))
+ROOT = Path(__file__).parents[2]
 SEED = os.environ.get("SUREFOOT_SEED", "1")
 
 
@@ -32,24 +34,39 @@ async def taken(wish: Wish, who: str) -> Answer:
     return Answer(True, f"{wish.kind} taken from {who}")
 
 
-async def judged(url: str, token: str, folder: Path) -> tuple[int, str]:
-    """The exit code and the words of a program that tries what the schema allows, and what it does not.
+# About signing in: tried with a user and a session of its own for every request.
+ABOUT_SIGNING_IN = f"^{PREFIX}/(auth|sessions|users)(/|$)"
+# What is not tried at all: the drill takes seconds and starts a program, for every case.
+LEFT_OUT = f"^{PREFIX}/breaker/drill$"
 
-    Left out is what ends the very session that asks, and what starts a program for every case.
-    """
-    words = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}{PREFIX}/openapi.json"),
-        *("--url", url, "--header", f"Authorization: Bearer {token}"),
+
+def operations(made: dict[str, Any], fitting: str) -> int:
+    """How many a description has at paths that fit."""
+    return sum(len(each) for path, each in made["paths"].items() if re.search(fitting, path))
+
+
+async def judged(url: str, made: dict[str, Any], folder: Path, *words: str, **env: str) -> int:
+    """Let a program try what the schema allows, and what it does not; it must find nothing. How many operations it
+    tried."""
+    schema = folder / "openapi.json"
+    schema.write_text(json.dumps(made))
+    given = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", str(schema), "--url", url, *words),
         *("--max-examples", str(EXAMPLES), "--seed", SEED, "--phases", PHASES),
-        *("--exclude-path-regex", "/auth/|/sessions|/users|/breaker/drill|/strategies"),
         *("--request-timeout", "60"),
         *("--no-color", "--workers", "1", "--suppress-health-check", "all"),
     ]
     out = folder / "schemathesis.txt"
     with out.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(*words, stdout=file, stderr=file, cwd=folder)
+        process = await asyncio.create_subprocess_exec(
+            *given, stdout=file, stderr=file, cwd=folder, env={**os.environ, **env}
+        )
         code = await process.wait()
-    return code, out.read_text()
+    told = out.read_text()
+    assert code == 0, told[-6_000:]
+    assert "Authentication failed" not in told, told[-3_000:]
+    print(told[-800:])
+    return int(re.findall(r"Tested: (\d+)", told)[0])
 
 
 @pytest.mark.spec("API-1")
@@ -64,11 +81,27 @@ async def test_the_api_does_as_its_schema_says(tmp_path: Path) -> None:
         await until(lambda: here.parts.desk.is_ready and here.parts.desk.running)
         admin = await here.signed_in(Role.ADMIN)
         here.parts.sessions.confirm(here.parts.sessions.of("admin")[0].id, 3_600_000)
-        token = admin.headers["authorization"].removeprefix("Bearer ")
-        code, words = await judged(here.url, token, tmp_path)
-    assert code == 0, words[-6_000:]
-    assert "Authentication failed" not in words, words[-3_000:]
-    print(words[-800:])
+        token = ("--header", f"Authorization: {admin.headers['authorization']}")
+        left_out = ("--exclude-path-regex", f"{ABOUT_SIGNING_IN}|{LEFT_OUT}")
+        made = document(create_app(here.parts))
+        tried = await judged(here.url, made, tmp_path, *token, *left_out)
+        assert tried == operations(made, "") - operations(made, ABOUT_SIGNING_IN) - 1
+
+
+@pytest.mark.spec("API-1", "AUTH-1")
+@pytest.mark.timeout(7_200 if FULL else 300)
+async def test_what_is_about_signing_in_does_as_its_schema_says(tmp_path: Path) -> None:
+    async with place(tmp_path, web__requests_max_per_s="100000", web__behind_proxy="true") as here:
+        made = document(create_app(here.parts))
+        env = {
+            "SCHEMATHESIS_HOOKS": "tests.api.throwaways",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+            JOURNAL: str(here.parts.settings.store.journal_path),
+        }
+        tried = await judged(here.url, made, tmp_path, "--include-path-regex", ABOUT_SIGNING_IN, **env)
+        assert tried == operations(made, ABOUT_SIGNING_IN) > 10
+        seen = {row.action for row in here.parts.trail.rows(None, 1_000_000)}
+        assert seen >= {"signed in", "sign-in failed", "confirmed", "user removed", "session ended"}, seen
 
 
 @pytest.mark.spec("API-1")

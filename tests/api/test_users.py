@@ -27,7 +27,7 @@ async def test_an_admin_makes_changes_and_removes_users_once_confirmed(tmp_path:
         assert code_of(await root.post("/users", json=new)) == "confirmation_needed"
         await root.post("/auth/confirm", json={"password": PASSWORD})
         assert (await root.post("/users", json=new)).status_code == 201
-        assert code_of(await root.post("/users", json=new)) == "invalid_request"
+        assert code_of(await root.post("/users", json=new)) == "user_refused"
         ann = await here.signed_in(Role.VIEWER, "ann")
         assert code_of(await ann.get("/users")) == "role_too_low"
         assert [user["name"] for user in (await root.get("/users")).json()["items"]] == ["ann", "root"]

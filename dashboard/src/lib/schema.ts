@@ -57,7 +57,7 @@ export interface ChangeInput {
   on?: boolean | null;
   password?: string | null;
   role?: Role | null;
-  second_factor?: boolean | null;
+  second_factor?: false | null;
 }
 
 export interface ChangeOutput {

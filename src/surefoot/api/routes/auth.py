@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Cookie, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from surefoot.api.accounts import AccountError, User
+from surefoot.api.accounts import PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, AccountError, User
 from surefoot.api.guard import PREFIX, Shared, Viewer, confirmation_needed
 from surefoot.api.once import ActOnce
 from surefoot.api.parts import Parts
@@ -26,6 +26,10 @@ COOKIE_PATH = f"{PREFIX}/auth"
 router = APIRouter(tags=["auth"])
 Refresh = Annotated[str | None, Cookie(alias=COOKIE)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+# One that is given for the first time; what is too easy to guess, no schema can say.
+FreshPassword = Annotated[str, Field(min_length=PASSWORD_LENGTH_MIN, max_length=PASSWORD_LENGTH_MAX)]
 
 
 class Body(BaseModel):
@@ -52,7 +56,7 @@ class Confirmation(Body):
 
 class NewPassword(Body):
     old: Text
-    new: Text
+    new: FreshPassword
 
 
 class Code(Body):
@@ -181,7 +185,7 @@ async def _prove(parts: Parts, user: User, given: Confirmation) -> None:
     if not user.has_password:
         raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
     if given.password is None:
-        raise Problem(422, "invalid_request", "password: give it")
+        raise Problem(401, "password_needed", "give the password")
     await parts.accounts.check(user.name, given.password)
 
 
@@ -197,7 +201,7 @@ async def password(body: NewPassword, person: Viewer, request: Request, parts: S
         try:
             await parts.accounts.set_password_aside(user.name, body.new, person.name)
         except AccountError as problem:
-            raise Problem(422, "invalid_request", str(problem)) from None
+            raise Problem(409, "user_refused", str(problem)) from None
     parts.accounts.clear_failures(user.name)
     parts.sessions.end_all(user.name, person.name, but=person.session_id)
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from surefoot.api.accounts import AccountError, User
+from surefoot.api.accounts import NAME, AccountError, User
 from surefoot.api.guard import Admin, Keeper, Shared
 from surefoot.api.once import ActOnce
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
 from surefoot.api.reading import Page
 from surefoot.api.roles import Person, Role
-from surefoot.api.routes.auth import Body, Text
+from surefoot.api.routes.auth import Body, FreshPassword
 
 router = APIRouter(tags=["users"])
 
@@ -30,18 +30,18 @@ class UserShown(BaseModel):
 
 
 class NewUser(Body):
-    name: Text
+    name: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
     role: Role
-    password: Text
+    password: FreshPassword
 
 
 class Change(Body):
-    """What shall be otherwise. `second_factor` can only be taken off."""
+    """What shall be otherwise. `second_factor` can only be taken off: only its user can enrol one."""
 
     role: Role | None = None
     on: bool | None = None
-    password: Text | None = None
-    second_factor: Annotated[bool | None, Field(description="false takes it off")] = None
+    password: FreshPassword | None = None
+    second_factor: Annotated[Literal[False] | None, Field(description="false takes it off")] = None
 
 
 @router.get("/users")
@@ -58,7 +58,7 @@ async def add(body: NewUser, person: Keeper, parts: Shared, once: ActOnce) -> Re
         try:
             return await parts.accounts.add_aside(body.name, body.role, body.password, person.name)
         except AccountError as problem:
-            raise Problem(422, "invalid_request", str(problem)) from None
+            raise Problem(409, "user_refused", str(problem)) from None
 
     return await once.answer(person.name, act, 201)
 
@@ -71,13 +71,11 @@ async def change(name: str, body: Change, person: Keeper, parts: Shared, once: A
 
 async def _changed(name: str, body: Change, person: Person, parts: Parts) -> User:
     _another(parts, name, person.name)
-    if body.second_factor:
-        raise Problem(422, "invalid_request", "second_factor: only its user can enrol one")
     if body.password is not None:
         try:
             await parts.accounts.set_password_aside(name, body.password, person.name)
         except AccountError as problem:
-            raise Problem(422, "invalid_request", str(problem)) from None
+            raise Problem(409, "user_refused", str(problem)) from None
     if body.role is not None:
         parts.accounts.change_role(name, body.role, person.name)
     if body.on is not None:
