@@ -160,7 +160,7 @@ def test_four_fifths_of_a_limit_of_the_venue_are_told_each_time_they_are_reached
 @pytest.mark.spec("NOTE-1")
 def test_a_day_is_summed_up_when_the_next_one_begins() -> None:
     looks = watcher()
-    assert looks.look(HELD) == []
+    assert looks.look(replace(HELD, unprotected_in_all_ms=9_000)) == []
     assert list(looks.read(trip(Tier.WARN)))
     later = replace(
         HELD,
@@ -169,10 +169,14 @@ def test_a_day_is_summed_up_when_the_next_one_begins() -> None:
         positions=(position(),),
         round_trips=(round_trip(1),),
         round_trip_count=1,
+        unprotected_in_all_ms=9_460,
     )
     (day,) = looks.look(later)
     assert (day.level, day.kind) == (Level.INFO, "day")
-    assert day.text == ("equity 10150.00 USDT (+1.50 %); 1 round trips, 0 fills, 1 trips; held: 0.02979 BTCUSDT")
+    assert day.text == (
+        "equity 10150.00 USDT (+1.50 %); 1 round trips, 0 fills, 1 trips; 0.5 s without a resting stop; "
+        "held: 0.02979 BTCUSDT"
+    )
     assert looks.look(later) == []
     (next_day,) = looks.look(replace(later, at_ms=NOON_MS + 2 * MS_PER_DAY, equity=None))
     assert next_day.text.startswith("equity unknown, a price is missing; 0 round trips, 0 fills, 0 trips")

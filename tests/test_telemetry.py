@@ -156,6 +156,7 @@ def troubled_view() -> View:
         ),
         orders=(replace(order(4, "entry"), state="IN_DOUBT"), *calm.orders[1:]),
         round_trip_count=3,
+        unprotected_in_all_ms=14_000,
         differences=("BTC: 1 and 2",),
         foreign=(),
         links=("account",),

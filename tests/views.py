@@ -46,6 +46,7 @@ def position(symbol: str = "BTCUSDT", *, unprotected_ms: int | None = None) -> P
         stop_price=Decimal("65660.09") if protected else None,
         target_price=Decimal("69680.11") if protected else None,
         unprotected_ms=unprotected_ms,
+        unprotected_in_all_ms=400 + (unprotected_ms or 0),
     )
 
 

@@ -186,12 +186,13 @@ class Watcher:
     def _new_day(self, view: View) -> Iterator[Alert]:
         before, day = self._view, view.at_ms // MS_PER_DAY
         if before is None:
-            self._day.equity, self._day.round_trips = view.equity, view.round_trip_count
+            self._day.begin(view)
         elif day > before.at_ms // MS_PER_DAY:
             if self._daily_summary:
                 text = self._day.text(view)
                 yield Alert(view.at_ms, Level.INFO, "day", "The day in short", text)
-            self._day = _Day(view.equity, view.round_trip_count)
+            self._day = _Day()
+            self._day.begin(view)
 
 
 def _asked_for(record: OperatorEvent) -> Alert:
@@ -213,9 +214,15 @@ class _Day:
 
     equity: Decimal | None = None
     round_trips: int = 0
+    unprotected_ms: int = 0
     fills: int = 0
     trips: int = 0
     transferred: Decimal = ZERO
+
+    def begin(self, view: View) -> None:
+        """What grows over all days is counted from here on."""
+        self.equity, self.round_trips = view.equity, view.round_trip_count
+        self.unprotected_ms = view.unprotected_in_all_ms
 
     def take(self, transfer: RecordTransfer) -> None:
         """Money came or went: that is no profit and no loss."""
@@ -227,7 +234,8 @@ class _Day:
         held = ", ".join(f"{position.quantity:f} {position.symbol}" for position in view.positions) or "nothing"
         counts = f"{view.round_trip_count - self.round_trips} round trips, {self.fills} fills, {self.trips} trips"
         moved = f"; {self.transferred:+.2f} {view.quote} transferred" if self.transferred else ""
-        return f"{self._equity_text(view)}{moved}; {counts}; held: {held}"
+        bare_s = (view.unprotected_in_all_ms - self.unprotected_ms) / 1_000
+        return f"{self._equity_text(view)}{moved}; {counts}; {bare_s:.1f} s without a resting stop; held: {held}"
 
     def _equity_text(self, view: View) -> str:
         if view.equity is None:

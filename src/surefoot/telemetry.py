@@ -165,6 +165,11 @@ def _of_positions(view: View) -> Iterator[Metric]:
     profits = [(labels, each.profit) for labels, each in held]
     yield _gauge("position_profit", "Open profit, in quote", profits)
     exposed = [(labels, (each.unprotected_ms or 0) / 1_000) for labels, each in held]
+    yield _counter(
+        "unprotected_seconds",
+        "How long positions had no resting stop, in all",
+        [({}, view.unprotected_in_all_ms / 1_000)],
+    )
     yield _gauge("position_unprotected_seconds", "How long a position has had no resting stop; 0 with one", exposed)
 
 

@@ -170,6 +170,7 @@ async def test_a_portfolio_is_what_is_held_and_worth_and_what_protects_it(
         "stop_distance_pct": "2.7416",  # (67511.005 - 65660.09) / 67511.005
         "target_price": "69680.11",
         "unprotected_ms": None,
+        "unprotected_in_all_ms": 400,
         "liquidation_price": None,
     }
     assert (bare["symbol"], bare["protection"]["unprotected_ms"]) == ("ETHUSDT", 4_200)

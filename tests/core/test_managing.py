@@ -52,6 +52,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import Candle, ListType, OrderLimit, OrderRequest, OrderType, Purpose, Tier
 from surefoot.core.orders import State
+from surefoot.core.view import view_of
 from tests.core.desk import (
     BREAKER,
     BTC,
@@ -617,6 +618,53 @@ def test_stop_limit_that_the_price_fell_through_protects_no_more_and_the_positio
             commands += at.cancel(member.id)
     sale = only(SubmitOrder, commands).order
     assert (sale.type, sale.quantity) == (OrderType.MARKET, held(at))
+    at.now_ms += 300
+    assert in_all(at) == (10_300, 10_300)
+    fold_is_what_was_lived(at)
+    at.fill(sale.client_order_id, str(sale.quantity), "24000", "0", "USDT")
+    assert at.engine.portfolio.round_trips[-1].unprotected_ms == 10_300
+    assert in_all(at) == (0, 10_300)
+    fold_is_what_was_lived(at)
+
+
+def in_all(at: Desk) -> tuple[int, int]:
+    """For how long the position, and all positions together, had no resting stop."""
+    view = view_of(at.engine, at.now_ms)
+    return sum(each.unprotected_in_all_ms for each in view.positions), view.unprotected_in_all_ms
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_the_time_without_a_stop_is_added_up_over_gaps_and_restarts_and_stays_with_the_round_trip() -> None:
+    at = desk()
+    entry, target, stop = at.enter()
+    at.accept(entry.client_order_id)
+    for leg in (target, stop):
+        at.accept(leg.client_order_id, resting=False)
+    at.fill(entry.client_order_id, str(entry.quantity), "30000", "0", "BNB")
+    at.now_ms += 150
+    assert in_all(at) == (150, 150)
+    for leg in (target, stop):
+        at.accept(leg.client_order_id, quantity=str(entry.quantity))
+    at.now_ms += 60_000
+    assert in_all(at) == (150, 150), "a stop rests"
+    for leg in (stop, target):
+        at.cancel(leg.client_order_id)
+    at.now_ms += 2_000
+    assert in_all(at) == (2_150, 2_150)
+    again, _ = linked_again(at)
+    assert in_all(again) == (again.now_ms - at.now_ms + 2_150,) * 2
+    for order in list(again.engine.orders.open_orders()):
+        again.accept(order.id)
+    before = in_all(again)
+    again.now_ms += 5_000
+    assert in_all(again) == before
+    fold_is_what_was_lived(again)
+    (resting,) = [order for order in again.engine.orders.open_orders() if order.request.purpose is Purpose.STOP]
+    again.fill(resting.id, str(held(again)), "29400", "0", "USDT")
+    for order in list(again.engine.orders.open_orders()):
+        again.cancel(order.id)
+    assert again.engine.portfolio.round_trips[-1].unprotected_ms == before[1]
+    fold_is_what_was_lived(again)
 
 
 @pytest.mark.spec("SAFE-2", "SAFE-6")
@@ -637,6 +685,8 @@ def test_stop_limit_that_the_price_comes_back_to_protects_again() -> None:
     at.mark("29200")
     assert quiet(at.wait(60_000))
     assert not at.engine.unprotected_since
+    assert in_all(at) == (10_000, 10_000), "that the price came back is seen at the next duty"
+    fold_is_what_was_lived(at)
 
 
 @pytest.mark.spec("SAFE-2", "EXIT-4")

@@ -238,7 +238,7 @@ export interface JournalItem {
   seq: number;
 }
 
-export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
+export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordStopPassed" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
 
 export type Level = "info" | "warning" | "critical";
 
@@ -518,6 +518,7 @@ export interface PositionView {
   stop_price: string | null;
   symbol: string;
   target_price: string | null;
+  unprotected_in_all_ms: number;
   unprotected_ms: number | null;
 }
 
@@ -546,6 +547,7 @@ export interface Protection {
   stop_distance_pct: string | null;
   stop_price: string | null;
   target_price: string | null;
+  unprotected_in_all_ms: number;
   unprotected_ms: number | null;
 }
 
@@ -618,6 +620,7 @@ export interface RoundTrip {
   reason: string;
   side: string;
   symbol: string;
+  unprotected_ms: number | null;
 }
 
 export interface RoundTripItem {
@@ -633,6 +636,7 @@ export interface RoundTripItem {
   seq: number;
   side: string;
   symbol: string;
+  unprotected_ms: number | null;
 }
 
 export interface Rule {

@@ -29,12 +29,14 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Protection:
     """`stop_price` and `target_price` rest at the venue; `stop_distance_pct` is from the mark to the stop, in per cent
-    of the mark. `unprotected_ms` is null while a stop rests. Spot has no liquidation."""
+    of the mark. `unprotected_ms` is null while a stop rests, `unprotected_in_all_ms` counts earlier gaps, too. Spot has
+    no liquidation."""
 
     stop_price: Decimal | None
     stop_distance_pct: Decimal | None
     target_price: Decimal | None
     unprotected_ms: int | None
+    unprotected_in_all_ms: int
     liquidation_price: Decimal | None
 
 
@@ -145,6 +147,7 @@ def _position(desk: Desk, view: View, position: PositionView) -> HeldPosition:
             stop_distance_pct=None if mark is None or stop is None else per_cent(abs(mark - stop), mark),
             target_price=position.target_price,
             unprotected_ms=position.unprotected_ms,
+            unprotected_in_all_ms=position.unprotected_in_all_ms,
             liquidation_price=position.liquidation_price,
         ),
     )

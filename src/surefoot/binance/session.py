@@ -66,6 +66,7 @@ from surefoot.core.messages import (
     RecordEquity,
     RecordPlan,
     RecordReset,
+    RecordStopPassed,
     RecordTransfer,
     RecordTrip,
     ReplaceOrder,
@@ -209,6 +210,7 @@ class Session:
                     | RecordEquity()
                     | RecordTrip()
                     | RecordTransfer()
+                    | RecordStopPassed()
                     | RecordReset()
                     | RecordBooks()
                 ):

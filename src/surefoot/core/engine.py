@@ -72,6 +72,7 @@ from surefoot.core.messages import (
     RecordDecision,
     RecordPlan,
     RecordReset,
+    RecordStopPassed,
     RecordTransfer,
     RecordTrip,
     ReplaceOrder,
@@ -839,8 +840,11 @@ class Engine(Contracts):
         return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int) -> None:
-        resting = any(not self._is_left_behind(order) for order in self._guards(symbol))
-        if resting or not self._worth_selling(symbol):
+        guards = list(self._guards(symbol))
+        passed = bool(guards) and all(self._is_left_behind(order) for order in guards)
+        if guards and symbol in self.marks and passed != (symbol in self._passed):
+            self._do(RecordStopPassed(now_ms, symbol, passed))
+        if (guards and not passed) or not self._worth_selling(symbol):
             self.unprotected_since.pop(symbol, None)
             return
         since = self.unprotected_since.setdefault(symbol, self._bare_from_ms(symbol, now_ms))

@@ -55,6 +55,7 @@ from surefoot.core.messages import (
     RecordEquity,
     RecordPlan,
     RecordReset,
+    RecordStopPassed,
     RecordTransfer,
     RecordTrip,
     ReplaceOrder,
@@ -161,8 +162,11 @@ class Facts:
         self.run = ""
         self.decisions: deque[RecordDecision] = deque(maxlen=REMEMBERED)
         self.alarms: deque[RecordAlarm] = deque(maxlen=REMEMBERED)
-        self.bare_since: dict[str, int] = {}  # since when nothing at rest ends a position, wherever the price is
-        self.unprotected_since: dict[str, int] = {}  # the same; also a stop that the price fell through is none
+        self.bare_since: dict[str, int] = {}  # since when nothing at rest ends a position at any price
+        self.bare_ms: dict[str, int] = {}  # for how long that was so before, by position
+        self.bare_total_ms = 0  # the same of all positions there ever were
+        self._passed: set[str] = set()  # symbols whose stop the price went through
+        self.unprotected_since: dict[str, int] = {}  # as this process sees it
         self._counter = 0
         self._watched: set[str] = set()
         self._to_ask: dict[str, int] = {}
@@ -470,18 +474,19 @@ class Facts:
             return
         if self._worth_selling(symbol):
             return
-        trip = self.portfolio.close(symbol)
+        self._end_bare(symbol, now_ms)
+        trip = self.portfolio.close(symbol, self.bare_ms.pop(symbol, 0))
         self._losses_in_row = self._losses_in_row + 1 if trip.pnl < 0 else 0
         if self._losses_in_row == self.settings.risk.loss_streak_max != 0:
             self._losses_in_row = 0
             self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
         for by_symbol in (
-            self.plans, self.taken, self.courses, self.bare_since, self.unprotected_since,
+            self.plans, self.taken, self.courses, self.unprotected_since,
             self._refusals, self._retry_ms, self._to_leave, self._parts_due,
         ):  # fmt: skip
             by_symbol.pop(symbol, None)
-        self._overdue.discard(symbol)
-        self._to_shrink.discard(symbol)
+        for symbols in (self._overdue, self._to_shrink, self._passed):
+            symbols.discard(symbol)
 
     def _worth_selling(self, symbol: str) -> bool:
         """Whether the position is large enough to be sold, at the price it was bought for."""
@@ -492,10 +497,30 @@ class Facts:
         """The bound of an unprotected position counts over a restart: so its begin is what the journal tells."""
         if symbol not in self.portfolio.positions:
             return
-        if any(self._guards(symbol)) or not self._worth_selling(symbol):
-            self.bare_since.pop(symbol, None)
+        guarded = any(self._guards(symbol))
+        if not guarded:
+            self._passed.discard(symbol)
+        if (guarded and symbol not in self._passed) or not self._worth_selling(symbol):
+            self._end_bare(symbol, now_ms)
         else:
             self.bare_since.setdefault(symbol, now_ms)
+
+    def _end_bare(self, symbol: str, now_ms: int) -> None:
+        lasted_ms = self._bare_for_ms(symbol, now_ms)
+        self.bare_since.pop(symbol, None)
+        self.bare_ms[symbol] = self.bare_ms.get(symbol, 0) + lasted_ms
+        self.bare_total_ms += lasted_ms
+
+    def _bare_for_ms(self, symbol: str, now_ms: int) -> int:
+        return max(now_ms - self.bare_since.get(symbol, now_ms), 0)
+
+    def unprotected_ms(self, symbol: str, now_ms: int) -> int:
+        """For how long, in all, no order at rest would have ended the position of a symbol at any price."""
+        return self.bare_ms.get(symbol, 0) + self._bare_for_ms(symbol, now_ms)
+
+    def unprotected_total_ms(self, now_ms: int) -> int:
+        """The same of all positions since the books were opened."""
+        return self.bare_total_ms + sum(self._bare_for_ms(symbol, now_ms) for symbol in self.bare_since)
 
     def _guards(self, symbol: str) -> Iterable[Order]:
         """Orders at rest that end a position by themselves; a target alone protects nothing."""
@@ -553,6 +578,9 @@ class Facts:
                 self.alarms.append(command)
             case RecordPlan():
                 self.plans[command.symbol] = Plan(command.stop_price, command.target_price, command.stop_price)
+            case RecordStopPassed():
+                (self._passed.add if command.passed else self._passed.discard)(command.symbol)
+                self._note_bare(command.symbol, command.at_ms)
             case RecordEquity() | RecordTransfer() | RecordReset():
                 self.breaker.note(command)
             case RecordTrip():

@@ -593,6 +593,15 @@ class RecordTransfer:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordStopPassed:
+    """The price went through a stop that sells no lower (`passed`), or came back: meanwhile it protects nothing."""
+
+    at_ms: int
+    symbol: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RecordReset:
     """The operator let go: trips are over, and losses are measured from `equity` on (None: no price was known)."""
 
@@ -612,6 +621,14 @@ class RecordBooks:
 
 Request = SubmitOrder | SubmitList | CancelOrder | ReplaceOrder | QueryOrder | ReadFills | ReadAccount | WatchPrice
 Record = (
-    RecordDecision | RecordAlarm | RecordPlan | RecordEquity | RecordTrip | RecordTransfer | RecordReset | RecordBooks
+    RecordDecision
+    | RecordAlarm
+    | RecordPlan
+    | RecordEquity
+    | RecordTrip
+    | RecordTransfer
+    | RecordStopPassed
+    | RecordReset
+    | RecordBooks
 )
 Command = Request | Record

@@ -5,7 +5,7 @@ Money, prices and quantities are `Decimal` made from text. Rounding says which w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
@@ -391,7 +391,8 @@ class RoundTrip:
     """From flat to flat: average prices, what was earned after fees in quote, and what ended it.
 
     `dust_loss` is the cost of what was too little to be sold; it is already part of `pnl`, as is `funding`, which is
-    what was received (negative: paid) for holding futures.
+    what was received (negative: paid) for holding futures. `unprotected_ms` is for how long, in all, no order at rest
+    would have ended it at any price; None where nobody watched that, as in the fast backtest.
     """
 
     symbol: str
@@ -405,3 +406,4 @@ class RoundTrip:
     pnl: Decimal
     dust_loss: Decimal
     funding: Decimal = ZERO
+    unprotected_ms: int | None = field(default=None, compare=False)

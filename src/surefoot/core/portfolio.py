@@ -214,7 +214,7 @@ class Portfolio:
         position.exit_reason = reason
         return (from_position * fill.price - cost) * position.direction if fill.realised is None else fill.realised
 
-    def close(self, symbol: str) -> RoundTrip:
+    def close(self, symbol: str, unprotected_ms: int | None = None) -> RoundTrip:
         """End the round trip of a position that can no longer be sold; what is left becomes dust, its cost a loss."""
         position = self.positions.pop(symbol)
         self.dust[symbol] = self.dust.get(symbol, ZERO) + position.quantity - position.owed
@@ -230,6 +230,7 @@ class Portfolio:
             pnl=position.realised - position.cost + position.funding,
             dust_loss=position.cost,
             funding=position.funding,
+            unprotected_ms=unprotected_ms,
         )
         self.round_trips.append(trip)
         return trip

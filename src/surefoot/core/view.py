@@ -45,7 +45,8 @@ class PositionView:
 
     `quantity` is negative when short. `profit` is open profit in quote after what was paid, at the newest mark; None
     without a mark. `liquidation_price` is None for spot, and where no price would liquidate. `mark_price` is what the
-    venue liquidates by; None for spot, and where it is not told: then the last price is looked at.
+    venue liquidates by; None for spot, and where it is not told: then the last price is looked at. `unprotected_ms` is
+    since when it has no stop, None with one; `unprotected_in_all_ms` also what was so before.
     """
 
     symbol: str
@@ -58,6 +59,7 @@ class PositionView:
     unprotected_ms: int | None
     liquidation_price: Decimal | None = None
     mark_price: Decimal | None = None
+    unprotected_in_all_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,11 @@ class SeriesView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`venue_limits`, `banned_until_ms`, `traffic` and `series` are what a running trader knows; else there is none."""
+    """`venue_limits`, `banned_until_ms`, `traffic` and `series` are what a running trader knows; else there is none.
+
+    `unprotected_in_all_ms` is for how long positions had no resting stop since the books were opened, those that are
+    over too; several at once count each.
+    """
 
     at_ms: int
     run: str
@@ -198,6 +204,7 @@ class View:
     traffic: TrafficView | None = None
     series: tuple[SeriesView, ...] = ()
     live_off: str | None = None  # why there are no entries with real money; None also where no real money trades
+    unprotected_in_all_ms: int = 0
 
 
 def view_of(engine: Engine, now_ms: int) -> View:
@@ -225,6 +232,7 @@ def view_of(engine: Engine, now_ms: int) -> View:
         links=tuple(sorted(engine.links)),
         entries_off=engine.entries_off(),
         live_off=engine.live_off,
+        unprotected_in_all_ms=engine.unprotected_total_ms(now_ms),
         breaker=_breaker_view(engine, now_ms),
     )
 
@@ -280,6 +288,7 @@ def _position_view(engine: Engine, symbol: str, now_ms: int) -> PositionView:
         liquidation_price=engine.liquidation_price(symbol, now_ms),
         mark_price=engine.mark_price(symbol, now_ms),
         unprotected_ms=None if since_ms is None else now_ms - since_ms,
+        unprotected_in_all_ms=engine.unprotected_ms(symbol, now_ms),
     )
 
 

@@ -137,8 +137,8 @@ class Books(Portfolio):
         super().transfer(asset, delta)
         self.moves.append(Moved(self.now_ms, asset, delta))
 
-    def close(self, symbol: str) -> RoundTrip:
-        trip = super().close(symbol)
+    def close(self, symbol: str, unprotected_ms: int | None = None) -> RoundTrip:
+        trip = super().close(symbol, unprotected_ms)
         self.all_round_trips.append(trip)
         return trip
 
