@@ -2,10 +2,10 @@
 
 Rules. The trader is started again after a crash, later each time; the simulated exchange is not, because its account
 would begin anew and the journal is about the old one: its end is the end of the run. To stop means the trader first,
-which leaves protection resting at the venue, and then the exchange. Real keys are given to nobody in paper, and never
-to the web process: whatever becomes of that, the run goes on. The guardian has a key of its own, which nobody else is
-given, and is not given the trader's. A run has a key of its own, with which the web process signs what its users ask of
-the trader; no other process has it.
+which leaves protection resting at the venue, and then the exchange. Each crash is told to people, and the end of a run.
+Real keys are given to nobody in paper, and never to the web process: whatever becomes of that, the run goes on. The
+guardian has a key of its own, which nobody else is given, and is not given the trader's. A run has a key of its own,
+with which the web process signs what its users ask of the trader; no other process has it.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Run:
         self._trader_up = asyncio.Event()
         self._exchange: Child | None = None
         self._trader: Kept | None = None
-        self._web = WebProcess(self._web_command(), self._web_env(), self._screen.note) if job.web else None
+        self._web = self._make_web() if job.web else None
         self._guard = self._make_guard() if job.settings.guard.enabled else None
         self._started_s = time.monotonic()
         services, problems = addresses_of(job.settings)
@@ -260,6 +260,12 @@ class Run:
     def _paper_keys(self) -> dict[str, str]:
         market = self._listening.result()
         return {PAPER_KEY: market["api_key"], PAPER_SECRET: market["secret"]}
+
+    def _make_web(self) -> WebProcess:
+        def tell(text: str) -> None:
+            self._herald.say(Level.WARNING, "web", "The dashboard is away", text)
+
+        return WebProcess(self._web_command(), self._web_env(), self._screen.note, tell)
 
     def _make_guard(self) -> GuardProcess:
         def tell(text: str) -> None:

@@ -26,14 +26,20 @@ NAME = "the web process"
 class WebProcess:
     """`surefoot web`, for as long as a run lasts."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], note: Callable[[str], None]) -> None:
-        """`note` is told where the page is, and what goes wrong."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        note: Callable[[str], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        """`note` is told where the page is, and what goes wrong; `tell` only the latter."""
         self.url = ""
         self._command = list(command)
         self._token, link = new_link(time.time_ns() // 1_000_000)
         self._env = {**env, LINK_VARIABLE: link}
-        self._note = note
-        self._kept = Kept(self._make, LASTING.__contains__, note)
+        self._note, self._tell = note, tell
+        self._kept = Kept(self._make, LASTING.__contains__, self._went_wrong)
 
     async def run(self, trader_up: asyncio.Event) -> None:
         """Until it is stopped, or its end is lasting."""
@@ -43,11 +49,11 @@ class WebProcess:
         try:
             code = await self._kept.run()
         except OSError as problem:
-            self._note(f"no dashboard: {problem}")
+            self._went_wrong(f"no dashboard: {problem}")
             return
         if code in LASTING and self._kept.child is not None:
             told = self._kept.child.complaint.removeprefix("surefoot: ") or ended(self._kept.child, code)
-            self._note(f"no dashboard: {told}")
+            self._went_wrong(f"no dashboard: {told}")
 
     async def stop(self) -> None:
         """End it for good."""
@@ -57,6 +63,10 @@ class WebProcess:
         # The same port again, whichever it was at first: where the command names a port twice, the last one counts.
         port = ["--set", f"web.port={self.url.rpartition(':')[2]}"] if self.url else []
         return Child(NAME, [*self._command, *port], self._env, self._said)
+
+    def _went_wrong(self, text: str) -> None:
+        self._note(text)
+        self._tell(text)
 
     def _said(self, line: str) -> None:
         with suppress(ValueError):

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from surefoot.control import read_view, socket_path
+from surefoot.notify import alerts_path, recent_alerts
 from surefoot.store.journal import Journal, JournalReader
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -213,6 +214,7 @@ def test_a_killed_trader_is_started_again_and_goes_on_with_its_journal(tmp_path:
         assert reader.run_count == 2
 
 
+@pytest.mark.spec("OPS-3", "NOTE-1")
 def test_a_simulated_exchange_that_dies_ends_the_run_with_one_line(tmp_path: Path) -> None:
     with going("run", "--no-terminal", cwd=tmp_path) as run:
         lines_until(run, "trader up")
@@ -223,6 +225,9 @@ def test_a_simulated_exchange_that_dies_ends_the_run_with_one_line(tmp_path: Pat
     assert complaints.startswith("surefoot: the simulated exchange was ended by SIGKILL; its account is gone")
     assert complaints.count("\n") == 1
     assert is_gone(children["trade"])
+    newest = recent_alerts(alerts_path(journal_of(tmp_path)))[0]
+    assert (newest["level"], newest["kind"]) == ("critical", "stop")
+    assert newest["text"].startswith("the simulated exchange was ended by SIGKILL; its account is gone")
 
 
 def test_children_end_when_the_run_is_killed(tmp_path: Path) -> None:

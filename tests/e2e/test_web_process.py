@@ -24,6 +24,7 @@ from surefoot.core.messages import (
     PauseRequested,
     ResumeRequested,
 )
+from surefoot.notify import alerts_path, recent_alerts
 from surefoot.store.journal import JournalReader
 from tests.e2e.processes import BUSY
 from tests.e2e.test_commands import (
@@ -133,9 +134,18 @@ def test_every_demand_is_answered_and_a_killed_web_process_comes_back_without_th
         assert after["web"] != before["web"]
         run.send_signal(signal.SIGTERM)
         run.communicate(timeout=PATIENCE_S)
+    assert told_of_it(tmp_path) == [
+        ("warning", "the web process was ended by SIGKILL; starting it again in 1 s"),
+    ]
     assert run.returncode == 0
     assert all(is_gone(pid) for pid in (*before.values(), *after.values()))
     assert (tmp_path / "var" / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def told_of_it(folder: Path) -> list[tuple[str, str]]:
+    """Alerts about the web process: their level and text."""
+    alerts = recent_alerts(alerts_path(journal_of(folder)))
+    return [(alert["level"], alert["text"]) for alert in alerts if alert["kind"] == "web"]
 
 
 def answers(url: str) -> bool:
@@ -158,6 +168,8 @@ def test_a_web_process_that_cannot_start_is_told_and_trading_goes_on(tmp_path: P
             run.send_signal(signal.SIGTERM)
             run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0
+    ((level, text),) = told_of_it(tmp_path)
+    assert (level, f"web.port = {port} at 127.0.0.1 cannot be used" in text) == ("warning", True)
 
 
 @pytest.mark.spec("OPS-3")
