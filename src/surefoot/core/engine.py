@@ -452,7 +452,7 @@ class Engine(Contracts):
         if price is not None and self.portfolio.opened:
             self._do(RecordTransfer(at_ms, delta * price, self.equity()))
         code, what = ("withdrawal", "left") if delta < 0 else ("deposit", "came into")
-        self._alarm(at_ms, code, f"{abs(delta):f} {asset} {what} the account without a trade")
+        self._alarm(at_ms, code, f"{abs(delta).normalize():f} {asset} {what} the account without a trade")
         self._judge_equity(at_ms)
 
     def _value_what_is_owned(self, at_ms: int) -> None:
