@@ -17,11 +17,14 @@ from math import sin
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from surefoot.alerts import Alert, Level
+from surefoot.api.roles import Role
+from surefoot.api.routes.prometheus import rendered
 from surefoot.config import load
 from surefoot.control import ControlServer, socket_path
 from surefoot.core.messages import RecordAlarm, RecordDecision, RecordTrip, RunStarted
@@ -422,6 +425,24 @@ async def test_with_a_token_set_only_the_token_reads(tmp_path: Path) -> None:
             get, here.url, authorization="Bearer the-metrics-token", forwarded="for=10.1.2.3"
         )
         assert shown.status_code == 200
+
+
+@pytest.mark.spec("OBS-1", "PERF-5")
+async def test_the_web_process_counts_its_answers_how_long_they_took_and_its_open_streams(tmp_path: Path) -> None:
+    async with place(tmp_path, web__requests_max_per_s="1") as here:
+        async with aiohttp.ClientSession() as client, client.ws_connect(f"{here.url}/api/v1/stream"):
+            told = samples(rendered(here.parts.settings, Telemetry(), here.parts.visits))
+            assert told["surefoot_web_streams", ()] == 1
+        viewer = await here.signed_in(Role.VIEWER)
+        assert (await viewer.get("/nothing")).status_code == 404
+        while (await viewer.get("/me")).status_code != 429:
+            pass
+        told = samples(rendered(here.parts.settings, Telemetry(), here.parts.visits))
+    answers = {labels: count for (name, labels), count in told.items() if name == "surefoot_web_answers_total"}
+    assert answers[("method", "GET"), ("status", "404")] == 1
+    assert answers[("method", "GET"), ("status", "429")] == 1
+    assert answers[("method", "POST"), ("status", "200")] == 1
+    assert told["surefoot_web_answer_seconds_count", ()] == sum(answers.values())
 
 
 # -- Prometheus itself -------------------------------------------------------------------------------------------------

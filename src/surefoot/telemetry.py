@@ -22,13 +22,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from surefoot.core.messages import RecordAlarm, RecordDecision, RecordTrip
-from surefoot.core.tally import BOUNDS_MS, Spread
+from surefoot.core.tally import BOUNDS_MS, Spread, Tally
 from surefoot.core.view import TrafficView, View
 from surefoot.notify import alerts_path, recent_alerts
 from surefoot.store.journal import JournalReader, StoreError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NAME = "surefoot"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Labels = dict[str, str]
 
@@ -59,6 +60,21 @@ class Totals:
             self.seq = last_seq
 
 
+class Visits:
+    """What the web process was asked, how it answered and how long that took. Counted in one thread, read in any."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, int], int] = {}  # by method and status
+        self.answer_ms = Tally()
+        self.streams = 0  # that are open
+
+    def answered(self, method: str, status: int, took_ms: float) -> None:
+        """Note an answer, at its beginning."""
+        key = method if method in METHODS else "other", status
+        self.answers[key] = self.answers.get(key, 0) + 1
+        self.answer_ms.add(took_ms)
+
+
 class Telemetry:
     """Renders. One for a process, since it remembers how far it has read the journal."""
 
@@ -68,11 +84,11 @@ class Telemetry:
         self._own = CollectorRegistry()
         ProcessCollector(namespace=f"{NAME}_web", registry=self._own)
 
-    def render(self, view: View | None, journal: Path | None) -> bytes:
+    def render(self, view: View | None, journal: Path | None, visits: Visits | None = None) -> bytes:
         """The text format. `view` is None while no trader answers; blocks for as long as the journal is read."""
         registry = CollectorRegistry()
         with self._lock:
-            registry.register(_Given([*self._metrics(view, journal)]))
+            registry.register(_Given([*self._metrics(view, journal), *([] if visits is None else _of_visits(visits))]))
         return generate_latest(registry) + generate_latest(self._own)
 
     def _metrics(self, view: View | None, journal: Path | None) -> Iterator[Metric]:
@@ -108,6 +124,15 @@ class _Given:
 
     def collect(self) -> list[Metric]:
         return self._metrics
+
+
+def _of_visits(visits: Visits) -> Iterator[Metric]:
+    answers = sorted(visits.answers.copy().items())
+    counted = [({"method": method, "status": str(status)}, count) for (method, status), count in answers]
+    yield _counter("web_answers", "Answers of the web process by their status", counted)
+    spread = visits.answer_ms.spread()
+    yield _histogram("web_answer_seconds", "From a request to the beginning of its answer", [({}, spread)])
+    yield _gauge("web_streams", "Streams that are open", [({}, visits.streams)])
 
 
 # ---------------------------------------------------------------------------------------------------------------

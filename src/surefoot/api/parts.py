@@ -19,6 +19,7 @@ from surefoot.api.throttle import Throttle
 from surefoot.api.tokens import Tokens, rotating
 from surefoot.api.webstore import WebStore, store_path
 from surefoot.config import Settings
+from surefoot.telemetry import Visits
 
 
 def wall_clock_ms() -> int:
@@ -42,6 +43,7 @@ class Parts:
     record: TrackRecord
     now_ms: Callable[[], int]
     lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
+    visits: Visits = field(default_factory=Visits)
 
     @classmethod
     def made(cls, settings: Settings, now_ms: Callable[[], int] = wall_clock_ms) -> Parts:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -151,7 +152,11 @@ class Shield:
             await receive()
             await send({"type": "websocket.close", "code": 4403})
             return
-        await self._app(scope, receive, send)
+        self._parts.visits.streams += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._parts.visits.streams -= 1
 
     def _check(self, scope: Scope) -> None:
         hosts, origin = list[bytes](), None
@@ -197,9 +202,12 @@ class Shield:
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         added = self._headers[scope["path"].startswith("/api/"), is_https(scope, self._web)]
+        began_s = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                took_ms = (time.perf_counter() - began_s) * 1_000
+                self._parts.visits.answered(scope["method"], message["status"], took_ms)
                 own = dict(message.get("headers", ()))
                 message["headers"] = [*message.get("headers", ()), *(pair for pair in added if pair[0] not in own)]
             await send(message)

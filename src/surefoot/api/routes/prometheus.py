@@ -22,7 +22,7 @@ from surefoot.chronicle import AskError, journal_path
 from surefoot.config import Settings
 from surefoot.control import ControlError, read_view, socket_path
 from surefoot.core.view import View
-from surefoot.telemetry import CONTENT_TYPE, Telemetry
+from surefoot.telemetry import CONTENT_TYPE, Telemetry, Visits
 
 PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 VIEW_WAIT_S = 2.0
@@ -35,7 +35,7 @@ _TELEMETRY = Telemetry()
 async def metrics(request: Request, parts: Shared) -> Response:
     """What Prometheus reads."""
     check(request, parts)
-    text = await asyncio.to_thread(rendered, parts.settings, _TELEMETRY)
+    text = await asyncio.to_thread(rendered, parts.settings, _TELEMETRY, parts.visits)
     return Response(text, media_type=CONTENT_TYPE)
 
 
@@ -52,10 +52,10 @@ def check(request: Request, parts: Parts) -> None:
         raise Problem(401, "metrics_token", "show SUREFOOT_METRICS_TOKEN as a bearer token")
 
 
-def rendered(settings: Settings, telemetry: Telemetry) -> bytes:
+def rendered(settings: Settings, telemetry: Telemetry, visits: Visits) -> bytes:
     """The metrics of now; blocks."""
     path = _journal(settings)
-    return telemetry.render(_view(path), path)
+    return telemetry.render(_view(path), path, visits)
 
 
 def _journal(settings: Settings) -> Path | None:
