@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,11 @@ from surefoot import rescue
 from surefoot.alerts import Level
 from surefoot.assembly import build_books, dialect_of
 from surefoot.binance.calls import http_request
+from surefoot.binance.codec import VenueError
 from surefoot.binance.dialect import Ask
 from surefoot.core.engine import Engine
 from surefoot.core.messages import VenueTraded
+from surefoot.deeds import Pledges
 from surefoot.rescue import Over, Rescue
 from surefoot.store.records import decode
 from surefoot.venuedesk import Fate, Reply, reply_of
@@ -27,6 +30,7 @@ from tests.stage import KEYS, Stage, instrument, stage_settings
 SYMBOL = "BTCUSDT"
 D = Decimal
 WRITES = {"POST", "DELETE"}
+NOWHERE = Path("no such folder") / "sent.json"  # what is kept there is kept in memory
 
 
 class StageDesk:
@@ -68,6 +72,7 @@ class Scene:
         self.desk = StageDesk(stage)
         self.told: list[tuple[Level, str, str]] = []
         self.deeds: list[VenueTraded] = []
+        self.pledges = Pledges(NOWHERE)
 
     def books(self) -> Engine:
         engine = build_books(self.stage.settings)
@@ -79,7 +84,9 @@ class Scene:
         async def read_books() -> Engine:
             return books or self.books()
 
-        return Rescue(self.desk, read_books, is_still, lambda *words: self.told.append(words), self.deeds.append)
+        return Rescue(
+            self.desk, read_books, is_still, lambda *words: self.told.append(words), self.deeds.append, self.pledges
+        )
 
     @property
     def titles(self) -> list[str]:
@@ -192,26 +199,56 @@ async def test_a_sale_whose_answer_is_lost_is_found_by_asking(venue: str) -> Non
 
 
 @pytest.mark.spec("OPS-2", "SAFE-1", "ORD-5")
-async def test_a_sale_that_may_still_arrive_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock_s = [1_000.0]
-    monkeypatch.setattr("surefoot.rescue.time.monotonic", lambda: clock_s[0])
+@pytest.mark.parametrize("dies", [False, True], ids=["it lives on", "it dies and is started again"])
+async def test_a_sale_that_may_still_arrive_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dies: bool
+) -> None:
+    clock_ms = [1_000_000]
+    monkeypatch.setattr("surefoot.deeds._now_ms", lambda: clock_ms[0])
     here = scene()
+    here.pledges = Pledges(tmp_path / "sent.json")
     here.desk.lose["/api/v3/order/cancelReplace"] = ["before"]
     waits = 0
 
     def is_still() -> bool:
         nonlocal waits
-        if "The guardian tries again" in here.titles:
-            waits += 1
-            if waits == 5:
-                assert len(here.desk.writes) == 1
-                clock_s[0] += (5_000 + 10_000 + 5_000) / 1_000
+        waits += "The guardian tries again" in here.titles
+        if waits == 1 and dies:
+            raise RuntimeError("dead")
+        if waits == 5:
+            assert len(here.desk.writes) == 1
+            clock_ms[0] += 5_000 + 10_000 + 5_000
         return True
 
+    if dies:
+        with pytest.raises(RuntimeError):
+            await here.rescue(is_still).flatten()
+        here.pledges = Pledges(tmp_path / "sent.json")
     await here.rescue(is_still).flatten()
     assert here.desk.writes == ["POST /api/v3/order/cancelReplace"] * 2
     assert len(here.sales) == 1
     assert any("may still arrive" in text for _, _, text in here.told)
+
+
+@pytest.mark.spec("OPS-2", "SAFE-1")
+async def test_a_sale_that_was_taken_and_is_not_found_at_once_is_not_sent_again() -> None:
+    here = scene()
+    asked = here.desk.ask
+    hidden = 3
+
+    async def slow(ask: Ask) -> Reply:
+        nonlocal hidden
+        name = dict(ask.params).get("origClientOrderId", "")
+        if name.startswith("sfg-") and here.desk.writes and hidden:
+            hidden -= 1
+            return Reply(Fate.REFUSED, here.desk.now_ms(), error=VenueError(-2013, "Order does not exist."))
+        return await asked(ask)
+
+    here.desk.ask = slow  # type: ignore[method-assign]
+    await here.rescue().flatten()
+    assert hidden == 0
+    assert here.desk.writes == ["POST /api/v3/order/cancelReplace"]
+    assert len(here.sales) == 1
 
 
 @pytest.mark.spec("OPS-2")

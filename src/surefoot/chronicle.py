@@ -40,7 +40,7 @@ from surefoot.store.journal import Entry, JournalReader
 
 PAPER_JOURNALS_KEPT = 10
 RUNS_NAMED = 20
-LEFT_BESIDE = (".alerts.jsonl", ".guard-alerts.jsonl", ".guard.jsonl", ".guard.lock")
+LEFT_BESIDE = (".alerts.jsonl", ".guard-alerts.jsonl", ".guard.jsonl", ".guard-sent.json", ".guard.lock")
 
 
 class AskError(Exception):

@@ -7,7 +7,11 @@ otherwise sell it again, from coins that are not its own. The guardian writes; t
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from surefoot.core.messages import VenueTraded
 from surefoot.store.records import RecordError, decode, encode
@@ -55,3 +59,47 @@ def _deed(line: bytes) -> VenueTraded | None:
     except RecordError:  # cut short by a crash
         return None
     return message if isinstance(message, VenueTraded) else None
+
+
+class Pledges:
+    """Sales that were sent and whose answers are not known: until when (UTC ms) each may still arrive at the venue. On
+    disk before they are sent, so that a guardian that dies in between does not send them again too soon. Where the disk
+    refuses, they are known for as long as the guardian lives: a sale is not held up by that."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._until_ms: dict[str, int] = {}
+        with suppress(OSError, msgspec.DecodeError):
+            self._until_ms = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+
+    def left_ms(self, name: str) -> int:
+        """For how long it may still arrive; 0 when it cannot."""
+        return max(self._until_ms.get(name, 0) - _now_ms(), 0)
+
+    def make(self, name: str, for_ms: int) -> None:
+        """It is about to be sent."""
+        self._until_ms[name] = _now_ms() + for_ms
+        self._write()
+
+    def release(self, name: str) -> None:
+        """It did not reach the venue's books, and will not."""
+        self._until_ms.pop(name, None)
+        self._write()
+
+    def _write(self) -> None:
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        with suppress(OSError):
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(self._until_ms))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+
+
+def pledges_path(journal: Path) -> Path:
+    """Where the guardian of this journal keeps them."""
+    return Path(f"{journal}.guard-sent.json")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

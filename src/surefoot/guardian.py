@@ -24,9 +24,10 @@ from surefoot.chronicle import folded
 from surefoot.config import Settings
 from surefoot.control import ControlError, read_view, socket_path
 from surefoot.core.engine import Engine
+from surefoot.core.messages import VenueTraded
 from surefoot.core.model import Market
 from surefoot.core.view import view_of
-from surefoot.deeds import add_deed, deeds_path
+from surefoot.deeds import Pledges, add_deed, deeds_path, pledges_path
 from surefoot.notify import PAUSES_S, AlertLog, Notifier, Service, guard_alerts_path
 from surefoot.plight import Bounds, Judge, Kind, Trouble, at_stake
 from surefoot.rescue import Over, Rescue
@@ -246,16 +247,16 @@ class Guardian:
         """Once. What fails is told and tried again for as long as the emergency lasts."""
         what = self._settings.guard.act
         self._tell(Level.CRITICAL, "The guardian acts", f"guard.act = {what}; at stake: {self._judge.stake}")
+
+        async def read_books() -> Engine:
+            return (await asyncio.to_thread(folded, self._journal, self._settings)).engine
+
+        def is_still() -> bool:
+            return self._emergency is emergency and bool(self._judge.troubles(_now_ms()))
+
+        pledges = Pledges(pledges_path(self._journal))
+        rescue = Rescue(desk, read_books, is_still, self._tell, self._keep, pledges)
         try:
-
-            async def read_books() -> Engine:
-                return (await asyncio.to_thread(folded, self._journal, self._settings)).engine
-
-            def is_still() -> bool:
-                return self._emergency is emergency and bool(self._judge.troubles(_now_ms()))
-
-            rescue = Rescue(desk, read_books, is_still, self._tell, lambda deed: add_deed(deeds, deed))
-            deeds = deeds_path(self._journal)
             await (rescue.cancel_entries() if what == "cancel" else rescue.flatten())
             self._tell(Level.CRITICAL, "The guardian has done what it could", f"guard.act = {what}")
         except Over:
@@ -265,6 +266,13 @@ class Guardian:
         except Exception as problem:  # whatever it is, people must hear of it, and the watch goes on
             text = f"{type(problem).__name__}: {problem}"
             self._tell(Level.CRITICAL, "THE GUARDIAN COULD NOT ACT", text)
+
+    def _keep(self, deed: VenueTraded) -> None:
+        try:
+            add_deed(deeds_path(self._journal), deed)
+        except OSError as problem:  # the sale is worth more than that the trader hears of it
+            text = f"{deed.fill.side} {deed.fill.quantity:f} {deed.fill.symbol} cannot be kept: {problem.strerror}"
+            self._tell(Level.CRITICAL, "The trader will not know of a sale", text)
 
     # -- the venue's own countdown ----------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
@@ -43,7 +42,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import CONDITIONAL, ZERO, OrderRequest, Purpose
 from surefoot.core.orders import Order, State
-from surefoot.deeds import WHY
+from surefoot.deeds import WHY, Pledges
 from surefoot.venuedesk import Desk, Fate
 
 PREFIX = "sfg-"  # of the guardian's orders; the trader's begin with sf-
@@ -67,16 +66,18 @@ class Over(Exception):
 class Rescue:
     """One emergency's. Its books are folded from the journal, and are nobody else's."""
 
-    def __init__(self, desk: Desk, read_books: ReadBooks, is_still: Callable[[], bool], tell: Tell, did: Deed) -> None:
+    def __init__(
+        self, desk: Desk, read_books: ReadBooks, is_still: Callable[[], bool], tell: Tell, did: Deed, pledges: Pledges
+    ) -> None:
         """`read_books` folds the journal as it is now; `is_still` says whether there is still an emergency; `did` keeps
-        what was sold, and is told before `tell`."""
+        what was sold, and is told before `tell`; `pledges` outlive a guardian that dies in the middle."""
         self._desk = desk
         self._read_books = read_books
         self._books: Engine
         self._is_still = is_still
         self._tell = tell
         self._did = did
-        self._lost_s: dict[str, float] = {}  # by name of a sale without an answer: from when on it cannot arrive
+        self._pledges = pledges
         self._next_number: dict[str, int] = {}  # of sales, by symbol: those before are over, and booked
         self._opened_ms: dict[str, int] = {}  # since when a position was held that is being sold
         self._apart: set[str] = set()  # symbols whose stop is cancelled before the sale, not by it
@@ -222,9 +223,6 @@ class Rescue:
 
     async def _sell(self, symbol: str, quantity: Decimal, name: str) -> bool:
         """Whether it can be looked at once what came of it."""
-        left_s = self._lost_s.get(name, 0.0) - time.monotonic()
-        if left_s > 0:
-            raise Unanswered(f"{name} may still arrive, for {left_s:.0f} s")
         position, instrument = self._books.portfolio.positions[symbol], self._books.instruments[symbol]
         sale = leaving_order(name, instrument, quantity, Purpose.EXIT, WHY, position.direction)
         if symbol not in self._begun:
@@ -239,7 +237,7 @@ class Rescue:
         if not await self._cancel_all_of(symbol):  # what is left of its protection holds the coins
             return False
         taken = await self._write(SubmitOrder(self._desk.now_ms(), sale), sale)
-        if not taken:
+        if not taken and not self._pledges.left_ms(name):
             self._tell(Level.CRITICAL, "A POSITION HAS NO STOP", f"{symbol}: and its sale was not taken yet")
         return taken
 
@@ -257,22 +255,22 @@ class Rescue:
         if await self._write(ReplaceOrder(self._desk.now_ms(), stop.id, sale), sale):
             return True
         await self._learn(stop)
+        if self._pledges.left_ms(sale.client_order_id):  # the answer is lost: it may be sold
+            return False
         if stop.finished:
             self._tell(Level.CRITICAL, "A POSITION HAS NO STOP", f"{sale.symbol}: its sale was not taken with it")
-            return not self._lost_s[sale.client_order_id]
-        if not self._lost_s[sale.client_order_id]:
+        else:
             self._apart.add(sale.symbol)
-        return False
+        return stop.finished
 
     async def _write(self, command: SubmitOrder | ReplaceOrder, sale: OrderRequest) -> bool:
         """Whether the sale was taken."""
         self._check()
         dialect, name = self._desk.dialect, sale.client_order_id
         ask = dialect.write(command)
-        may_arrive_ms = self._desk.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS
-        self._lost_s[name] = time.monotonic() + may_arrive_ms / 1_000
+        self._pledges.make(name, self._desk.recv_window_ms + SERVER_LIMIT_MS + LOST_MARGIN_MS)
         reply = await self._desk.ask(ask)
-        if reply.fate is Fate.DONE:
+        if reply.fate is Fate.DONE:  # the pledge stays: asked at once, the venue may not know it yet
             self._fold(dialect.understand(ask, command, reply.body, reply.at_ms)[0])
             return True
         halves = None
@@ -280,7 +278,7 @@ class Rescue:
             halves = dialect.half_done(command, reply.error, reply.body, reply.at_ms)
             self._fold(halves or ())
         if reply.fate is not Fate.UNKNOWN or halves is not None:  # nothing of it is on its way
-            self._lost_s[name] = 0.0
+            self._pledges.release(name)
         refused = [each.text for each in halves or () if isinstance(each, OrderRejected | CancelRefused)]
         text = f"{sale.symbol}: {'; '.join(refused) or reply.text}"
         self._tell(Level.CRITICAL, "A sale of the guardian was not taken", text)
@@ -313,6 +311,9 @@ class Rescue:
             events = await self._answer(QueryOrder(self._desk.now_ms(), symbol, name))
             accepted = next((each for each in events if isinstance(each, OrderAccepted)), None)
             if accepted is None:
+                left_ms = self._pledges.left_ms(name)
+                if left_ms:  # or it is there, and the venue does not know it yet
+                    raise Unanswered(f"{name} may still arrive, for {left_ms / 1_000:.0f} s")
                 return number
             await self._book(symbol, name, accepted)
             ended = any(isinstance(each, OrderCanceled | OrderExpired) for each in events)
