@@ -114,6 +114,16 @@ async def test_in_live_mode_money_needs_a_second_factor_and_no_password_will_do(
             assert code_of(await visitor.post(sale[0], json=sale[1])) == "cannot_sign"
 
 
+@pytest.mark.spec("AUTH-2")
+async def test_what_a_password_confirmed_elsewhere_ends_with_a_new_second_factor(tmp_path: Path) -> None:
+    async with place(tmp_path, mode="live", live_confirmed="true") as here:
+        one, other = await here.signed_in(Role.TRADER, "ann"), await here.signed_in(Role.TRADER, "ann")
+        assert (await other.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        await enrolled(here, one)
+        assert code_of(await other.post("/bot/flatten", json={"reason": "enough"})) == "confirmation_needed"
+        assert code_of(await one.post("/bot/flatten", json={"reason": "enough"})) == "cannot_sign"
+
+
 async def by_link(here: Place, token: str, **more: str) -> tuple[Visitor, httpx2.Response]:
     """Somebody who came by a new sign-in link, or tried to."""
     here.parts.sessions.offer_link(fingerprint(token), here.clock() + LINK_MS)

@@ -132,6 +132,11 @@ class Sessions:
         self._store.run("UPDATE sessions SET confirmed_until_ms = ? WHERE id = ?", (until_ms, session_id))
         return until_ms
 
+    def unconfirm_all(self, name: str, but: str) -> None:
+        """Let no other session of a user do what has to do with money before it proves anew who it is."""
+        sql = "UPDATE sessions SET confirmed_until_ms = 0 WHERE name = ? AND id != ?"
+        self._store.run(sql, (name, but))
+
     def end(self, session_id: str, by: str) -> bool:
         """End a session; whether it was one that went on."""
         with self._store.change():

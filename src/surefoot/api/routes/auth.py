@@ -222,6 +222,8 @@ async def verify(body: Code, person: Viewer, request: Request, parts: Shared) ->
     with _failure_told(parts, person.name, NOT_ENROLLED, session=person.session_id):
         _must_be_confirmed(person)
         codes = parts.accounts.second_factor.confirm_enrolment(person.name, body.code)
+    # What a password or a link confirmed elsewhere, a code has to confirm from now on.
+    parts.sessions.unconfirm_all(person.name, but=person.session_id)
     return RecoveryCodes(recovery_codes=codes)
 
 
