@@ -250,7 +250,7 @@ async def test_the_fire_drill_runs_beside_the_web_process(here: Place) -> None:
 async def test_without_an_address_no_test_is_said_to_be_sent(here: Place) -> None:
     visitor = await here.signed_in(Role.TRADER)
     assert code_of(await visitor.post("/notifications/test")) == "no_address"
-    assert (await visitor.get("/notifications")).json() == {"items": [], "next": None}
+    assert (await visitor.get("/notifications")).json() == {"items": [], "next": None, "from_ms": None}
 
 
 @pytest.mark.spec("API-1", "NOTE-1")

@@ -11,9 +11,11 @@ import pytest
 
 from surefoot.api.candles import candles_of
 from surefoot.api.desk import Desk
+from surefoot.api.topics import StreamAge, connection_of
 from surefoot.control import socket_path
 from tests.api.desks import FIRST_RUN, SECOND_RUN, begun, paper, told, trading, until
 from tests.store.samples import closed
+from tests.test_telemetry import traffic
 from tests.views import NOON_MS, rich_view
 
 
@@ -118,3 +120,13 @@ async def test_candles_are_the_traders_while_it_runs_and_the_journals_afterwards
             assert await candles_of(desk, "XRPUSDT", "15m", 9) == []
         await until(lambda: not desk.running)
         assert [each.open_ms for each in await candles_of(desk, "BTCUSDT", "15m", 9)] == [candle.open_ms]
+
+
+@pytest.mark.spec("UI-1")
+def test_the_connection_tells_how_long_each_stream_has_been_silent() -> None:
+    view = replace(rich_view(), traffic=traffic(4))
+    told = connection_of(view, None, running=True)
+    assert told.streams == (StreamAge("btcusdt@kline_15m", 904),)
+    assert (
+        connection_of(view, None, running=False).streams == connection_of(rich_view(), None, running=True).streams == ()
+    )

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from surefoot.api import records as module
+from surefoot.api.performance import performance_of
 from surefoot.api.records import Records, Wanted, journal_page, order_ids
 from surefoot.config import Settings, load
 from surefoot.core.messages import BalanceMoved, RecordDecision, RecordTransfer, SubmitList, SubmitOrder
 from surefoot.research.export import books_of
 from surefoot.store.journal import Entry, Journal, JournalReader, StoreError
-from tests.journals import OFTEN, two_days
+from tests.core.desk import Desk
+from tests.journals import OFTEN, kept, two_days
 from tests.store.samples import alarm, closed, decided, entry_list, filled, started
 
 ALL = Wanted(limit=500)
@@ -155,7 +157,7 @@ def test_what_a_position_cost_is_what_its_own_fills_cost(
             if spent:
                 held = next(iter(spent))
                 with monkeypatch.context() as patch:  # where earlier fills may have been forgotten, nobody knows
-                    patch.setattr(module, "ROWS_KEPT", 1)
+                    patch.setattr(records.fills, "from_ms", 1)
                     only_its_own = all(line.at_ms >= begun[held] for line in records.fills)
                     assert (records.cost_of(held)[1] is None) == only_its_own
     assert seen, "the test proves nothing without a position"
@@ -211,6 +213,53 @@ def test_only_the_newest_rows_are_kept(
     assert len(few.order_page(ALL, is_open=None)[0]) == 4
     assert len(list(few.equity_rows)) == 5  # the last one may still change
     assert few.decision_page(ALL, None)[0] == records.decision_page(ALL, None)[0][:4]
+
+
+@pytest.mark.spec("API-1", "PERF-6")
+def test_a_list_says_since_when_it_is_whole_and_figures_are_of_one_time(
+    traded: tuple[Path, dict[str, Any]], settings: Settings, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert records.fills.from_ms is records.curve.from_ms is records.orders_from_ms is records.figures_from_ms is None
+    assert performance_of(records)["truncated"] is False
+    monkeypatch.setattr(module, "ROWS_KEPT", 6)
+    monkeypatch.setattr(module, "EQUITY_KEPT", 40)
+    few = read(traded[0], settings)
+    assert few.fills.from_ms == records.fill_page(ALL)[0][6].at_ms + 1
+    assert few.curve.from_ms == list(records.equity_rows)[-42].at_ms + 1
+    since_ms = few.figures_from_ms
+    assert since_ms == max(few.fills.from_ms, few.curve.from_ms, few.round_trips.from_ms or 0)
+    assert since_ms > min(few.fills.from_ms, few.curve.from_ms, few.round_trips.from_ms or since_ms), "of several times"
+    figures = performance_of(few)
+    trips = [trip for trip in records.round_trip_page(ALL)[0] if trip.exit_ms >= since_ms]
+    fills = [fill for fill in records.fill_page(ALL)[0] if fill.at_ms >= since_ms]
+    rows = [row for row in records.equity_rows if row.at_ms >= since_ms]
+    assert figures["truncated"] is True
+    assert (figures["from_ms"], figures["round_trips"]) == (rows[0].at_ms, len(trips))
+    assert figures["fees"] == sum((fill.fee_in_quote or Decimal(0) for fill in fills), Decimal(0))
+    assert figures["return_pct"] == pytest.approx(float(100 * (rows[-1].equity / rows[0].equity - 1)))
+
+
+@pytest.mark.spec("API-1", "PERF-6")
+def test_an_open_order_is_never_dropped(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ORDERS_KEPT", 1)
+    desk = Desk()
+    desk.start()
+    for _ in range(2):
+        entry, target, stop = desk.hold()
+        desk.now_ms += 60_000
+        desk.fill(target.client_order_id, str(entry.quantity), "31000")
+        desk.cancel(stop.client_order_id)
+        desk.true_snapshot()
+    entry, target, stop = desk.hold()
+    few = read(kept(tmp_path / "journal.sqlite", desk.journal), settings)
+    open_ids = {order.client_order_id for order in few.order_page(ALL, is_open=True)[0]}
+    assert open_ids == {target.client_order_id, stop.client_order_id}
+    assert {order.client_order_id for order in few.order_page(ALL, is_open=None)[0]} == {
+        *open_ids,
+        entry.client_order_id,
+    }
+    assert few.orders_from_ms == desk.now_ms - 60_000 + 1, "those of the second round trip are gone, too"
+    few.close()
 
 
 @pytest.mark.spec("API-1")

@@ -114,6 +114,7 @@ export interface Connection {
   links: string[];
   prices: PriceAge[];
   running: boolean;
+  streams: StreamAge[];
   wanted: string[];
 }
 
@@ -312,6 +313,7 @@ export interface Metrics {
   sortino: number | null;
   sqn: number | null;
   to_ms: number | null;
+  truncated: boolean;
   volatility_pct: number | null;
   win_rate_pct: number | null;
 }
@@ -389,91 +391,109 @@ export interface OrderView {
 }
 
 export interface PageAlarmItem {
+  from_ms: number | null;
   items: AlarmItem[];
   next: number | null;
 }
 
 export interface PageCandleFile {
+  from_ms: number | null;
   items: CandleFile[];
   next: number | null;
 }
 
 export interface PageCandleItem {
+  from_ms: number | null;
   items: CandleItem[];
   next: number | null;
 }
 
 export interface PageDecisionItem {
+  from_ms: number | null;
   items: DecisionItem[];
   next: number | null;
 }
 
 export interface PageEquityPoint {
+  from_ms: number | null;
   items: EquityPoint[];
   next: number | null;
 }
 
 export interface PageFillItem {
+  from_ms: number | null;
   items: FillItem[];
   next: number | null;
 }
 
 export interface PageJournalItem {
+  from_ms: number | null;
   items: JournalItem[];
   next: number | null;
 }
 
 export interface PageNotification {
+  from_ms: number | null;
   items: Notification[];
   next: number | null;
 }
 
 export interface PageOrderItem {
+  from_ms: number | null;
   items: OrderItem[];
   next: number | null;
 }
 
 export interface PagePositionView {
+  from_ms: number | null;
   items: PositionView[];
   next: number | null;
 }
 
 export interface PagePriceView {
+  from_ms: number | null;
   items: PriceView[];
   next: number | null;
 }
 
 export interface PageRoundTripItem {
+  from_ms: number | null;
   items: RoundTripItem[];
   next: number | null;
 }
 
 export interface PageSessionShown {
+  from_ms: number | null;
   items: SessionShown[];
   next: number | null;
 }
 
 export interface PageSetting {
+  from_ms: number | null;
   items: Setting[];
   next: number | null;
 }
 
 export interface PageStrategy {
+  from_ms: number | null;
   items: Strategy[];
   next: number | null;
 }
 
 export interface PageSymbolItem {
+  from_ms: number | null;
   items: SymbolItem[];
   next: number | null;
 }
 
 export interface PageTurn {
+  from_ms: number | null;
   items: Turn[];
   next: number | null;
 }
 
 export interface PageUserShown {
+  from_ms: number | null;
   items: UserShown[];
   next: number | null;
 }
@@ -728,6 +748,11 @@ export interface Strategy {
   name: string;
   parameters: Parameter[];
   rules: Rule[];
+}
+
+export interface StreamAge {
+  age_ms: number;
+  stream: string;
 }
 
 export interface SymbolItem {

@@ -24,12 +24,15 @@ MEAN_STEP = Decimal("1e-8")
 _FIGURES: dict[str, Any] = {
     name: (Decimal | None if name in MONEY else kind, ...) for name, kind in get_type_hints(Metrics).items()
 }
-Performance = create_model("Metrics", __doc__=Metrics.__doc__, **_FIGURES)
+_ABOUT = f"""{Metrics.__doc__} With `truncated`, older rows are no longer kept, and all figures are of the time since
+`from_ms`, those of round trips and fees of what ended since."""
+Performance = create_model("Metrics", __doc__=_ABOUT, truncated=(bool, ...), **_FIGURES)
 
 
 def performance_of(records: Records) -> dict[str, Any]:
-    """All figures, from what is kept; None for what is not defined or not known."""
-    profits = [line.row.pnl for line in records.round_trips]
+    """All figures of the time since when all rows are there; None for what is not defined or not known."""
+    trips = records.counted_trips()
+    profits = [trip.pnl for trip in trips]
     wins, losses = [each for each in profits if each > 0], [each for each in profits if each < 0]
     money = {
         "expectancy": _mean(profits),
@@ -37,11 +40,11 @@ def performance_of(records: Records) -> dict[str, Any]:
         "average_loss": _mean(losses),
         "largest_win": max(wins, default=None),
         "largest_loss": min(losses, default=None),
-        "fees": records.fees_in_quote,
-        "funding": sum((line.row.funding for line in records.round_trips), Decimal(0)),
+        "fees": records.counted_fees(),
+        "funding": sum((trip.funding for trip in trips), Decimal(0)),
         "slippage": None,  # a journal does not say what was expected
     }
-    return records.metrics().as_dict() | money
+    return records.metrics().as_dict() | money | {"truncated": records.figures_from_ms is not None}
 
 
 def _mean(amounts: Sequence[Decimal]) -> Decimal | None:

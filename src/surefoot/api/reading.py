@@ -23,10 +23,14 @@ Item = TypeVar("Item")
 
 
 class Page(BaseModel, Generic[Item]):
-    """Part of a list. `next` is the `cursor` of the page after it; null when this is the last."""
+    """Part of a list. `next` is the `cursor` of the page after it; null when this is the last.
+
+    `from_ms` is since when the list is whole: rows before are no longer kept. Null when all that there were are there.
+    """
 
     items: list[Item]
     next: int | None
+    from_ms: int | None = None
 
 
 async def desk_of(connection: HTTPConnection) -> Desk:
@@ -72,17 +76,19 @@ def told(value: object) -> Response:
     return Response(encoded(value), media_type=JSON)
 
 
-def told_page(items: object, following: int | None = None) -> Response:
+def told_page(items: object, following: int | None = None, from_ms: int | None = None) -> Response:
     """A page as the answer."""
-    return told({"items": items, "next": following})
+    return told({"items": items, "next": following, "from_ms": from_ms})
 
 
-def told_records(records: Records, *asked: object, make: Callable[[], tuple[object, int | None]]) -> Response:
+def told_records(
+    records: Records, *asked: object, make: Callable[[], tuple[object, int | None]], from_ms: int | None
+) -> Response:
     """A page of records as the answer; one that was `asked` for before is made anew only when there are new records."""
     body = records.told.get(asked)
     if body is None:
         items, following = make()
-        body = encoded({"items": items, "next": following})
+        body = encoded({"items": items, "next": following, "from_ms": from_ms})
         if len(body) <= PAGE_BYTES_MAX and len(records.told) < PAGES_REMEMBERED:
             records.told[asked] = body
     return Response(body, media_type=JSON)
@@ -95,4 +101,4 @@ def told_topic(desk: Desk, topic: str) -> Response:
 
 def told_topic_page(desk: Desk, topic: str) -> Response:
     """A topic that is a list, as the only page of it."""
-    return Response(b'{"items":%b,"next":null}' % desk.board.values[topic], media_type=JSON)
+    return Response(b'{"items":%b,"next":null,"from_ms":null}' % desk.board.values[topic], media_type=JSON)

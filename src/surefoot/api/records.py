@@ -1,9 +1,10 @@
 """Read models of a journal: orders with their life lines, fills, round trips, decisions, equity, trips.
 
 Rules. The journal is read only, and followed as it grows; it is folded by the same facts as a restart folds it, so a
-row here is what the bot booked. Memory is bounded: rows are kept up to the numbers below, the newest; what is larger
-than a row (a decision, a life line) is read from the journal when it is asked for. A row is known by the number of the
-journal's record that made it, which is also where the next page begins.
+row here is what the bot booked. Memory is bounded: rows are kept up to the numbers below, the newest, and each list
+knows since when it is whole; an order that is open is always kept. What is larger than a row (a decision, a life line)
+is read from the journal when it is asked for. A row is known by the number of the journal's record that made it, which
+is also where the next page begins.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from surefoot.api.topics import Clock
 from surefoot.config import Settings
@@ -54,6 +55,27 @@ LOOK_EVERY_S = 0.2
 PAGE_MAX = 500
 
 Row = TypeVar("Row")
+
+
+class _Timed(Protocol):
+    @property
+    def at_ms(self) -> int: ...
+
+
+Timed = TypeVar("Timed", bound=_Timed)
+
+
+class Newest(deque[Timed]):
+    """Rows up to a number, the newest. `from_ms` is since when none was dropped, None while all are there."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(maxlen=most)
+        self.from_ms: int | None = None
+
+    def take(self, row: Timed) -> None:
+        if len(self) == self.maxlen:
+            self.from_ms = max(self.from_ms or 0, self[0].at_ms + 1)
+        self.append(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,16 +209,17 @@ class Records:
         self.run: str | None = None
         self.symbols: tuple[str, ...] = ()
         self.clock: Clock | None = None
-        self.fills: deque[_Line] = deque(maxlen=ROWS_KEPT)
-        self.round_trips: deque[_Line] = deque(maxlen=ROWS_KEPT)
-        self.decisions: deque[_Line] = deque(maxlen=ROWS_KEPT)
-        self.alarms: deque[_Line] = deque(maxlen=ROWS_KEPT)
-        self.trips: deque[RecordTrip | RecordReset] = deque(maxlen=TRIPS_KEPT)
+        self.fills: Newest[_Line] = Newest(ROWS_KEPT)
+        self.round_trips: Newest[_Line] = Newest(ROWS_KEPT)
+        self.decisions: Newest[_Line] = Newest(ROWS_KEPT)
+        self.alarms: Newest[_Line] = Newest(ROWS_KEPT)
+        self.trips: Newest[RecordTrip | RecordReset] = Newest(TRIPS_KEPT)
+        self.curve: Newest[EquityRow] = Newest(EQUITY_KEPT)  # without the last row, see `equity_rows`
+        self.orders_from_ms: int | None = None  # since when no order was dropped
         self.changes: list[SettingsChanged] = []
         self.candles: dict[tuple[str, str], deque[Candle]] = {}
         self.last_decisions: dict[str, int] = {}
         self.told: dict[tuple[object, ...], bytes] = {}  # pages as JSON, until there is a new record
-        self._equity: deque[EquityRow] = deque(maxlen=EQUITY_KEPT)
         self._lives: dict[str, _Life] = {}
         self._kept = Bookkeeping(settings)
         self._hear = hear
@@ -247,13 +270,22 @@ class Records:
     @property
     def equity_rows(self) -> Iterator[EquityRow]:
         """Oldest first; the last one may still be replaced by a change of the same moment."""
-        yield from self._equity
+        yield from self.curve
         yield from self._kept.books.equity_rows
 
     @property
-    def fees_in_quote(self) -> Decimal | None:
-        """What the kept fills cost; None where the price of a fee's asset was not known."""
-        fees = [line.row.fee_in_quote for line in self.fills]
+    def figures_from_ms(self) -> int | None:
+        """Since when fills, round trips and equity are all whole, which figures are of; None where all are there."""
+        return max((rows.from_ms for rows in (self.fills, self.round_trips, self.curve) if rows.from_ms), default=None)
+
+    def counted_trips(self) -> list[RoundTrip]:
+        """The round trips that figures are of, by when they ended."""
+        return [line.row for line in self.round_trips if line.at_ms >= (self.figures_from_ms or 0)]
+
+    def counted_fees(self) -> Decimal | None:
+        """What the fills cost that figures are of; None where the price of a fee's asset was not known."""
+        since_ms = self.figures_from_ms or 0
+        fees = [line.row.fee_in_quote for line in self.fills if line.at_ms >= since_ms]
         return None if None in fees else sum(fees, Decimal(0))
 
     def cost_of(self, symbol: str) -> tuple[int | None, Decimal | None]:
@@ -264,7 +296,7 @@ class Records:
             return None, None
         since = list(takewhile(lambda line: line.at_ms >= position.opened_ms, reversed(self.fills)))
         fees = [line.row.fee_in_quote for line in since if line.symbol == symbol]
-        is_whole = len(since) < len(self.fills) or len(self.fills) < ROWS_KEPT
+        is_whole = len(since) < len(self.fills) or self.fills.from_ms is None
         return position.opened_ms, sum(fees, Decimal(0)) if is_whole and None not in fees else None
 
     # -- lists --------------------------------------------------------------------------------------------------
@@ -328,16 +360,16 @@ class Records:
         ]
 
     def metrics(self) -> Metrics:
-        """All figures, from what is kept. Imported here: numpy is only needed by who asks for them."""
+        """All figures since `figures_from_ms`. Imported here: numpy is only needed by who asks for them."""
         from surefoot.research.metrics import measure
 
+        since_ms = self.figures_from_ms or 0
         curve: list[tuple[int, float]] = []
-        for row, _, worth in without_transfers(self.equity_rows):
+        for row, _, worth in without_transfers(row for row in self.equity_rows if row.at_ms >= since_ms):
             # A clock may have been put back between two runs.
             if worth is not None and (not curve or row.at_ms > curve[-1][0]):
                 curve.append((row.at_ms, float(worth)))
-        trips = [line.row for line in self.round_trips]
-        fees = self.fees_in_quote
+        trips, fees = self.counted_trips(), self.counted_fees()
         return measure(
             curve,
             trips,
@@ -351,25 +383,27 @@ class Records:
     def _keep_booked(self, entry: Entry) -> None:
         books, seq = self._kept.books, entry.seq
         if books.fills:
-            self.fills += [_Line(seq, row.at_ms, row.symbol, row) for row in books.fills]
+            for row in books.fills:
+                self.fills.take(_Line(seq, row.at_ms, row.symbol, row))
             books.fills.clear()
         if books.all_round_trips:
-            self.round_trips += [_Line(seq, trip.exit_ms, trip.symbol, trip) for trip in books.all_round_trips]
+            for trip in books.all_round_trips:
+                self.round_trips.take(_Line(seq, trip.exit_ms, trip.symbol, trip))
             books.all_round_trips.clear()
         while len(books.equity_rows) > 1:
-            self._equity.append(books.equity_rows.pop(0))
+            self.curve.take(books.equity_rows.pop(0))
         for rows in (books.ledger_rows, books.trades, books.moves):
             rows.clear()
 
     def _keep(self, entry: Entry) -> None:
         match entry.message:
             case RecordDecision(signal=signal) as decision:
-                self.decisions.append(_Line(entry.seq, entry.at_ms, signal.symbol, word=decision.outcome))
+                self.decisions.take(_Line(entry.seq, entry.at_ms, signal.symbol, word=decision.outcome))
                 self.last_decisions[signal.symbol] = entry.seq
             case RecordAlarm() as alarm:
-                self.alarms.append(_Line(entry.seq, entry.at_ms, "", alarm))
+                self.alarms.take(_Line(entry.seq, entry.at_ms, "", alarm))
             case RecordTrip() | RecordReset() as turn:
-                self.trips.append(turn)
+                self.trips.take(turn)
             case CandleClosed(candle=candle):
                 kept = self.candles.setdefault((candle.symbol, candle.interval), deque(maxlen=CANDLES_MAX))
                 if not kept or candle.open_ms > kept[-1].open_ms:
@@ -391,11 +425,20 @@ class Records:
                 if order is None:  # somebody else's
                     continue
                 life = self._lives[client_order_id] = _Life(order, entry.seq, entry.at_ms)
-                if len(self._lives) > ORDERS_KEPT:
-                    del self._lives[next(iter(self._lives))]
+                self._drop_orders()
             life.changed_ms = entry.at_ms
             if len(life.seqs) < LIFE_LINE_MAX:
                 life.seqs.append(entry.seq)
+
+    def _drop_orders(self) -> None:
+        """The oldest of which nothing may come any more; more than the bound are kept while those are open."""
+        more = len(self._lives) - ORDERS_KEPT
+        if more <= 0:
+            return
+        settled = (each.order for each in self._lives.values() if each.order.settled)
+        for order in list(islice(settled, more)):
+            del self._lives[order.id]
+            self.orders_from_ms = max(self.orders_from_ms or 0, order.submitted_ms + 1)
 
 
 def order_ids(message: Message) -> Iterable[str]:
@@ -427,7 +470,7 @@ def journal_page(
         return list(map(journal_item, entries))
 
 
-def _chosen(lines: deque[_Line], wanted: Wanted) -> tuple[list[_Line], int | None]:
+def _chosen(lines: Newest[_Line], wanted: Wanted) -> tuple[list[_Line], int | None]:
     return _cut(reversed(lines), wanted)
 
 

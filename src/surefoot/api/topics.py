@@ -62,15 +62,25 @@ class PriceAge:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamAge:
+    """How long ago something was last heard of a stream of the venue."""
+
+    stream: str
+    age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """The trader's connection to the venue. `limits` are the venue's, with what is used in the running window;
-    `wanted` are the links that trading needs, `links` those that are up."""
+    `wanted` are the links that trading needs, `links` those that are up; `streams` are those that are watched for
+    silence, none of them in a replay."""
 
     running: bool
     at_ms: int | None
     wanted: tuple[str, ...]
     links: tuple[str, ...]
     prices: tuple[PriceAge, ...]
+    streams: tuple[StreamAge, ...]
     limits: tuple[VenueLimitView, ...]
     banned_until_ms: int | None
     clock: Clock | None
@@ -120,9 +130,14 @@ def status_of(view: View | None, mode: str, journal: str | None, *, running: boo
 def connection_of(view: View | None, clock: Clock | None, *, running: bool) -> Connection:
     """The connection; none is told of while the trader is not running."""
     if view is None or not running:
-        return Connection(running, None if view is None else view.at_ms, LINKS, (), (), (), None, clock)
+        return Connection(running, None if view is None else view.at_ms, LINKS, (), (), (), (), None, clock)
     ages = tuple(
         PriceAge(price.symbol, None if price.at_ms is None else max(view.at_ms - price.at_ms, 0))
         for price in view.prices
     )
-    return Connection(True, view.at_ms, LINKS, view.links, ages, view.venue_limits, view.banned_until_ms, clock)
+    streams = (
+        () if view.traffic is None else tuple(StreamAge(stream, age_ms) for stream, age_ms in view.traffic.streams)
+    )
+    return Connection(
+        True, view.at_ms, LINKS, view.links, ages, streams, view.venue_limits, view.banned_until_ms, clock
+    )

@@ -84,13 +84,16 @@ OrderId = Annotated[str, Path(max_length=64, pattern="^[0-9A-Za-z_.:/-]+$")]
 @router.get("/decisions", response_model=Page[DecisionItem])
 async def decisions(person: Viewer, records: TheRecords, wanted: Chosen, outcome: Outcome | None = None) -> Response:
     """Every decision with what the rules saw, and which gate refused; newest first."""
-    return told_records(records, "decisions", wanted, outcome, make=lambda: records.decision_page(wanted, outcome))
+    from_ms = records.decisions.from_ms
+    return told_records(
+        records, "decisions", wanted, outcome, make=lambda: records.decision_page(wanted, outcome), from_ms=from_ms
+    )
 
 
 @router.get("/signals", response_model=Page[DecisionItem])
 async def signals(person: Viewer, records: TheRecords) -> Response:
     """The newest signal of each symbol, and what became of it."""
-    return told_records(records, "signals", make=lambda: (records.signals(), None))
+    return told_records(records, "signals", make=lambda: (records.signals(), None), from_ms=None)
 
 
 @router.get("/orders", response_model=Page[OrderItem])
@@ -98,7 +101,10 @@ async def orders(
     person: Viewer, records: TheRecords, wanted: Chosen, is_open: Annotated[bool | None, Query(alias="open")] = None
 ) -> Response:
     """Orders of ours, newest first; `open` chooses those that something may still come of, or the others."""
-    return told_records(records, "orders", wanted, is_open, make=lambda: records.order_page(wanted, is_open=is_open))
+    from_ms = None if is_open else records.orders_from_ms  # open ones are always kept
+    return told_records(
+        records, "orders", wanted, is_open, make=lambda: records.order_page(wanted, is_open=is_open), from_ms=from_ms
+    )
 
 
 @router.get("/orders/{client_order_id}", response_model=OrderLife)
@@ -113,19 +119,22 @@ async def order(person: Viewer, records: TheRecords, client_order_id: OrderId) -
 @router.get("/fills", response_model=Page[FillItem])
 async def fills(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """Executions of ours, newest first."""
-    return told_records(records, "fills", wanted, make=lambda: records.fill_page(wanted))
+    return told_records(records, "fills", wanted, make=lambda: records.fill_page(wanted), from_ms=records.fills.from_ms)
 
 
 @router.get("/round-trips", response_model=Page[RoundTripItem])
 async def round_trips(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """From flat to flat, newest first."""
-    return told_records(records, "round trips", wanted, make=lambda: records.round_trip_page(wanted))
+    from_ms = records.round_trips.from_ms
+    return told_records(records, "round trips", wanted, make=lambda: records.round_trip_page(wanted), from_ms=from_ms)
 
 
 @router.get("/alarms", response_model=Page[AlarmItem])
 async def alarms(person: Viewer, records: TheRecords, wanted: Chosen) -> Response:
     """What the trader raised, newest first."""
-    return told_records(records, "alarms", wanted, make=lambda: records.alarm_page(wanted))
+    return told_records(
+        records, "alarms", wanted, make=lambda: records.alarm_page(wanted), from_ms=records.alarms.from_ms
+    )
 
 
 @router.get("/equity", response_model=Page[EquityPoint])
@@ -133,7 +142,7 @@ async def equity(
     person: Viewer, records: TheRecords, since_ms: Ms | None = None, until_ms: Ms | None = None, points: Points = 500
 ) -> Response:
     """The equity curve, oldest first."""
-    return told_page(records.equity(since_ms, until_ms, points))
+    return told_page(records.equity(since_ms, until_ms, points), from_ms=records.curve.from_ms)
 
 
 @router.get("/metrics", response_model=Performance)
@@ -147,7 +156,7 @@ async def breaker_history(person: Viewer, records: TheRecords) -> Response:
     """Trips and resets, oldest first, with the equity around each."""
     curve = [(row.at_ms, row.equity) for row in records.equity_rows] if records.trips else []
     empty = dict.fromkeys(("rule", "tier", "value", "limit", "who", "reason"))
-    return told_page([empty | turn for turn in turns(list(records.trips), curve)])
+    return told_page([empty | turn for turn in turns(list(records.trips), curve)], from_ms=records.trips.from_ms)
 
 
 @router.get("/journal", response_model=Page[JournalItem])
