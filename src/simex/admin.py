@@ -125,8 +125,8 @@ class Admin:
         else:
             faults = read_plan(body).planned
         for fault in faults:
-            if fault.symbol and fault.symbol not in self._exchange.spot_symbols:
-                raise Mistake(f"symbol = {fault.symbol!r}: allowed are {', '.join(self._exchange.spot_symbols)}")
+            if fault.symbol and fault.symbol not in self._exchange.tick_sizes:
+                raise Mistake(f"symbol = {fault.symbol!r}: allowed are {', '.join(self._exchange.tick_sizes)}")
         for fault in faults:
             self._server.faults.arm(fault)
         self._server.tell()
@@ -139,8 +139,8 @@ class Admin:
     def _set_status(self, symbol: str, body: Mapping[str, Any]) -> object:
         _only(body, "status")
         status = next((known for known in STATUSES if known == body.get("status")), None)
-        if symbol not in self._exchange.spot_symbols:
-            raise Mistake(f"symbol {symbol}: allowed are {', '.join(self._exchange.spot_symbols)}")
+        if symbol not in self._exchange.tick_sizes:
+            raise Mistake(f"symbol {symbol}: allowed are {', '.join(self._exchange.tick_sizes)}")
         if status is None:
             raise Mistake(f"status = {body.get('status')!r}: allowed are {', '.join(STATUSES)}")
         self._exchange.set_symbol_status(symbol, status)

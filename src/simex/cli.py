@@ -70,9 +70,9 @@ async def _run(options: argparse.Namespace, scene: Scene, account: AccountSpec, 
         wall_ms=_clock(scene),
     )
     server.faults.say = _say
-    unknown = [symbol for f in plan.planned if (symbol := f.symbol) and symbol not in exchange.spot_symbols]
+    unknown = [symbol for f in plan.planned if (symbol := f.symbol) and symbol not in exchange.tick_sizes]
     if unknown:
-        return _complain(f"--faults: symbol = {unknown[0]!r} is not traded here on the spot market", EXIT_USAGE)
+        return _complain(f"--faults: symbol = {unknown[0]!r} is not traded here", EXIT_USAGE)
     try:
         port = await server.start(HOST, options.port)
     except OSError as error:

@@ -281,29 +281,49 @@ class Exchange:
         return {symbol: book.spec.tick_size for market in reversed(self._markets) for symbol, book in market.items()}
 
     def symbol_states(self) -> dict[str, dict[str, object]]:
-        """Last price and, of spot symbols, the status, for people; a price that is not known is None."""
+        """Last price and status, for people; a price that is not known is None."""
         states: dict[str, dict[str, object]] = {}
         for symbol in self.tick_sizes:
             last = self.last_price(symbol)
-            states[symbol] = {"last_price": None if last is None else f"{last:f}"}
-            if symbol in self._books:
-                states[symbol]["status"] = self._books[symbol].status
+            status = next(market[symbol].status for market in self._markets if symbol in market)
+            states[symbol] = {"last_price": None if last is None else f"{last:f}", "status": status}
         return states
 
     def set_symbol_status(self, symbol: str, status: SymbolStatus) -> None:
-        """Open, halt or close a spot symbol: unless it is TRADING nothing is printed on it. KeyError when unknown."""
-        self._books[symbol].status = status
+        """Open, halt or close a symbol on all markets that have it: unless it is TRADING nothing is printed on it.
+
+        KeyError when unknown.
+        """
+        self._known(symbol)
+        if symbol in self._books:
+            self._books[symbol].status = status
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.set_status(symbol, status)
 
     def announce_delisting(self, symbol: str, at_ms: int) -> None:
-        """Put a symbol on the schedule of delistings, which clients can read. KeyError when unknown."""
-        self._engine.delistings[self._books[symbol].spec.symbol] = at_ms
+        """Let clients read when a symbol ends: in the schedule of delistings, of a contract in its date of delivery.
+
+        KeyError when unknown.
+        """
+        self._known(symbol)
+        if symbol in self._books:
+            self._engine.delistings[symbol] = at_ms
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.announce_delisting(symbol, at_ms)
 
     def delist(self, symbol: str, now_ms: int) -> None:
-        """Expire all orders of a symbol and close it for good. KeyError when unknown."""
-        book = self._books[symbol]
-        self._engine.expire_all(book, now_ms)
-        self._engine.delistings.pop(symbol, None)
-        book.status = "BREAK"
+        """Expire all orders of a symbol, close futures positions, and close it for good. KeyError when unknown."""
+        self._known(symbol)
+        if self.futures is not None and symbol in self.futures.books:
+            self.futures.delist(symbol, now_ms)
+        if symbol in self._books:
+            self._engine.expire_all(self._books[symbol], now_ms)
+            self._engine.delistings.pop(symbol, None)
+            self._books[symbol].status = "BREAK"
+
+    def _known(self, symbol: str) -> None:
+        if symbol not in self.tick_sizes:
+            raise KeyError(symbol)
 
     def set_reference_price(self, symbol: str, price: Decimal | None, now_ms: int) -> None:
         """What filters and the price range of takers measure against; None takes it away. KeyError when unknown."""

@@ -93,9 +93,11 @@ KINDS: Final[dict[FaultKind, Kind]] = {
         "the exchange's clock is off by skew_ms: what it tells and what it judges by",
     ),
     "maintenance": Kind("venue", ("all",), ("for_s",), "503 to everything, connections are closed"),
-    "cancel-only": Kind("venue", ("all",), ("symbol", "for_s"), "a spot symbol takes cancels only"),
-    "halt": Kind("venue", ("all",), ("symbol", "for_s"), "a spot symbol does not trade"),
-    "delist": Kind("venue", ("all",), ("symbol",), "a spot symbol's orders expire, and it is closed for good"),
+    "cancel-only": Kind("venue", ("all",), ("symbol", "for_s"), "a symbol takes cancels only"),
+    "halt": Kind("venue", ("all",), ("symbol", "for_s"), "a symbol does not trade"),
+    "delist": Kind(
+        "venue", ("all",), ("symbol",), "a symbol's orders expire, futures positions are closed, and it ends"
+    ),
 }
 # What one line each would drown everything else in.
 COUNTED_ONLY: Final[frozenset[FaultKind]] = frozenset(("request-late", "answer-late", "frame-late"))

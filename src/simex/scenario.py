@@ -12,7 +12,7 @@ Lines: `wait D`, `fall [SYMBOL] P% [over D]`, `rise [SYMBOL] P% [over D]`, `pric
 like 500ms, 30s, 10m or 2h; a line without a symbol is for all. Only `wait` lets time pass before the next line.
 
 Prices are moved by a factor that changes evenly, on the tick grid; what the market does of its own stays in them. A
-halt closes a spot symbol and prints nothing; silence prints nothing while the symbol can be traded.
+halt closes a symbol and prints nothing; silence prints nothing while the symbol can be traded.
 """
 
 from __future__ import annotations

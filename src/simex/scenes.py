@@ -180,10 +180,10 @@ def _relayed(options: argparse.Namespace) -> Scene:
 def scripted(scene: Scene, name: str, exchange: Exchange) -> Scene:
     """The scene with a scenario over its market. Raises ScenarioError."""
     ticks = {spec.symbol: spec.tick_size for spec in scene.instruments}
-    spot = exchange.spot_symbols
+    traded = exchange.tick_sizes
 
     def set_status(symbol: str, status: SymbolStatus) -> None:
-        if symbol in spot:
+        if symbol in traded:
             exchange.set_symbol_status(symbol, status)
 
     return replace(scene, market=ScriptedMarket(scene.market, load_scenario(name), ticks, set_status))

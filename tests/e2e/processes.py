@@ -43,7 +43,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 T0_MS = 1_717_200_000_000
 PATIENCE_S = 20.0
 CLOCK_REFUSED = -1021
-VENUES_OWN = ("autoclose-", "adl_autoclose")
+VENUES_OWN = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
 # So permissive that there is always something to do: a position lives for some minutes only.
 BUSY = {

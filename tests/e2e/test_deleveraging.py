@@ -62,14 +62,14 @@ def mend(bot: Trader, line: Wire, how: str) -> None:
         bot.start()
 
 
-def check_that_all_is_booked(bot: Trader, times: int) -> None:
+def check_that_all_is_booked(bot: Trader, times: int, why: str = "auto-deleveraging") -> None:
     """Every trade of the exchange, the forced ones once each; what is owned is equal to the last digit."""
 
     def forced() -> list[VenueTraded]:
         return [message for message in bot.record() if isinstance(message, VenueTraded)]
 
     eventually("it is booked", lambda: len({each.fill.trade_id for each in forced()}) == times)
-    assert {each.why for each in forced()} == {"auto-deleveraging"}
+    assert {each.why for each in forced()} == {why}
     bot.wait_for_agreement()
     eventually("ledger equals the account", lambda: has_equal_ledger(bot))
     eventually("every trade is booked", lambda: booked_trades(bot.record()) == trades_of(bot.venue))
@@ -103,6 +103,30 @@ def test_auto_deleveraging_is_booked_to_the_last_digit(tmp_path: Path, how: str)
         stop, target = [order["clientAlgoId"] for order in venue.call("GET", "/fapi/v1/allAlgoOrders", BTC)][:2]
         eventually("stop and target are gone", lambda: {stop, target}.isdisjoint(open_ids(venue)))
         assert first.reason == "auto-deleveraging"
+        bot.stop()
+
+
+@pytest.mark.spec("ORD-9", "PNL-2", "SAFE-4", "SIM-2")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["heard", "cut off", "dead"])
+def test_a_contract_that_is_delisted_is_booked_to_the_last_digit(tmp_path: Path, how: str) -> None:
+    files = candle_files(tmp_path, SEED, ["BTCUSDT"], 2)
+    tape = ("--start-ms", str(minutes_before_end(MINUTES)), "--replay", *files)
+    with (
+        exchange(*MARKET, *tape) as venue,
+        wire(venue.rest) as line,
+        trader(venue, tmp_path / "journal.sqlite", PATIENT, line.rest) as bot,
+    ):
+        bot.start()
+        bot.wait_for_agreement()
+        eventually("a protected position", lambda: bool(venue.contracts()) and len(venue.open_orders()) == 2)
+        deafen(bot, line, how)
+        venue.command("/faults", {"kind": "delist", "symbol": "BTCUSDT"})
+        mend(bot, line, how)
+        check_that_all_is_booked(bot, 1, "settlement")
+        assert venue.contracts() == {}
+        assert bot.folded().portfolio.round_trips[0].reason == "settlement"
+        assert open_ids(venue) == set()
         bot.stop()
 
 

@@ -37,6 +37,7 @@ class Algos:
         """Accept a conditional order, or raise the Refusal."""
         book = self._engine.books[ticket.symbol]
         price = _price(book, ticket.working_type)
+        self._engine.refuse_closed(book)
         if price is None:
             raise Refusal(-1112, "No orders on book for symbol.")
         named = account.algo_named(ticket.client_id) if ticket.client_id is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final, Literal
 
 from simex.book import PRICE_MAX, OrderBook
 from simex.futures.accounts import Account
@@ -12,6 +13,8 @@ from simex.orders import ZERO
 from simex.venue import FillModel
 
 Range = tuple[Decimal, Decimal]
+ContractStatus = Literal["TRADING", "PENDING_TRADING", "PRE_SETTLE", "CLOSE"]
+NEVER_DELIVERED_MS: Final = 4_133_404_800_000  # perpetuals are delivered at the end of the century
 EVERYTHING: Range = (ZERO, PRICE_MAX)
 NOTHING: Range = (PRICE_MAX, ZERO)
 
@@ -22,6 +25,8 @@ class ContractBook(OrderBook[Order, ContractSpec]):
 
     def __init__(self, spec: ContractSpec, model: FillModel, kept_ms: int) -> None:
         super().__init__(spec, model, kept_ms)
+        self.status: ContractStatus = "TRADING"
+        self.delivery_ms = NEVER_DELIVERED_MS
         self.basis = ZERO
         self.told: tuple[Decimal, Decimal] | None = None  # mark and index price
         self.algos: list[Algo] = []

@@ -23,6 +23,7 @@ from simex.futures.liquidation import Liquidator
 from simex.futures.margin import Margins
 from simex.futures.matching import Matcher
 from simex.futures.orders import (
+    DELISTED,
     IOC_REST,
     MARKET_REST,
     REDUCE_ONLY_GONE,
@@ -101,6 +102,7 @@ class Engine:
         """Filters and identity of a plain order; Refusal with the filter's code."""
         book = self.books[ticket.symbol]
         spec, mark = book.spec, book.mark
+        self.refuse_closed(book)
         if mark is None:
             raise Refusal(-1112, "No orders on book for symbol.")
         named = account.order_named(ticket.symbol, ticket.client_id) if ticket.client_id is not None else None
@@ -118,6 +120,25 @@ class Engine:
             filters.check_band(spec, ticket, mark)
         if len(account.open_on(ticket.symbol)) >= spec.max_num_orders:
             raise Refusal(-2025, "Reach max open order limit.")
+
+    @staticmethod
+    def refuse_closed(book: ContractBook) -> None:
+        """Refusal -1122 when the contract takes no orders; they can be cancelled all the same."""
+        if book.status != "TRADING":
+            raise Refusal(-1122, "Invalid symbol status.")
+
+    def delist(self, book: ContractBook, now_ms: int) -> None:
+        """Expire all orders of a contract, close all positions in it at its mark price, and close it for good."""
+        symbol = book.spec.symbol
+        for algo in list(book.algos):
+            self.lifecycle.end_algo(algo, "EXPIRED", now_ms)
+        for account in self.ledger.accounts.values():
+            for order in account.open_on(symbol):
+                self.lifecycle.finish(order, "EXPIRED", now_ms, DELISTED)
+            for position in list(account.held(symbol)):
+                self.liquidator.deliver(account, position, now_ms)
+        self.settle(now_ms)
+        book.status = "CLOSE"
 
     def cancel(self, order: Order, now_ms: int) -> None:
         self.lifecycle.finish(order, "CANCELED", now_ms)

@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from simex.frames import Outbox
+from simex.futures.book import ContractStatus
 from simex.futures.calls import Desk, Gate
 from simex.futures.contracts import ContractSpec, MarkTold
 from simex.futures.engine import Engine
@@ -21,7 +22,7 @@ from simex.limits import WeightBudget
 from simex.streams import Streams
 from simex.strip import Strip
 from simex.trades import KEPT_TRADES, Trade, TradeLog
-from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, KeyRights, Undocumented
+from simex.venue import AccountSpec, Candle, FillModel, HttpRequest, HttpResponse, KeyRights, SymbolStatus, Undocumented
 
 PREFIXES: Final = ("/fapi/", "/futures/data/")
 
@@ -126,6 +127,8 @@ class Futures:
         if price % tick:
             price = (price / tick).to_integral_value(ROUND_HALF_EVEN) * tick
         self.advance(now_ms)
+        if book.status != "TRADING":
+            return
         if now_ms >= book.series.next_close_ms:
             self._close_klines(symbol, now_ms)
         if book.told is not None:
@@ -141,6 +144,8 @@ class Futures:
     def pass_candles(self, symbol: str, strip: Strip, start: int, end: int, told: bool = True) -> None:
         """As `Exchange.pass_candles`."""
         book = self.books[symbol]
+        if book.status != "TRADING":
+            return
         if strip.open_ms[start] >= book.series.next_close_ms:
             self._close_klines(symbol, strip.open_ms[start])
         if not book.is_quiet:
@@ -241,6 +246,22 @@ class Futures:
         if quantity % spec.lot_size or price <= 0 or price % spec.tick_size:
             raise ValueError(f"{symbol} is traded in steps of {spec.lot_size} at multiples of {spec.tick_size}")
         self.engine.liquidator.deleverage(owner, position, quantity, price, now_ms)
+        self._look_ahead()
+
+    def set_status(self, symbol: str, status: SymbolStatus) -> None:
+        """Unless it is TRADING a contract takes no orders and nothing is printed on it; orders can be cancelled."""
+        states: dict[SymbolStatus, ContractStatus] = {"TRADING": "TRADING", "CANCEL_ONLY": "PRE_SETTLE"}
+        self.books[symbol].status = states.get(status, "PENDING_TRADING")
+
+    def announce_delisting(self, symbol: str, at_ms: int) -> None:
+        """Tell by its date of delivery when a contract ends."""
+        self.books[symbol].delivery_ms = at_ms
+
+    def delist(self, symbol: str, now_ms: int) -> None:
+        """End a contract: its orders expire, its positions are closed at the mark price."""
+        self.advance(now_ms)
+        self.engine.delist(self.books[symbol], now_ms)
+        self.books[symbol].delivery_ms = now_ms
         self._look_ahead()
 
     def change_key(self, account: str, rights: KeyRights | None) -> None:

@@ -10,7 +10,7 @@ closed at a price that he names, for a taker's fee.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING
 
 from simex.futures.accounts import Account, Position
@@ -59,6 +59,19 @@ class Liquidator:
 
     def deleverage(self, account: Account, position: Position, quantity: Decimal, price: Decimal, now_ms: int) -> None:
         """Close so much of a position, which must have it."""
+        account.liquidations.append(self._close(account, position, quantity, price, DELEVERAGED, now_ms))
+        self._engine.settle(now_ms)
+
+    def deliver(self, account: Account, position: Position, now_ms: int) -> None:
+        """Close a position at the mark price, as a contract that ends does; a taker's fee is paid."""
+        tick = self._margins.spec(position.symbol).tick_size
+        price = (self._margins.mark(position.symbol) / tick).to_integral_value(ROUND_HALF_EVEN) * tick
+        name = f"settlement_autoclose-{now_ms}{position.symbol}{position.side}"
+        self._close(account, position, abs(position.amount), price, name, now_ms)
+
+    def _close(
+        self, account: Account, position: Position, quantity: Decimal, price: Decimal, name: str, now_ms: int
+    ) -> Order:
         book = self._engine.books[position.symbol]
         ticket = Ticket(
             symbol=position.symbol,
@@ -68,13 +81,12 @@ class Liquidator:
             quantity=quantity,
             position_side=position.side,
             reduce_only=position.side == "BOTH",
-            client_id=DELEVERAGED,
+            client_id=name,
         )
-        order = Order(account, ticket, self._engine.new_order_id(), DELEVERAGED, quantity, now_ms, now_ms)
-        account.liquidations.append(order)
+        order = Order(account, ticket, self._engine.new_order_id(), name, quantity, now_ms, now_ms)
         self._lifecycle.register(book, order, now_ms)
         self._lifecycle.fill(book, order, price, quantity, next_trade_id(book), False, now_ms)
-        self._engine.settle(now_ms)
+        return order
 
     def _liquidate(self, account: Account, position: Position, now_ms: int) -> None:
         if account.is_isolated(position):

@@ -45,7 +45,7 @@ def exchange_info(ask: Ask) -> object:
             {"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"}
             for asset in ask.engine.ledger.assets
         ],
-        "symbols": [reports.contract(book.spec) for book in ask.engine.books.values()],
+        "symbols": [reports.contract(book) for book in ask.engine.books.values()],
     }
 
 

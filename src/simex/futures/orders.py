@@ -20,7 +20,7 @@ AlgoStatus = Literal["NEW", "TRIGGERING", "TRIGGERED", "FINISHED", "CANCELED", "
 PositionSide = Literal["BOTH", "LONG", "SHORT"]
 OPEN_STATUSES: Final = frozenset({"NEW", "PARTIALLY_FILLED"})
 # Expiry reasons of ORDER_TRADE_UPDATE.
-SELF_TRADE, IOC_REST, REDUCE_ONLY_GONE, LIQUIDATED, GTE_GONE, MARKET_REST = "1", "2", "4", "5", "6", "9"
+SELF_TRADE, IOC_REST, REDUCE_ONLY_GONE, LIQUIDATED, GTE_GONE, DELISTED, MARKET_REST = "1", "2", "4", "5", "6", "7", "9"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from decimal import Decimal
 
 from simex.futures import filters
 from simex.futures.accounts import Account, Income, Position
+from simex.futures.book import ContractBook
 from simex.futures.contracts import ORDER_TYPES, TIMES_IN_FORCE, ContractSpec
 from simex.futures.engine import Engine
 from simex.futures.margin import Margins
 from simex.futures.orders import Algo, Amendment, Fill, Order, PositionSide
 from simex.orders import ZERO
 from simex.reports import Json, amount
-
-DELIVERY_MS = 4_133_404_800_000  # perpetuals are delivered at the end of the century
 
 
 def price_text(spec: ContractSpec, price: Decimal) -> str:
@@ -440,15 +439,16 @@ def _position_v2(margins: Margins, account: Account, position: Position) -> Json
 # -- contracts ----------------------------------------------------------------------------------------------------
 
 
-def contract(spec: ContractSpec) -> Json:
+def contract(book: ContractBook) -> Json:
     """One symbol of exchangeInfo."""
+    spec = book.spec
     return {
         "symbol": spec.symbol,
         "pair": spec.symbol,
         "contractType": "PERPETUAL",
-        "deliveryDate": DELIVERY_MS,
+        "deliveryDate": book.delivery_ms,
         "onboardDate": spec.onboard_ms,
-        "status": "TRADING",
+        "status": book.status,
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": spec.base,

@@ -428,8 +428,12 @@ def test_of_a_position_in_question_what_the_venue_itself_traded_is_read_along() 
     unfilled = orders[0] | {"orderId": 5, "executedQty": "0"}
     earlier = orders[0] | {"orderId": 6, "updateTime": orders[0]["updateTime"] - 100_000}
     account.answers["GET /fapi/v1/forceOrders"] = lambda params: (200, [earlier, unfilled, *orders])
+    settled = orders[0] | {"orderId": 6071833000, "clientOrderId": "settlement_autoclose-1"}
+    ours = orders[0] | {"orderId": 910001, "clientOrderId": "sf-1-1e"}
+    account.answers["GET /fapi/v1/allOrders"] = lambda params: (200, [ours, *orders, settled])
     first, second = forced_fill(6071832819, 10, "-143.97500000"), forced_fill(6071832819, 11, "-143.97500000")
     trades = {"6071832819": [second, first], "6071832900": [forced_fill(6071832900, 12, "-50")]}
+    trades["6071833000"] = [forced_fill(6071833000, 13, "-5")]
     account.answers["GET /fapi/v1/userTrades"] = lambda params: (200, trades[params["orderId"]])
     talk = Talk(account).start()
     talk.do(ReadAccount(NOW))
@@ -437,13 +441,14 @@ def test_of_a_position_in_question_what_the_venue_itself_traded_is_read_along() 
     events = talk.do(ReadAccount(NOW, None, (("BTCUSDT", orders[0]["time"]),)))
     asked = next(each.target for each in account.requests if "forceOrders" in each.target)
     assert {"symbol": "BTCUSDT", "limit": "100"}.items() <= dict(parse_qsl(asked.partition("?")[2])).items()
-    before, liquidated, deleveraged = of(VenueTraded, events)
+    before, liquidated, deleveraged, delivered = of(VenueTraded, events)
     assert (before.order_id, before.fill.trade_id, before.executed) == (6071832819, 10, D("0.05"))
     assert (liquidated.order_id, liquidated.executed) == (6071832819, D("0.10"))
     assert (liquidated.why, liquidated.fill.trade_id, liquidated.fill.realised, liquidated.fill.fee) == (
         "liquidation", 11, D("-143.975"), D("1.4280125"),
     )  # fmt: skip
     assert (deleveraged.why, deleveraged.fill.trade_id) == ("auto-deleveraging", 12)
+    assert (delivered.why, delivered.fill.trade_id) == ("settlement", 13)
     assert isinstance(events[-1], AccountSnapshot), "the books are compared when all is booked"
 
 

@@ -380,6 +380,14 @@ def read_forced_orders(body: bytes) -> tuple[ForcedOrder, ...]:
     return rows
 
 
+def read_venues_orders(body: bytes) -> tuple[ForcedOrder, ...]:
+    """Of all plain orders those of the venue itself, which the list of forced orders may lack: a settlement."""
+    rows = decode(wire.FORCED_ORDERS, body, "allOrders")
+    forced = tuple(row for row in rows if _why_the_venue_trades(row.client_order_id) is not None)
+    check_amounts(*(row.executed_qty for row in forced))
+    return forced
+
+
 def read_venue_trades(body: bytes, client_order_id: str, at_ms: int) -> tuple[VenueTraded, ...]:
     """All trades of such an order, oldest first."""
     why = _why_the_venue_trades(client_order_id) or "forced close"

@@ -42,7 +42,7 @@ TRIGGERED_REMEMBERED = INCOME_REMEMBERED = 1_000
 OWN_PREFIX = "sf-"
 ORDER_PATH, ALGO_PATH, INCOME_PATH = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/income"
 News = Callable[[Sequence[IncomePaid]], list[IncomePaid]]
-LISTEN_KEY_PATH, FORCED_PATH = "/fapi/v1/listenKey", "/fapi/v1/forceOrders"
+LISTEN_KEY_PATH, FORCED_PATH, ALL_PATH = "/fapi/v1/listenKey", "/fapi/v1/forceOrders", "/fapi/v1/allOrders"
 
 
 def order_params(order: OrderRequest) -> signing.Params:
@@ -114,6 +114,7 @@ class FuturesReading:
             Ask("GET", "/fapi/v1/openOrders", [], 40),
             Ask("GET", "/fapi/v1/openAlgoOrders", [], 40),
             *(Ask("GET", FORCED_PATH, [("symbol", each), ("limit", "100")], 20) for each in self._held_since_ms),
+            *(Ask("GET", ALL_PATH, [("symbol", each), ("limit", "1000")], 5) for each in self._held_since_ms),
         ]
         self._income: tuple[IncomePaid, ...] = ()
         self._balances: tuple[Balance, ...] = ()
@@ -133,6 +134,8 @@ class FuturesReading:
                 self._orders = codec.read_open_orders(body)
             case "/fapi/v1/forceOrders":
                 self.asks += self._asks_for_trades(codec.read_forced_orders(body))
+            case "/fapi/v1/allOrders":
+                self.asks += self._asks_for_trades(codec.read_venues_orders(body))
             case "/fapi/v1/userTrades":
                 name = self._venues_orders[dict(ask.params)["orderId"]]
                 self._venue_trades += codec.read_venue_trades(body, name, now_ms)
@@ -148,7 +151,8 @@ class FuturesReading:
         """What an order did before the position was held, it did to another one."""
         for order in orders:
             since_ms = self._held_since_ms.get(order.symbol)
-            if order.executed_qty and since_ms is not None and order.update_time >= since_ms:
+            is_told = str(order.order_id) in self._venues_orders
+            if order.executed_qty and since_ms is not None and order.update_time >= since_ms and not is_told:
                 self._venues_orders[str(order.order_id)] = order.client_order_id
                 yield _trades_of(order.symbol, order.order_id)
 
