@@ -1,7 +1,8 @@
 """How quickly the API answers at a thousand requests a second while the bot trades: PERF-5.
 
 `surefoot run` in paper mode, its own processes and sockets; the requests come from this process over kept connections,
-each at its own time whether the one before was answered or not. Latency counts from when a request was due.
+each at its own time whether the one before was answered or not. Latency counts from when a request was due. A dashboard
+is open meanwhile: one stream with all topics, as the page has it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import websockets
 
 from bench.environments import ROOT
 from bench.figures import Figure
@@ -46,18 +49,18 @@ def makers() -> list[Callable[[], list[Figure]]]:
 
 def answers() -> Figure:
     """Times to an answer at a steady rate."""
-    what = f"answer at {PER_S:,} requests a second while trading"
+    what = f"answer at {PER_S:,} requests a second while trading, with a dashboard open"
     with tempfile.TemporaryDirectory() as folder:
         told = measured(Path(folder))
     times = sorted(told["times_ms"])
     p50, p95, p99 = (percentile(times, share) for share in (50, 95, 99))
     remark = (
-        f"{len(times):,} answers in {told['seconds']:.1f} s, {told['failed']} failed; the web process used"
-        f" {told['cpu_us']:.0f} us of processor time each; resident are web process {told['web_mib']:.0f} MiB and"
-        f" trader {told['trader_mib']:.0f} MiB"
+        f"{len(times):,} answers in {told['seconds']:.1f} s, {told['failed']} failed, {told['updates']:,} messages of"
+        f" the stream; the web process used {told['cpu_us']:.0f} us of processor time for each answer; resident are web"
+        f" process {told['web_mib']:.0f} MiB and trader {told['trader_mib']:.0f} MiB"
     )
     numbers = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
-    numbers |= {name: told[name] for name in ("cpu_us", "failed", "web_mib", "trader_mib")}
+    numbers |= {name: told[name] for name in ("cpu_us", "failed", "updates", "web_mib", "trader_mib")}
     return Figure(GROUP, what, f"p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms", remark=remark, numbers=numbers)
 
 
@@ -75,11 +78,18 @@ def measured(folder: Path) -> dict[str, Any]:
         web, trader = _process(bot.pid, b"web"), _process(bot.pid, b"trade")
         before = _cpu_s(web)
         began_s = time.monotonic()
-        times_ms, failed = asyncio.run(_load(host, port, token))
+        times_ms, failed, updates = asyncio.run(_load(host, port, token))
         seconds = time.monotonic() - began_s
         cpu_us = (_cpu_s(web) - before) / max(len(times_ms), 1) * 1e6
         sizes = {"web_mib": _rss_mib(web), "trader_mib": _rss_mib(trader)}
-        return {"times_ms": times_ms, "failed": failed, "seconds": seconds, "cpu_us": cpu_us, **sizes}
+        return {
+            "times_ms": times_ms,
+            "failed": failed,
+            "updates": updates,
+            "seconds": seconds,
+            "cpu_us": cpu_us,
+            **sizes,
+        }
     finally:
         bot.send_signal(signal.SIGTERM)
         bot.wait(30)
@@ -102,14 +112,31 @@ def _signed_in(url: str, link: str) -> str:
         return str(json.load(answer)["access_token"])
 
 
-async def _load(host: str, port: int, token: str) -> tuple[list[float], int]:
-    """Every connection asks at its own times, all of them together `PER_S` a second."""
+async def _load(host: str, port: int, token: str) -> tuple[list[float], int, int]:
+    """Every connection asks at its own times, all of them together `PER_S` a second, while a stream is open. Times,
+    failures, and what the stream sent meanwhile."""
     each = round(PER_S * SECONDS / CONNECTIONS)
-    start_s = time.monotonic() + 0.5
-    told = await asyncio.gather(
-        *(_visitor(host, port, token, start_s + number / PER_S, each) for number in range(CONNECTIONS))
-    )
-    return [ms for times, _ in told for ms in times], sum(failed for _, failed in told)
+    heard = list[None]()
+    async with websockets.connect(f"ws://{host}:{port}/api/v1/stream", max_size=None) as stream:
+        await stream.send(json.dumps({"token": token}))  # all topics, where none are named
+        await stream.recv()
+        dashboard = asyncio.create_task(_hear(stream, heard))
+        start_s = time.monotonic() + 0.5
+        told = await asyncio.gather(
+            *(_visitor(host, port, token, start_s + number / PER_S, each) for number in range(CONNECTIONS))
+        )
+        updates = len(heard)
+        if dashboard.done():
+            raise RuntimeError(f"the stream has ended: {dashboard.exception()!r}")
+        dashboard.cancel()
+    return [ms for times, _ in told for ms in times], sum(failed for _, failed in told), updates
+
+
+async def _hear(stream: websockets.ClientConnection, heard: list[None]) -> None:
+    """As a page does: whole messages, and their JSON."""
+    async for message in stream:
+        json.loads(message)
+        heard.append(None)
 
 
 async def _visitor(host: str, port: int, token: str, first_s: float, count: int) -> tuple[list[float], int]:
