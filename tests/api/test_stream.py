@@ -290,7 +290,7 @@ async def test_every_event_of_the_catalogue_reaches_a_client(tmp_path: Path) -> 
                 await until(lambda: _prices(client).get("BTCUSDT") == "30001")
                 engine.step(PriceMarked(1, "BTCUSDT", Decimal(40_000), Decimal(40_001), closed().candle.close_ms + 1))
                 await until(lambda: _prices(client).get("BTCUSDT") == "40000.5")
-                engine.step(MarkPriceTold(1, "BTCUSDT", Decimal(40_002)))
+                engine.step(MarkPriceTold(1, "BTCUSDT", Decimal(40_002), 1))
                 now_ms[0] = 2
                 engine.step(Woke(2))
                 await until(lambda: [status["at_ms"] for status in client.of("status")][-1:] == [2])

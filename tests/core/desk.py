@@ -336,7 +336,7 @@ class Desk:
         return self.tell(PriceMarked(self.now_ms, "BTCUSDT", dec(price), dec(price), self.now_ms))
 
     def mark_price(self, price: str) -> list[Command]:
-        return self.tell(MarkPriceTold(self.now_ms, "BTCUSDT", dec(price)))
+        return self.tell(MarkPriceTold(self.now_ms, "BTCUSDT", dec(price), self.now_ms))
 
     def wait(self, ms: int) -> list[Command]:
         """Time passes: the engine is woken at each deadline of its own, as a driver does."""

@@ -159,7 +159,7 @@ def test_close_writes_what_was_appended(path: Path) -> None:
 
 def test_marks_wakes_and_history_are_not_kept(journal: Journal) -> None:
     marked = PriceMarked(OPEN_MS, "BTCUSDT", filled().fill.price, filled().fill.price, OPEN_MS)
-    told = MarkPriceTold(OPEN_MS, "BTCUSDT", filled().fill.price)
+    told = MarkPriceTold(OPEN_MS, "BTCUSDT", filled().fill.price, OPEN_MS)
     journal.append(started(), marked, told, Woke(OPEN_MS), HistoryLoaded(OPEN_MS, (closed().candle,)), closed())
     journal.flush()
     assert [type(entry.message) for entry in journal.read()] == [RunStarted, CandleClosed]

@@ -60,21 +60,21 @@ class VenueClock:
         """What the venue's clock shows now, as far as we know."""
         return now_ms + self.offset_ms
 
-    def ours_ms(self, venue_ms: int, now_ms: int) -> int:
-        """When it was by our clock that the venue said something, which was not after now."""
-        return min(venue_ms - self.offset_ms, now_ms)
-
-    def bound(self, venue_ms: int, now_ms: int) -> None:
-        """The venue said at `venue_ms` of its clock what we hear now."""
-        if venue_ms - now_ms > self.offset_ms + self.error_ms + DOUBT_MS:
+    def heard(self, venue_ms: int, now_ms: int) -> int:
+        """The venue said at `venue_ms` of its clock what we hear now. When that was by ours, which is not after now."""
+        said_ms = venue_ms - self.offset_ms
+        if said_ms <= now_ms:
+            return said_ms
+        if said_ms - now_ms > self.error_ms + DOUBT_MS:
             self._doubt(now_ms)
+        return now_ms
 
     def bound_answer(self, headers: Mapping[str, str], asked_ms: int, now_ms: int) -> None:
         """An answer has come: the venue made it after it was asked and before now, in the second of its `Date`."""
         venue_ms = date_ms(headers.get("date", "")) if self._ask_every_ms else None
         if venue_ms is None:
             return
-        self.bound(venue_ms, now_ms)
+        self.heard(venue_ms, now_ms)
         if venue_ms + DATE_STEP_MS - asked_ms < self.offset_ms - self.error_ms - DOUBT_MS:
             self._doubt(now_ms)
 

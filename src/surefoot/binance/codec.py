@@ -80,7 +80,7 @@ def read_stream(frame: bytes | str) -> MarketFrame:
         return _kline_frame(decode(wire.KLINE_EVENT, envelope.data, envelope.stream))
     if content.startswith("markPrice"):
         mark = decode(wire.MARK_PRICE, envelope.data, envelope.stream)
-        return MarkPriceFrame(mark.s, price_of(mark.p, mark.s, "mark price"))
+        return MarkPriceFrame(mark.s, price_of(mark.p, mark.s, "mark price"), mark.E)
     if envelope.stream == "!serverShutdown":
         return decode(wire.SHUTDOWN, envelope.data, envelope.stream)
     return Ignored(envelope.stream)
@@ -106,7 +106,7 @@ def _book_frame(book: wire.Book) -> BookFrame:
     bid, ask = price_of(book.b, book.s, "bid"), price_of(book.a, book.s, "ask")
     if bid > ask:
         raise BadPrice(f"{book.s}: bid {bid} is above ask {ask}")
-    return BookFrame(book.s, bid, ask)
+    return BookFrame(book.s, bid, ask, book.E)
 
 
 def _kline_frame(event: wire.KlineEvent) -> KlineFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from surefoot.binance.budget import Lane
-from surefoot.binance.codec import Outcome, RateLimit, VenueError, WsReply
+from surefoot.binance.codec import MarkPriceFrame, Outcome, RateLimit, VenueError, WsReply
 from surefoot.binance.dialogue import Keys
 from surefoot.binance.signing import Params
 from surefoot.core.messages import (
@@ -156,7 +156,7 @@ class Dialect(Protocol):
         """The mark price by a read: the second source, where there is such a price."""
         ...
 
-    def read_mark_price(self, body: bytes, now_ms: int) -> Event: ...
+    def read_mark_price(self, body: bytes) -> MarkPriceFrame: ...
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> Preparation: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
 from msgspec.json import Decoder
@@ -39,6 +39,14 @@ def amount_of(text: str, symbol: str, what: str) -> Decimal:
     if _plain_decimal(text) is None:
         raise BadPrice(f"{symbol}: {what} {text[:40]!r} is not a plain decimal")
     return Decimal(text)
+
+
+def is_off(price: Decimal, step: Decimal) -> bool:
+    """Whether a price is no multiple of a step above zero."""
+    try:
+        return bool(price % step)
+    except InvalidOperation:  # more steps than an exact quotient has digits
+        return True
 
 
 def check_amounts(*amounts: Decimal | None) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import assert_never
 
 from surefoot.binance import codec
@@ -38,6 +39,7 @@ from surefoot.binance.dialogue import (
     Wake,
 )
 from surefoot.binance.links import Line, kind_of
+from surefoot.binance.numbers import is_off
 from surefoot.binance.quotes import read_best
 from surefoot.binance.watchdog import Watchdog
 from surefoot.core.messages import (
@@ -75,7 +77,7 @@ from surefoot.core.messages import (
     SubmitOrder,
     WatchPrice,
 )
-from surefoot.core.model import INTERVAL_MS, OrderLimit
+from surefoot.core.model import INTERVAL_MS, Instrument, OrderLimit
 
 KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
@@ -144,6 +146,7 @@ class Session:
         self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
         self._watched: set[str] = set()
+        self._tick_sizes: dict[str, Decimal] = {}  # what prices are multiples of; mark prices are not
         self._joining: set[tuple[str, int]] = set()  # subscriptions beside a connection's first, not answered yet
         self._study: Preparation | None = None
         self.studied: Studied | None = None
@@ -471,9 +474,11 @@ class Session:
                 return []
             case Read.PRICE:
                 best = read_best(body)
-                return [PriceMarked(now_ms, best.symbol, best.bid[0], best.ask[0], now_ms)]
+                return self._on_price(now_ms, best.symbol, best.bid[0], best.ask[0], call.sent_ms)
             case Read.MARK_PRICE:
-                return [self._dialect.read_mark_price(body, now_ms)]
+                mark = self._dialect.read_mark_price(body)
+                source_ms = call.sent_ms if mark.event_ms is None else self.clock.heard(mark.event_ms, now_ms)
+                return [MarkPriceTold(now_ms, mark.symbol, mark.price, source_ms)]
             case Read.KEEP_KEY:
                 return []
             case _:
@@ -491,6 +496,7 @@ class Session:
         if rules is None:
             return []
         self._study, self.studied = None, Studied()
+        self._learn_ticks(rules.instruments)
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())))]
 
     def _study_failed(self, problem: str) -> list[Event]:
@@ -550,20 +556,24 @@ class Session:
                 self._read(Read.PREPARATION, ask)
         return [ClockRead(now_ms, self.clock.offset_ms, self.clock.error_ms)]
 
-    def _hear_time(self, venue_ms: int, now_ms: int) -> None:
+    def _hear_time(self, venue_ms: int, now_ms: int) -> int:
         self.venue_ms = max(self.venue_ms, venue_ms)
-        self.clock.bound(venue_ms, now_ms)
+        return self.clock.heard(venue_ms, now_ms)
 
     def _prepared(self, now_ms: int) -> list[Event]:
         rules = self._preparation.rules()
         if rules is None:
             return []
         self.calls.budget.announce(rules.limits)
+        self._learn_ticks(rules.instruments)
         for line in self.lines.values():
             line.open()
         self._open_wanted()
         limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in rules.limits if each.kind == "orders")
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())), limits)]
+
+    def _learn_ticks(self, instruments: Sequence[Instrument]) -> None:
+        self._tick_sizes |= {each.symbol: each.tick_size for each in instruments}
 
     def _open_wanted(self) -> None:
         """Open the connections that are wanted; the account's may need a key first."""
@@ -787,25 +797,37 @@ class Session:
             return [PriceDropped(now_ms, str(problem))]
         match message:
             case codec.KlineFrame():
-                self._hear_time(message.event_ms, now_ms)
+                said_ms = self._hear_time(message.event_ms, now_ms)
                 if self.settings.stream_silence_max_ms:
                     stream = codec.kline_stream(message.candle.symbol, message.candle.interval)
-                    self._watchdogs[kind_of(frame.link)].heard(stream, now_ms)
+                    self._watchdogs[kind_of(frame.link)].heard(stream, said_ms)
                 return self._on_kline(message, now_ms) if message.closed else []
             case codec.BookFrame():
+                said_ms = self._said_ms(message.event_ms, now_ms)
                 if self.settings.stream_silence_max_ms:
-                    self._watchdogs[kind_of(frame.link)].heard(codec.book_stream(message.symbol), now_ms)
-                return [PriceMarked(now_ms, message.symbol, message.bid, message.ask, now_ms)]
+                    self._watchdogs[kind_of(frame.link)].heard(codec.book_stream(message.symbol), said_ms)
+                return self._on_price(now_ms, message.symbol, message.bid, message.ask, said_ms)
             case codec.MarkPriceFrame():
+                said_ms = self._said_ms(message.event_ms, now_ms)
                 if self.settings.stream_silence_max_ms:
-                    self._watchdogs[kind_of(frame.link)].heard(codec.mark_price_stream(message.symbol), now_ms)
-                return [MarkPriceTold(now_ms, message.symbol, message.price)]
+                    self._watchdogs[kind_of(frame.link)].heard(codec.mark_price_stream(message.symbol), said_ms)
+                return [MarkPriceTold(now_ms, message.symbol, message.price, said_ms)]
             case codec.StreamReply():
                 return self._on_stream_reply(frame.link, message, now_ms)
             case codec.Shutdown():
                 return self._replace_link(frame.link, now_ms)
             case _:
                 return []
+
+    def _said_ms(self, event_ms: int | None, now_ms: int) -> int:
+        """When the venue said what comes now, by our clock; where it does not tell, no time is better than now."""
+        return now_ms if event_ms is None else self.clock.heard(event_ms, now_ms)
+
+    def _on_price(self, now_ms: int, symbol: str, bid: Decimal, ask: Decimal, said_ms: int) -> list[Event]:
+        tick_size = self._tick_sizes.get(symbol)
+        if tick_size is not None and (is_off(bid, tick_size) or is_off(ask, tick_size)):
+            return [PriceDropped(now_ms, f"{symbol}: bid {bid} or ask {ask} is not on the tick of {tick_size}")]
+        return [PriceMarked(now_ms, symbol, bid, ask, said_ms)]
 
     def _on_stream_reply(self, name: str, reply: codec.StreamReply, now_ms: int) -> list[Event]:
         kind = kind_of(name)
@@ -849,7 +871,12 @@ class Session:
         feed = self._feeds.get(frame.candle.symbol)
         if feed is None or frame.candle.interval != self.settings.interval:
             return []
-        events = feed.take_closed(frame.candle, now_ms)
+        candle, tick_size = frame.candle, self._tick_sizes.get(frame.candle.symbol)
+        prices = candle.open, candle.high, candle.low, candle.close
+        if tick_size is not None and any(is_off(price, tick_size) for price in prices):
+            text = f"{candle.symbol}: a candle of {', '.join(map(str, prices))} is not on the tick of {tick_size}"
+            return [PriceDropped(now_ms, text)]
+        events = feed.take_closed(candle, now_ms)
         if feed.read_from_ms is not None and not self._reads_candles(feed.symbol):
             self._read_candles(feed, feed.read_from_ms)
         return events

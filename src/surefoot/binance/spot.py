@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import Lane
-from surefoot.binance.codec import VenueError
+from surefoot.binance.codec import MarkPriceFrame, VenueError
 from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Ending, Heard, Question, Rules, Write
 from surefoot.binance.dialogue import MARKET, Keys
 from surefoot.core.messages import (
@@ -110,7 +110,7 @@ class Spot:
     def mark_price(self, symbol: str) -> Ask:
         raise AssertionError("spot has no mark prices")
 
-    def read_mark_price(self, body: bytes, now_ms: int) -> Event:
+    def read_mark_price(self, body: bytes) -> MarkPriceFrame:
         raise AssertionError("spot has no mark prices")
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> SpotPreparation:

@@ -1,4 +1,4 @@
-"""How long every wanted stream has been silent: a connection may live while the data on it has stopped."""
+"""How long every wanted stream has been silent: a connection may live while the data on it has stopped, or lags."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ class Watchdog:
         self._heard_ms.clear()
         self.look_at_ms = None
 
-    def heard(self, stream: str, now_ms: int) -> None:
-        if stream in self._heard_ms:
-            self._heard_ms[stream] = now_ms
+    def heard(self, stream: str, said_ms: int) -> None:
+        """A frame of a stream has come that the venue sent at `said_ms` of our clock: what lags is old, too."""
+        heard_ms = self._heard_ms.get(stream)
+        if heard_ms is not None and said_ms > heard_ms:
+            self._heard_ms[stream] = said_ms
 
     def age_ms(self, stream: str, now_ms: int) -> int | None:
         """How long a watched stream has been silent; None for another."""

@@ -43,11 +43,12 @@ class KlineFrame(Struct, frozen=True, gc=False):
 
 
 class BookFrame(Struct, frozen=True, gc=False):
-    """Best bid and ask; the venue tells no time with it."""
+    """Best bid and ask. Only futures tell when; on spot it is known no better than by its arrival."""
 
     symbol: str
     bid: Decimal
     ask: Decimal
+    event_ms: int | None = None
 
 
 class MarkPriceFrame(Struct, frozen=True, gc=False):
@@ -55,6 +56,7 @@ class MarkPriceFrame(Struct, frozen=True, gc=False):
 
     symbol: str
     price: Decimal
+    event_ms: int | None
 
 
 class StreamReply(Struct, frozen=True, gc=False):
@@ -183,11 +185,13 @@ class Book(Struct, frozen=True, gc=False):
     s: str
     b: str
     a: str
+    E: int | None = None
 
 
 class MarkPrice(Struct, frozen=True, gc=False):
     s: str
     p: str
+    E: int | None = None
 
 
 class Kline(Struct, frozen=True, gc=False):

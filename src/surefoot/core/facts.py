@@ -155,7 +155,7 @@ class Facts:
         self.marks: dict[str, Decimal] = {}
         self.marked_ms: dict[str, int] = {}
         self.spreads_pct: dict[str, Decimal] = {}
-        self.mark_prices: dict[str, tuple[int, Decimal]] = {}  # when it was told, and what
+        self.mark_prices: dict[str, tuple[int, Decimal]] = {}  # when the venue said it, and what
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
         self.links: set[str] = set()
@@ -228,7 +228,7 @@ class Facts:
                 self.marked_ms[event.symbol] = event.source_ms
                 self.spreads_pct[event.symbol] = (event.ask - event.bid) * 100 / mark
             case MarkPriceTold():
-                self.mark_prices[event.symbol] = event.at_ms, event.price
+                self.mark_prices[event.symbol] = event.source_ms, event.price
             case AccountSnapshot():
                 self._reading_account = False
                 self._income_ms = max(self._income_ms or 0, self._asked_account_ms)  # it was read along

@@ -67,7 +67,8 @@ class CandleClosed:
 
 @dataclass(frozen=True, slots=True)
 class PriceMarked:
-    """Best bid and ask of a symbol; `source_ms` is when the venue said so."""
+    """Best bid and ask of a symbol; `source_ms` is when the venue said so, by our clock. Where it tells no time with a
+    price, that is when it came or, of an answer, when it was asked."""
 
     at_ms: int
     symbol: str
@@ -78,16 +79,17 @@ class PriceMarked:
 
 @dataclass(frozen=True, slots=True)
 class MarkPriceTold:
-    """The mark price of a contract, by which the venue liquidates."""
+    """The mark price of a contract, by which the venue liquidates; `source_ms` as of `PriceMarked`."""
 
     at_ms: int
     symbol: str
     price: Decimal
+    source_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class PriceDropped:
-    """A price that cannot be: malformed, not finite, not above zero. It was not used."""
+    """A price that cannot be: malformed, not finite, not above zero, off its symbol's tick. It was not used."""
 
     at_ms: int
     text: str

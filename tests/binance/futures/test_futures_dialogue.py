@@ -523,8 +523,8 @@ def test_margin_call_is_told_with_its_symbols() -> None:
 # The mark price
 
 
-def mark_frame(price: str) -> Frame:
-    data = {"e": "markPriceUpdate", "E": NOW, "s": "BTCUSDT", "p": price, "i": "60000.1", "r": "0.0001", "T": NOW}
+def mark_frame(price: str, at_ms: int = NOW) -> Frame:
+    data = {"e": "markPriceUpdate", "E": at_ms, "s": "BTCUSDT", "p": price, "i": "60000.1", "r": "0.0001", "T": NOW}
     return Frame(MARKET, json.dumps({"stream": "btcusdt@markPrice@1s", "data": data}))
 
 
@@ -540,7 +540,7 @@ def test_the_mark_price_of_a_watched_symbol_is_subscribed_where_markets_are_and_
     joined = [json.loads(each.text) for each in talk.said if "markPrice" in each.text]
     assert [(each["method"], each["params"]) for each in joined] == [("SUBSCRIBE", ["btcusdt@markPrice@1s"])]
     assert [each.link for each in talk.said if "markPrice" in each.text] == [MARKET]
-    assert talk.session.receive(mark_frame("60002.25"), NOW) == [MarkPriceTold(NOW, "BTCUSDT", D("60002.25"))]
+    assert talk.session.receive(mark_frame("60002.25"), NOW) == [MarkPriceTold(NOW, "BTCUSDT", D("60002.25"), NOW)]
     for impossible in ("0.00000000", "-1", "NaN", ""):
         (dropped,) = talk.session.receive(mark_frame(impossible), NOW)
         assert isinstance(dropped, PriceDropped)
@@ -568,14 +568,15 @@ def test_where_the_stream_of_mark_prices_is_silent_they_are_asked_for_and_the_si
     talk = watching(account, stream_silence_max_ms=60_000, price_age_max_ms=5_000)
     for _ in range(3):
         talk.wait(1_000)
-        talk.session.receive(mark_frame("60002"), talk.now_ms)
+        talk.session.receive(mark_frame("60002", talk.now_ms), talk.now_ms)
     assert "GET /fapi/v1/premiumIndex" not in account.asked
     told = [event for _ in range(5) for event in talk.wait(1_000)]
-    assert of(MarkPriceTold, told) == [MarkPriceTold(talk.now_ms, "BTCUSDT", D("60001.50000000"))]
+    assert of(MarkPriceTold, told) == [MarkPriceTold(talk.now_ms, "BTCUSDT", D("60001.50000000"), NOW)]
     candle = payload("stream_kline_running")["data"]
     candle["k"]["i"] = "1m"
     silent = []
     for _ in range(56):
+        candle["E"] = talk.now_ms
         talk.session.receive(Frame(MARKET, json.dumps({"stream": "btcusdt@kline_1m", "data": candle})), talk.now_ms)
         silent += of(StreamSilent, talk.wait(1_000))
     assert [each.stream for each in silent] == ["btcusdt@markPrice@1s"]

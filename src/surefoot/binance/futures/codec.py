@@ -259,7 +259,7 @@ def read_symbol_configs(body: bytes) -> dict[str, tuple[str, int]]:
 def read_mark_price(body: bytes) -> MarkPriceFrame:
     """The mark price of one contract. BadPrice when it cannot be."""
     row = decode(wire.PREMIUM_INDEX, body, "premiumIndex")
-    return MarkPriceFrame(row.symbol, price_of(row.mark_price, row.symbol, "mark price"))
+    return MarkPriceFrame(row.symbol, price_of(row.mark_price, row.symbol, "mark price"), row.time)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
-from surefoot.binance.codec import Outcome, VenueError
+from surefoot.binance.codec import MarkPriceFrame, Outcome, VenueError
 from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Write
 from surefoot.binance.dialogue import BOOK, MARKET, Keys
 from surefoot.binance.futures import codec
@@ -19,7 +19,6 @@ from surefoot.core.messages import (
     Event,
     IncomePaid,
     MarginCalled,
-    MarkPriceTold,
     QueryOrder,
     ReadAccount,
     ReadFills,
@@ -185,9 +184,8 @@ class Futures:
     def mark_price(self, symbol: str) -> Ask:
         return Ask("GET", "/fapi/v1/premiumIndex", [("symbol", symbol)], 1, signed=False)
 
-    def read_mark_price(self, body: bytes, now_ms: int) -> MarkPriceTold:
-        mark = codec.read_mark_price(body)
-        return MarkPriceTold(now_ms, mark.symbol, mark.price)
+    def read_mark_price(self, body: bytes) -> MarkPriceFrame:
+        return codec.read_mark_price(body)
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
         return FuturesPreparation(symbols, held, self._wishes)

@@ -161,6 +161,7 @@ class Account(Struct, frozen=True, gc=False):
 class PremiumIndex(Struct, frozen=True, gc=False, rename="camel"):
     symbol: str
     mark_price: str
+    time: int | None = None
 
 
 class PositionRow(Struct, frozen=True, gc=False, rename="camel"):
