@@ -56,6 +56,7 @@ class Admin:
             ("DELETE", "/faults"): self._clear_faults,
             ("POST", "/deposit"): self._deposit,
             ("POST", "/price"): self._price,
+            ("POST", "/basis"): self._basis,
             ("POST", "/deleverage"): self._deleverage,
             ("POST", "/shutdown-notice"): self._shutdown_notice,
             ("POST", "/clock"): self._clock,
@@ -178,6 +179,22 @@ class Admin:
         self._exchange.tick(symbol, price, volume, liquidity, self._server.now_ms())
         self._server.tell()
         return {"symbol": symbol, "price": str(price)}
+
+    def _basis(self, body: Mapping[str, Any]) -> object:
+        """What a contract's mark price is above its last price from now on."""
+        _only(body, "symbol", "basis")
+        futures, symbol, basis = self._exchange.futures, body.get("symbol"), _number(body, "basis")
+        book = None if futures is None or not isinstance(symbol, str) else futures.books.get(symbol)
+        if futures is None or book is None or not isinstance(symbol, str):
+            known = () if futures is None else tuple(futures.books)
+            raise Mistake(f"symbol = {symbol!r}: allowed are {', '.join(known) or 'those of a futures market'}")
+        if book.told is not None:
+            raise Mistake(f"symbol = {symbol!r}: its mark price is told by the market that is relayed")
+        if book.last is not None and book.last + basis <= 0:
+            raise Mistake(f"basis = {basis}: the mark price would not be above 0")
+        futures.set_basis(symbol, basis, self._server.now_ms())
+        self._server.tell()
+        return {"symbol": symbol, "basis": str(basis)}
 
     def _deleverage(self, body: Mapping[str, Any]) -> object:
         """Close some of a futures position at a price, as auto-deleveraging does."""

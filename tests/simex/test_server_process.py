@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -298,6 +299,21 @@ def test_deleveraging_by_command_needs_a_position() -> None:
             wish = {"symbol": "BTCUSDT", "quantity": "0.01", "price": "50000"} | change
             status, answer = told_by(venue, "POST", "/deleverage", wish)
             assert (status, answer["error"][: len(told)]) == (400, told)
+
+
+@pytest.mark.spec("SIM-2")
+def test_the_mark_price_is_moved_away_from_the_last_price_by_command() -> None:
+    with running("--admin-port", "0", "--speed", "0.001", "--market", "futures", *QUICK) as (_, venue):
+        assert told_by(venue, "POST", "/price", {"symbol": "BTCUSDT", "price": "50000"})[0] == 200
+        assert told_by(venue, "POST", "/basis", {"symbol": "BTCUSDT", "basis": "-120.5"})[0] == 200
+        told = call(venue, "GET", "/fapi/v1/premiumIndex", "symbol=BTCUSDT")
+        assert (Decimal(told["markPrice"]), Decimal(told["indexPrice"])) == (Decimal("49879.5"), Decimal(50_000))
+        for body, error in (
+            ({"symbol": "NOPEUSDT", "basis": "1"}, "symbol = 'NOPEUSDT': allowed are BTCUSDT"),
+            ({"symbol": "BTCUSDT", "basis": "-50000"}, "basis = -50000: the mark price would not be above 0"),
+        ):
+            status, answer = told_by(venue, "POST", "/basis", body)
+            assert (status, answer["error"][: len(error)]) == (400, error)
 
 
 @pytest.mark.spec("SIM-2")
