@@ -59,9 +59,9 @@ equality: $(DEV_READY) ## Compare the two backtest engines on 500 random configu
 	@$(if $(SEED),SUREFOOT_SEED=$(SEED)) SUREFOOT_FULL=1 $(BIN)/python -m pytest \
 	  tests/research/test_fast_equals_exact.py -k random -n 0 $(ARGS)
 
-proofs: $(DEV_READY) ## Long forms of tests: a day of broken streams, ten minutes of flood, fifty kills, twenty cuts
+proofs: $(DEV_READY) ## Long forms of tests: a day of broken streams, ten minutes of flood, fifty kills, twenty cuts, the guardian
 	@SUREFOOT_FULL=1 $(BIN)/python -m pytest -n 0 -s tests/binance/test_day_of_streams.py tests/binance/test_flood.py \
-	  tests/e2e/test_kill.py tests/e2e/test_cuts.py $(ARGS)
+	  tests/e2e/test_kill.py tests/e2e/test_cuts.py tests/e2e/test_guardian.py $(ARGS)
 
 fuzz: $(DEV_READY) ## Try the whole API against its own description for long: SEED=7 repeats one
 	@SUREFOOT_FULL=1 $(if $(SEED),SUREFOOT_SEED=$(SEED)) $(BIN)/python -m pytest -n 0 -s tests/api/test_schema.py $(ARGS)
