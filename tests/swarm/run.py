@@ -19,7 +19,7 @@ from decimal import Decimal
 from simex.accounts import Account
 from simex.orders import Order as VenueOrder
 from simex.signing import hmac_signature
-from simex.venue import DEFAULT_INSTRUMENTS, ORDER_TYPES, InstrumentSpec
+from simex.venue import DEFAULT_INSTRUMENTS, ORDER_TYPES, FillModel, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session, engine_settings
 from surefoot.binance.dialogue import (
@@ -343,6 +343,8 @@ class Swarm(Stage):
             balances=self.foreign,
             latency_ms=rng.choice((1, 10, 80, 400)),
             engine_maker=self._coin_engine,
+            # Where nobody buys a sale can only be tried again: how long that takes is not for the bot to promise.
+            model=FillModel(market_rest="waits"),
         )
 
     # -- the bot ----------------------------------------------------------------------------------------------
