@@ -1239,3 +1239,18 @@ def test_fills_that_are_owed_for_too_long_no_longer_keep_the_books_from_being_co
     assert of(ReadAccount, at.wait(10_000))
     assert "books-differ" in codes(at.snapshot(at.resting(), USDT="1000"))
     assert at.engine.entries_off() is not None
+
+
+@pytest.mark.spec("SAFE-2", "ORD-8")
+def test_what_a_sale_left_for_want_of_buyers_is_sold_again_after_a_second() -> None:
+    at = holding()
+    leave = only(ReplaceOrder, tell_flatten(at)).order
+    held = at.engine.portfolio.positions["BTCUSDT"].quantity
+    for order in list(at.engine.orders.open_orders()):
+        if order.id != leave.client_order_id:
+            at.cancel(order.id)
+    at.accept(leave.client_order_id)
+    at.fill(leave.client_order_id, "0.001", "30000")
+    at.tell(OrderExpired(at.now_ms, leave.client_order_id, dec("0.001"), "INSUFFICIENT_LIQUIDITY"))
+    again = only(SubmitOrder, at.wait(1_000)).order
+    assert (again.type, again.purpose, again.quantity) == (OrderType.MARKET, Purpose.EXIT, held - dec("0.001"))

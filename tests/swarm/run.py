@@ -79,6 +79,8 @@ QUIET_MS = 3 * MINUTE_MS  # no market either
 # What stands in the way of that is cancelled first, so it takes two answers.
 UNPROTECTED_MAX_MS = 10_000
 CLOSING_MS = 3_000
+AGAIN_MS = 2_000  # a sale that found nobody is tried again after a second
+FINDS_BUYERS = ("MARKET", "STOP_LOSS")
 
 
 class Found(AssertionError):
@@ -651,6 +653,12 @@ class Swarm(Stage):
         for order in self.engine.orders.open_orders(symbol):
             if order.state is State.IN_DOUBT:
                 until_ms = max(until_ms, max(order.submitted_ms, order.sent_ms or 0) + LOST_MS)
+        # Where nobody buys, no stop and no sale helps: the next try finds out.
+        for theirs in reversed(self.account.orders.values()):
+            if theirs.updated_ms < now_ms - AGAIN_MS:
+                break
+            if theirs.ticket.symbol == symbol and theirs.ticket.type in FINDS_BUYERS and theirs.status == "EXPIRED":
+                until_ms = max(until_ms, theirs.updated_ms + AGAIN_MS)
         # After a fault of a question about an order the next try waits a second or two: over many faults, that adds up.
         for call in self.rough.session.calls.pending():
             if isinstance(call.command, QueryOrder) and call.command.symbol == symbol and call.tries:

@@ -40,6 +40,7 @@ from surefoot.core.messages import (
     MarginCalled,
     MarkPriceTold,
     OrderEvent,
+    OrderExpired,
     OrderFilled,
     OrderRejected,
     OutcomeUnknown,
@@ -415,6 +416,9 @@ class Facts:
             if event.again_ms is None and self.instruments[order.symbol].reduces_only:  # there may be nothing to close
                 soon_ms = event.at_ms + BOOKS_QUIET_MS
                 self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
+        if isinstance(event, OrderExpired) and order.request.purpose is Purpose.EXIT and order.symbol in self._retry_ms:
+            # Nobody was there to buy the rest; soon somebody may be.
+            self._retry_ms[order.symbol] = min(self._retry_ms[order.symbol], event.at_ms + RETRY_FIRST_MS)
         if order.request.purpose is Purpose.STOP and order.resting and not rested:
             self._refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
