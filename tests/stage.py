@@ -131,12 +131,11 @@ class Stage:
         balances: Mapping[str, Decimal] | None = None,
         latency_ms: int = 10,
         supervised: bool = False,
-        model: FillModel | None = None,
     ) -> None:
         self.settings = settings
         self.script = Script()
         self.planned = fates if fates is not None else Planned()
-        self.exchange = _exchange(settings, {"USDT": Decimal(usdt), **(balances or {})}, instruments, supervised, model)
+        self.exchange = _exchange(settings, {"USDT": Decimal(usdt), **(balances or {})}, instruments, supervised)
         self.journal: list[tuple[str, bytes]] = []
         self.sent: list[Command] = []  # commands since the last look
         self.counts: Counter[str] = Counter()
@@ -269,19 +268,15 @@ class Stage:
 
 
 def _exchange(
-    settings: Settings,
-    owned: Mapping[str, Decimal],
-    instruments: Sequence[InstrumentSpec] | None,
-    forming: bool,
-    model: FillModel | None,
+    settings: Settings, owned: Mapping[str, Decimal], instruments: Sequence[InstrumentSpec] | None, forming: bool
 ) -> Exchange:
     if settings.market.venue is Market.FUTURES:
         contracts = [spec for spec in DEFAULT_CONTRACTS if spec.symbol in settings.market.symbols]
         account = AccountSpec(KEYS.api_key, KEYS.secret, {}, wallet=owned)
-        return Exchange([], [account], model=model, forming_klines=forming, contracts=contracts)
+        return Exchange([], [account], model=FillModel(), forming_klines=forming, contracts=contracts)
     specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]
     account = AccountSpec(KEYS.api_key, KEYS.secret, owned)
-    return Exchange(specs, [account], model=model, forming_klines=forming)
+    return Exchange(specs, [account], model=FillModel(), forming_klines=forming)
 
 
 def scripted_engine(settings: Settings, script: Script) -> Engine:

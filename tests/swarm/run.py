@@ -19,7 +19,7 @@ from decimal import Decimal
 from simex.accounts import Account
 from simex.orders import Order as VenueOrder
 from simex.signing import hmac_signature
-from simex.venue import DEFAULT_INSTRUMENTS, ORDER_TYPES, FillModel, InstrumentSpec
+from simex.venue import DEFAULT_INSTRUMENTS, ORDER_TYPES, InstrumentSpec
 from simex.venue import HttpRequest as VenueRequest
 from surefoot.assembly import build_session, engine_settings
 from surefoot.binance.dialogue import (
@@ -36,7 +36,7 @@ from surefoot.binance.dialogue import (
     SocketRequest,
 )
 from surefoot.config import Settings
-from surefoot.core.engine import Engine
+from surefoot.core.engine import ASK_CAP_MS, Engine
 from surefoot.core.facts import Books
 from surefoot.core.messages import (
     BreakerResetRequested,
@@ -345,8 +345,6 @@ class Swarm(Stage):
             balances=self.foreign,
             latency_ms=rng.choice((1, 10, 80, 400)),
             engine_maker=self._coin_engine,
-            # Where nobody buys a sale can only be tried again: how long that takes is not for the bot to promise.
-            model=FillModel(market_rest="waits"),
         )
 
     # -- the bot ----------------------------------------------------------------------------------------------
@@ -653,6 +651,8 @@ class Swarm(Stage):
         for order in self.engine.orders.open_orders(symbol):
             if order.state is State.IN_DOUBT:
                 until_ms = max(until_ms, max(order.submitted_ms, order.sent_ms or 0) + LOST_MS)
+                if order.asks > 1 and order.asked_ms is not None:  # answers were lost, and it asks less often then
+                    until_ms = max(until_ms, order.asked_ms + ASK_CAP_MS)
         # Where nobody buys, no stop and no sale helps: the next try finds out.
         for theirs in reversed(self.account.orders.values()):
             if theirs.updated_ms < now_ms - AGAIN_MS:

@@ -790,7 +790,8 @@ class Engine(Contracts):
             cap_ms = ASK_CAP_BARE_MS if order.symbol in self.unprotected_since else ASK_CAP_MS
             return order.asked_ms + min(ASK_FIRST_MS << min(order.asks, 8), cap_ms)
         if order.state is State.CANCEL_SENT and order.asked_ms is not None:
-            return order.asked_ms + CANCEL_ANSWER_MS
+            due_ms = order.asked_ms + CANCEL_ANSWER_MS  # sooner, where the answer went with the account's link
+            return min(due_ms, self._to_ask.get(order.id, due_ms))
         if self._is_silent_stop(order):
             return max(self.unprotected_since[order.symbol] + LEG_ASK_MS, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
         if order.read_fills_ms is not None and order.order_id is None:  # fills are read by the venue's id: learn it
