@@ -25,6 +25,7 @@ from typing import Any
 from bench.environments import ROOT
 from bench.figures import Figure
 from bench.live_probe import CURVE_EVERY_S
+from bench.starts import starts
 from tests.e2e.processes import (
     BUSY,
     SYMBOLS,
@@ -45,7 +46,7 @@ DIGEST_S = 2.0
 
 
 def makers() -> list[Callable[[], list[Figure]]]:
-    return [lambda: [order_latency(durable=False), order_latency(durable=True)], lambda: [intake()]]
+    return [lambda: [order_latency(durable=False), order_latency(durable=True)], lambda: [intake()], starts]
 
 
 def order_latency(*, durable: bool) -> Figure:

@@ -11,6 +11,7 @@ import pytest
 from surefoot.binance.codec import BookFrame, read_klines, read_stream
 from surefoot.binance.dialogue import BOOK, MARKET, Frame, HttpRequest
 from surefoot.binance.numbers import is_off
+from surefoot.binance.session import OFF_TICK_MAX
 from surefoot.core.messages import MarkPriceTold, PriceDropped, PriceMarked, RecordAlarm
 from tests.payloads.reading import shared_file
 from tests.stage import QUARTER_HOUR_MS, Planned, Stage, stage_settings
@@ -179,3 +180,19 @@ def test_every_recorded_candle_is_on_its_tick() -> None:
     assert len(rows) > 500
     prices = [price for row in rows for price in (row.open, row.high, row.low, row.close)]
     assert not any(is_off(price, Decimal("0.01")) for price in prices)
+
+
+@pytest.mark.spec("DATA-6", "SAFE-5")
+def test_a_tick_that_the_venue_makes_finer_does_not_leave_the_bot_without_prices() -> None:
+    stage = started()
+    session = stage.driver.session
+    for number in range(OFF_TICK_MAX):
+        assert isinstance(session.receive(book(stage, "60000.01", "60000.02"), stage.now_ms)[0], PriceMarked)
+        for _ in range(OFF_TICK_MAX - 1):  # not in a row: the tick is what it was
+            (dropped,) = session.receive(book(stage, "60000.005", "60000.02"), stage.now_ms)
+            assert isinstance(dropped, PriceDropped), number
+    (last,) = session.receive(book(stage, "60000.005", "60000.02"), stage.now_ms)
+    assert isinstance(last, PriceDropped)
+    assert last.text.endswith("so that it seems to have changed: prices are taken as they come")
+    (marked,) = session.receive(book(stage, "60000.005", "60000.02"), stage.now_ms)
+    assert isinstance(marked, PriceMarked)

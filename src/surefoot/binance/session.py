@@ -79,6 +79,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import INTERVAL_MS, Instrument, OrderLimit
 
+OFF_TICK_MAX = 20
 KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
@@ -147,6 +148,7 @@ class Session:
         self._requests: list[Request] = []
         self._watched: set[str] = set()
         self._tick_sizes: dict[str, Decimal] = {}  # what prices are multiples of; mark prices are not
+        self._off_tick: dict[str, int] = {}  # prices in a row that were on no tick
         self._joining: set[tuple[str, int]] = set()  # subscriptions beside a connection's first, not answered yet
         self._study: Preparation | None = None
         self.studied: Studied | None = None
@@ -826,8 +828,20 @@ class Session:
     def _on_price(self, now_ms: int, symbol: str, bid: Decimal, ask: Decimal, said_ms: int) -> list[Event]:
         tick_size = self._tick_sizes.get(symbol)
         if tick_size is not None and (is_off(bid, tick_size) or is_off(ask, tick_size)):
-            return [PriceDropped(now_ms, f"{symbol}: bid {bid} or ask {ask} is not on the tick of {tick_size}")]
+            return self._drop(symbol, f"bid {bid} or ask {ask}", tick_size, now_ms)
+        if self._off_tick:
+            self._off_tick.pop(symbol, None)
         return [PriceMarked(now_ms, symbol, bid, ask, said_ms)]
+
+    def _drop(self, symbol: str, what: str, tick_size: Decimal, now_ms: int) -> list[Event]:
+        """Prices that are on no tick are none. Where all are, the venue has made the tick finer, and the old one no
+        longer counts: without prices nothing would look after what is held."""
+        text = f"{symbol}: {what} is not on the tick of {tick_size}"
+        count = self._off_tick[symbol] = self._off_tick.get(symbol, 0) + 1
+        if count == OFF_TICK_MAX:
+            del self._tick_sizes[symbol], self._off_tick[symbol]
+            text += f"; {count} in a row are not, so that it seems to have changed: prices are taken as they come"
+        return [PriceDropped(now_ms, text)]
 
     def _on_stream_reply(self, name: str, reply: codec.StreamReply, now_ms: int) -> list[Event]:
         kind = kind_of(name)
@@ -874,8 +888,7 @@ class Session:
         candle, tick_size = frame.candle, self._tick_sizes.get(frame.candle.symbol)
         prices = candle.open, candle.high, candle.low, candle.close
         if tick_size is not None and any(is_off(price, tick_size) for price in prices):
-            text = f"{candle.symbol}: a candle of {', '.join(map(str, prices))} is not on the tick of {tick_size}"
-            return [PriceDropped(now_ms, text)]
+            return self._drop(candle.symbol, f"a candle of {', '.join(map(str, prices))}", tick_size, now_ms)
         events = feed.take_closed(candle, now_ms)
         if feed.read_from_ms is not None and not self._reads_candles(feed.symbol):
             self._read_candles(feed, feed.read_from_ms)
