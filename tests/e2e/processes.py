@@ -42,6 +42,7 @@ FULL = bool(os.environ.get("SUREFOOT_FULL"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 T0_MS = 1_717_200_000_000
 PATIENCE_S = 20.0
+GIVEN_UP_S = 85.0  # a receive window of a minute, and 15 s
 CLOCK_REFUSED = -1021
 VENUES_OWN = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
@@ -433,7 +434,8 @@ def check_intents(bot: Trader) -> None:
 
 def check_end(bot: Trader) -> None:
     """The market stands still: everything is known, the books are equal to the last digit, positions are protected."""
-    view = bot.wait_until("nothing is on its way", is_quiet)
+    # What never arrived is given up when it can no longer be admitted, by a clock that is the real one by now.
+    view = bot.wait_until("nothing is on its way", is_quiet, GIVEN_UP_S)
     check_orders(bot)
     check_intents(bot)
     held = bot.venue.balances()

@@ -33,7 +33,7 @@ ORDERS_MIN = 150 if FULL else 20
 
 
 @pytest.mark.spec("SAFE-1", "NET-4", "NET-5", "NET-6")
-@pytest.mark.timeout(600 if FULL else 120)
+@pytest.mark.timeout(600 if FULL else 180)
 @pytest.mark.parametrize("way", ["rest", "socket"])
 def test_cut_off_at_random_moments_it_finds_its_way_back(tmp_path: Path, way: str) -> None:
     rng = random.Random(SEED)

@@ -26,7 +26,7 @@ DROPPED, FAILED = "reset-after=2", "error-after=2"
 
 
 @pytest.mark.spec("SAFE-1", "ORD-5", "NET-3", "NET-6")
-@pytest.mark.timeout(240 if FULL else 90)
+@pytest.mark.timeout(300 if FULL else 180)
 @pytest.mark.parametrize("way", ["rest", "socket"])
 @pytest.mark.parametrize("faults", [(DROPPED,), (FAILED, "reset-after=3")], ids=" and ".join)
 def test_lost_answers_leave_no_order_doubled_or_forgotten(tmp_path: Path, faults: tuple[str, ...], way: str) -> None:
@@ -113,7 +113,7 @@ windows_s = [[7000, 7300], [7600, 7900]]
 
 
 @pytest.mark.spec("SIM-2", "SAFE-1", "ORD-5", "NET-3", "NET-4")
-@pytest.mark.timeout(240 if FULL else 120)
+@pytest.mark.timeout(300 if FULL else 180)
 def test_a_plan_of_many_faults_leaves_equal_books(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(PLAN)

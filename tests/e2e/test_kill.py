@@ -63,7 +63,7 @@ def live_on(bot: Trader) -> None:
 
 
 @pytest.mark.spec("SAFE-1", "SAFE-4", "SAFE-6", "ORD-9", "DB-2")
-@pytest.mark.timeout(900 if FULL else 120)
+@pytest.mark.timeout(900 if FULL else 180)
 @pytest.mark.parametrize(("market", "kills"), [("spot", KILLS), ("futures", KILLS // 2)])
 def test_killed_at_random_moments_it_doubles_and_forgets_nothing(tmp_path: Path, market: str, kills: int) -> None:
     rng = random.Random(SEED)
@@ -90,7 +90,7 @@ def test_killed_at_random_moments_it_doubles_and_forgets_nothing(tmp_path: Path,
 
 
 @pytest.mark.spec("SAFE-1", "DB-2", "ORD-9", "NET-6")
-@pytest.mark.timeout(900 if FULL else 120)
+@pytest.mark.timeout(900 if FULL else 180)
 @pytest.mark.parametrize(("market", "way"), [("spot", "rest"), ("spot", "socket"), ("futures", "socket")])
 def test_killed_between_journal_and_exchange_it_doubles_and_forgets_nothing(
     tmp_path: Path, market: str, way: str

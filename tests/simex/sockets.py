@@ -7,8 +7,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,7 @@ KEY, SECRET = "demo-key", "demo-secret"
 MINUTE_MS = 60_000
 T0_MS = 1_717_200_000_000
 PATIENCE_S = 10.0
+CLOSING_S = 0.2
 Json = dict[str, Any]
 
 
@@ -55,6 +56,7 @@ class Venue:
     exchange: Exchange
     http: aiohttp.ClientSession
     port: int
+    links: list[aiohttp.ClientWebSocketResponse] = field(default_factory=list)
 
     def url(self, target: str, scheme: str = "http") -> URL:
         return URL(f"{scheme}://127.0.0.1:{self.port}{target}", encoded=True)
@@ -77,7 +79,16 @@ class Venue:
         return await self.post("/api/v3/order", f"symbol=BTCUSDT&side=BUY&type=MARKET&quantity={quantity}{extra}")
 
     async def link(self, target: str, *, autoping: bool = True) -> aiohttp.ClientWebSocketResponse:
-        return await self.http.ws_connect(self.url(target, "ws"), autoping=autoping)
+        link = await self.http.ws_connect(self.url(target, "ws"), autoping=autoping)
+        self.links.append(link)
+        return link
+
+    async def leave(self) -> None:
+        """Close what a test left open, also where the server says nothing any more."""
+        for link in self.links:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    await link.close()
 
     async def account_link(self, *, autoping: bool = True, skew_ms: int = 0) -> aiohttp.ClientWebSocketResponse:
         link = await self.link("/ws-api/v3", autoping=autoping)
@@ -113,7 +124,9 @@ async def listening(market: Market, **options: Any) -> AsyncIterator[Venue]:
     port = await server.start()
     try:
         async with aiohttp.ClientSession() as http:
-            yield Venue(server, exchange, http, port)
+            venue = Venue(server, exchange, http, port)
+            yield venue
+            await venue.leave()
     finally:
         await server.stop()
 
