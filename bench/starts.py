@@ -21,6 +21,7 @@ from tests.e2e.processes import BUSY, SYMBOLS, Trader, exchange, trader
 
 GROUP = "live"
 SPEED = "240"  # a candle of a minute closes every quarter of a second, so that a decision waits for none
+SLOWER = "60"  # a receive window of the market's time is a second of ours
 STARTS = 5
 RECORDS = 100_000
 LOOK_EVERY_S = 0.01
@@ -29,16 +30,16 @@ PATIENCE_S = 60.0
 
 def starts() -> list[Figure]:
     """First decision on a new journal, and agreement of the books after a death on a long one."""
-    with tempfile.TemporaryDirectory() as folder, exchange("--symbols", ",".join(SYMBOLS), "--speed", SPEED) as venue:
-        first = []
-        for number in range(STARTS + 1):
-            with trader(venue, Path(folder) / f"{number}.sqlite", BUSY) as bot:
-                first.append(_started(bot, lambda bot=bot: _has_decided(bot)))
-        with trader(venue, Path(folder) / "long.sqlite", BUSY) as bot:
+    first, again, market = [], [], ("--symbols", ",".join(SYMBOLS), "--speed")
+    with tempfile.TemporaryDirectory() as folder:
+        with exchange(*market, SPEED) as venue:
+            for number in range(STARTS + 1):
+                with trader(venue, Path(folder) / f"{number}.sqlite", BUSY) as bot:
+                    first.append(_started(bot, lambda bot=bot: _has_decided(bot)))
+        with exchange(*market, SLOWER) as venue, trader(venue, Path(folder) / "long.sqlite", BUSY) as bot:
             _started(bot, lambda: _has_decided(bot))
             bot.stop()
             _lengthen(bot)
-            again = []
             for _ in range(STARTS):
                 again.append(_started(bot, lambda: _agrees(bot)))
                 bot.kill()
