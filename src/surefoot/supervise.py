@@ -50,13 +50,14 @@ LASTING = frozenset({EXIT_OK, EXIT_USAGE, EXIT_IN_USE})
 REAL_KEYS = tuple(
     f"SUREFOOT_{name}{end}" for name in ("API_KEY", "API_SECRET", "KEYS_PASSPHRASE") for end in ("", "_FILE")
 )
-# Those of the guardian are given to nobody else, in no mode.
-GUARD_SECRETS = tuple(
-    f"SUREFOOT_GUARD_{name}{end}" for name in ("API_KEY", "API_SECRET", "ALERT_URLS") for end in ("", "_FILE")
+# Those of the guardian are given to nobody else, in no mode. In paper it has the paper account's key and its addresses.
+GUARD_ADDRESSES = tuple(f"SUREFOOT_GUARD_ALERT_URLS{end}" for end in ("", "_FILE"))
+GUARD_SECRETS = (
+    *(f"SUREFOOT_GUARD_{name}{end}" for name in ("API_KEY", "API_SECRET") for end in ("", "_FILE")),
+    *GUARD_ADDRESSES,
 )
 # Secrets of the supervising and of the web process, which sends a test when asked for one.
 OWN_SECRETS = tuple(f"SUREFOOT_{name}{end}" for name in ("ALERT_URLS", "METRICS_TOKEN") for end in ("", "_FILE"))
-GUARD_ADDRESSES = ("SUREFOOT_GUARD_ALERT_URLS", "SUREFOOT_GUARD_ALERT_URLS_FILE")
 PAPER_KEY, PAPER_SECRET = "SIMEX_API_KEY", "SIMEX_API_SECRET"
 
 

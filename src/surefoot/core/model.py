@@ -342,6 +342,11 @@ class Fill:
     at_ms: int
     realised: Decimal | None = None
 
+    @property
+    def told_id(self) -> int | None:
+        """The venue's number of it, for those who show it; None where the venue tells none."""
+        return self.trade_id or None
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:

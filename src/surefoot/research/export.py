@@ -153,7 +153,7 @@ class Books(Portfolio):
                 at_ms=self.now_ms if fill is None else fill.at_ms,
                 source=source,
                 symbol=None if fill is None else fill.symbol,
-                trade_id=(fill.trade_id or None) if fill else None,
+                trade_id=None if fill is None else fill.told_id,
                 account=side.account,
                 asset=side.asset,
                 amount=side.amount,
@@ -203,7 +203,7 @@ def _fill_row(trade: Traded, purpose: str) -> FillRow:
         fee_in_quote=trade.fee_in_quote,
         role="maker" if fill.maker else "taker",
         client_order_id=fill.client_order_id,
-        trade_id=fill.trade_id or None,
+        trade_id=fill.told_id,
     )
 
 

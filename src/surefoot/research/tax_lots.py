@@ -172,9 +172,7 @@ class _Desk:
             return
         fill, instrument = trade.fill, trade.instrument
         left_out = bool(fill.fee) and trade.fee_in_quote is None
-        lot = Lot(
-            instrument.base, fill.at_ms, fill.symbol, fill.trade_id or None, quantity, instrument.quote, cost, left_out
-        )
+        lot = Lot(instrument.base, fill.at_ms, fill.symbol, fill.told_id, quantity, instrument.quote, cost, left_out)
         self._bought += 1
         key = _KEYS[self.method](lot, self._bought)
         heapq.heappush(self.lots.setdefault(instrument.base, []), (key, self._bought, lot))
@@ -225,7 +223,7 @@ class _Desk:
                 sold_ms=fill.at_ms,
                 kind=kind,
                 symbol=fill.symbol,
-                trade_id=fill.trade_id or None,
+                trade_id=fill.told_id,
                 quantity=quantity,
                 quote=trade.instrument.quote,
                 proceeds=proceeds,
