@@ -72,16 +72,35 @@ def test_the_first_screen_answers_whether_i_am_safe_and_what_i_hold(page: Page) 
 
 @pytest.mark.spec("UI-1")
 def test_a_fill_arrives_while_one_looks(page: Page) -> None:
-    expect(page.get_by_role("region", name="News").get_by_text("Filled:").first).to_be_visible()
     go(page, "positions")
     page.get_by_role("button", name="Fills").click()
     fills = page.locator("tr[data-fill]")
     expect(fills.first).to_be_visible()
     newest = fills.first.get_attribute("data-fill")
+    page.locator("[data-position]").first.get_by_role("button", name="Close").click()
+    asked(page, "Close position", "to see it filled")
+    expect(page.get_by_role("region", name="News").get_by_text("Filled:").first).to_be_visible()
     expect(fills.first).not_to_have_attribute("data-fill", newest or "")
     fills.first.get_by_role("button", name="Life line").click()
     expect(page.get_by_text("Written down and sent").first).to_be_visible()
     expect(page.get_by_text("Filled", exact=True).first).to_be_visible()
+
+
+@pytest.mark.spec("UI-1", "SIG-8")
+def test_what_never_pauses_is_shown_all_the_same(page: Page) -> None:
+    """For the page's clock no 0.6 s pass without a decision: it waits for no longer pause before it reads anew."""
+    go(page, "signals")
+    newest, listed = page.locator(".cards-now time").first, page.get_by_role("region", name="Decisions").locator("time")
+    expect(listed.first).to_be_visible()
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 1_000)
+    page.wait_for_timeout(2_000)  # what was asked for before is there
+    before = newest.inner_text(), listed.first.inner_text()
+    for _ in range(10):
+        page.wait_for_timeout(700)  # in which candles close
+        page.clock.run_for(200)
+    assert newest.inner_text() != before[0]
+    assert listed.first.inner_text() != before[1]
 
 
 @pytest.mark.spec("UI-1")

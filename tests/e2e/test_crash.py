@@ -154,7 +154,7 @@ def check_hand(bot: Trader) -> None:
     bot.wait_until("everything is sold", lambda view: not view.positions and not view.orders)
     sold_s = time.monotonic() - asked_s
     record = bot.record()
-    assert trips_of(bot)[-1].reason == "flatten"
+    eventually("the trip is on record", lambda: trips_of(bot)[-1].reason == "flatten")
     eventually("an entry is refused by the pause", lambda: outcomes(bot.record()[len(record) :], "paused"))
     assert entries_of(bot.record()[len(record) :]) == []
     done = surefoot(bot, "resume", "--reason", "the end of a test")
@@ -169,7 +169,7 @@ def check_hand(bot: Trader) -> None:
     assert ask_trader(socket_path(bot.journal), Wish("kill", "the end of a test"), signer=signer).taken
     view = bot.wait_until("the kill switch sold all", lambda view: not view.positions and not view.orders)
     assert view.breaker.off == "kill switch of ada (web): the end of a test"
-    assert trips_of(bot)[-1].reason == "kill"
+    eventually("the trip is on record", lambda: trips_of(bot)[-1].reason == "kill")
     print(f"asked: {', '.join(f'{kind} {s * 1_000:.0f} ms' for kind, s in seconds.items())}; sold in {sold_s:.2f} s")
 
 
