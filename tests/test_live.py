@@ -17,6 +17,9 @@ from surefoot.binance.dialogue import (
     ACCOUNT,
     MARKET,
     Frame,
+    HttpAnswer,
+    HttpFailed,
+    HttpRequest,
     Keys,
     LinkDown,
     Wake,
@@ -25,7 +28,7 @@ from surefoot.binance.gateway import Pinged
 from surefoot.config import Venue, load
 from surefoot.control import Answer, Wish
 from surefoot.core.messages import OperatorEvent, RunStarted
-from surefoot.core.model import Candle
+from surefoot.core.model import Candle, OrderRequest, OrderType, Purpose, Side
 from surefoot.core.view import SeriesView
 from surefoot.live import (
     EXIT_USE,
@@ -164,6 +167,63 @@ async def test_whoever_waits_is_woken_by_an_arrival_a_nudge_or_the_time() -> Non
     assert inbox.take() is None
     asyncio.get_running_loop().call_later(0.01, inbox.nudge)
     await inbox.wait(None)
+
+
+@pytest.mark.spec("SAFE-1", "SAFE-2", "ORD-4")
+@pytest.mark.parametrize("step_s", [-3_600, 3_600])
+def test_a_step_of_the_machines_clock_moves_no_bound(monkeypatch: pytest.MonkeyPatch, step_s: int) -> None:
+    machine_ns, passed_ns = 1_790_000_000_000_000_000, 5_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: machine_ns)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _: passed_ns)
+    clock = WallClock()
+    assert clock.now_ms() == 1_790_000_000_000
+    machine_ns += step_s * 10**9 + 2 * 10**9
+    passed_ns += 2 * 10**9
+    assert clock.now_ms() == 1_790_000_002_000
+    assert clock.behind_ms() == step_s * 1_000
+
+
+def time_told(trader: Trader, venue_ms: int) -> None:
+    """The venue answers what time it is, if it was asked, and nothing else."""
+    for request in trader.session.take_requests(trader.clock.now_ms()):
+        assert isinstance(request, HttpRequest)
+        if request.target.endswith("/time"):
+            trader._take(HttpAnswer(request.request_id, 200, {}, b'{"serverTime":%d}' % venue_ms))
+        else:
+            trader._take(HttpFailed(request.request_id, True, "busy"))
+
+
+@pytest.mark.spec("SAFE-1", "BRK-4")
+@pytest.mark.parametrize("at_stake", [False, True])
+def test_a_machine_that_finds_out_its_time_late_is_followed_where_nothing_goes_by_the_time_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_stake: bool
+) -> None:
+    right_ms, late_ms = 1_790_000_000_000, 7_200_000
+    machine_ns = (right_ms - late_ms) * 1_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: machine_ns)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _: 0)
+    settings = load(None, {"market.symbols": "BTCUSDT"}, {}).settings
+    session = build_session(settings, Keys("key", "secret"), lambda: 0.5, watch_always=True)
+    with Journal.open(tmp_path / "journal.sqlite") as journal:
+        trader = Trader(InForce(settings), session, journal, WallClock())
+        trader._react(RunStarted(1, "run", settings.mode, settings.market.symbols, "digest", "0"))
+        if at_stake:
+            request = OrderRequest("sf-r-1s", "BTCUSDT", Side.SELL, OrderType.MARKET, Purpose.EXIT, Decimal(1))
+            trader.engine.orders.submit(request, 1)
+        session.start()
+        time_told(trader, right_ms)
+        assert trader.engine.clock_skew_ms == late_ms
+        assert trader.clock.now_ms() == right_ms - late_ms
+        machine_ns = right_ms * 1_000_000  # the machine asked somebody
+        time_told(trader, right_ms)
+        session.clock.ask_at_ms = trader.clock.now_ms()
+        trader._take(Wake())
+        time_told(trader, right_ms)
+        assert trader.clock.now_ms() == (right_ms - late_ms if at_stake else right_ms)
+        assert session.clock.venue_ms(trader.clock.now_ms()) == right_ms
+        trader._take(Wake())
+        time_told(trader, right_ms)
+        assert trader.engine.clock_skew_ms == (late_ms if at_stake else 0)
 
 
 def test_the_market_clock_never_goes_back() -> None:

@@ -5,6 +5,7 @@ The trader of each story ran in virtual time; its journal is all that the guardi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
@@ -204,7 +205,8 @@ async def test_a_sale_that_may_still_arrive_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dies: bool
 ) -> None:
     clock_ms = [1_000_000]
-    monkeypatch.setattr("surefoot.deeds._now_ms", lambda: clock_ms[0])
+    for clock in ("_now_ms", "_passed_ms"):
+        monkeypatch.setattr(f"surefoot.deeds.{clock}", lambda: clock_ms[0])
     here = scene()
     here.pledges = Pledges(tmp_path / "sent.json")
     here.desk.lose["/api/v3/order/cancelReplace"] = ["before"]
@@ -228,6 +230,17 @@ async def test_a_sale_that_may_still_arrive_is_not_sent_again(
     assert here.desk.writes == ["POST /api/v3/order/cancelReplace"] * 2
     assert len(here.sales) == 1
     assert any("may still arrive" in text for _, _, text in here.told)
+
+
+@pytest.mark.spec("OPS-2", "SAFE-1")
+def test_a_step_of_the_machines_clock_ends_no_pledge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pledges = Pledges(tmp_path / "sent.json")
+    pledges.make("sfg-1", 20_000)
+    stepped_ns = time.time_ns() + 3_600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: stepped_ns)
+    assert pledges.left_ms("sfg-1") > 0
+    pledges.release("sfg-1")
+    assert pledges.left_ms("sfg-1") == 0
 
 
 @pytest.mark.spec("OPS-2", "SAFE-1")

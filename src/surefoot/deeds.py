@@ -69,21 +69,26 @@ class Pledges:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._until_ms: dict[str, int] = {}
+        self._passed_ms: dict[str, int] = {}  # of this guardian's own, by a clock that nobody sets
         with suppress(OSError, msgspec.DecodeError):
             self._until_ms = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
 
     def left_ms(self, name: str) -> int:
         """For how long it may still arrive; 0 when it cannot."""
+        if name in self._passed_ms:
+            return max(self._passed_ms[name] - _passed_ms(), 0)
         return max(self._until_ms.get(name, 0) - _now_ms(), 0)
 
     def make(self, name: str, for_ms: int) -> None:
         """It is about to be sent."""
         self._until_ms[name] = _now_ms() + for_ms
+        self._passed_ms[name] = _passed_ms() + for_ms
         self._write()
 
     def release(self, name: str) -> None:
         """It did not reach the venue's books, and will not."""
         self._until_ms.pop(name, None)
+        self._passed_ms.pop(name, None)
         self._write()
 
     def _write(self) -> None:
@@ -103,3 +108,7 @@ def pledges_path(journal: Path) -> Path:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _passed_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -81,19 +81,43 @@ CLOCK_GRACE_S = 1.0
 FIRST_TIME_TRIES = 20
 FIRST_TIME_PAUSE_S = 0.25
 
+# Where there are both, the monotonic clock stands still while the machine sleeps.
+_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 EXIT_OK, EXIT_USE, EXIT_STORE, EXIT_VENUE = 0, 2, 3, 4
 
 Say = Callable[[str], None]
 
 
 class WallClock:
-    """UTC milliseconds of this machine; the session keeps the venue's offset."""
+    """UTC milliseconds of this machine as they were at the start, and what has passed since: a step of its clock
+    neither holds up what is due nor ends a wait early. The session keeps the venue's offset."""
+
+    def __init__(self) -> None:
+        self._began_ms = _machine_ms() - _passed_ms()
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return self._began_ms + _passed_ms()
+
+    def behind_ms(self) -> int:
+        """By how much the machine's clock was put forward since, or back."""
+        return _machine_ms() - self.now_ms()
+
+    def follow_machine(self) -> None:
+        """Show the machine's time again: only where nothing that is due, and no wait, goes by the time before."""
+        self._began_ms += self.behind_ms()
 
     def observe(self, market_ms: int) -> None:
         """The wall clock does not follow the market."""
+
+
+def _machine_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _passed_ms() -> int:
+    """Milliseconds since some moment, those in which the machine slept among them."""
+    return time.clock_gettime_ns(_SINCE_BOOT) // 1_000_000
 
 
 class MarketClock:
@@ -338,9 +362,24 @@ class Trader:
             # The market's clock moves in leaps and we follow it: how far it is ahead says nothing.
             if not (isinstance(event, ClockRead) and isinstance(self.clock, MarketClock)):
                 self._react(event)
+                if isinstance(event, ClockRead):
+                    self._follow_machine(now_ms)
         self._end_study()
         if isinstance(arrival, Wake):
             self._react(Woke(now_ms))
+
+    def _follow_machine(self, now_ms: int) -> None:
+        """Where our time is wrong and the machine's has been set right since: nothing may be held or on its way."""
+        clock, engine, of_venue = self.clock, self.engine, self.session.clock
+        limit_ms = engine.breaker.settings.clock_skew_max_ms
+        if isinstance(clock, MarketClock) or not 0 < limit_ms <= engine.clock_skew_ms:
+            return
+        behind_ms = clock.behind_ms()
+        is_right = abs(of_venue.offset_ms - behind_ms) < limit_ms
+        if is_right and not engine.portfolio.positions and engine.orders.quiet() and self.session.idle(now_ms):
+            clock.follow_machine()
+            of_venue.follow(of_venue.offset_ms - behind_ms)
+            of_venue.ask_at_ms = clock.now_ms()
 
     def _hear_guardian(self, now_ms: int) -> None:
         """Book what it sold while we hung or were dead, before anything else is heard of the account: we would sell it

@@ -640,6 +640,18 @@ def test_restart_that_hears_nothing_of_a_silent_stop_sells_past_the_bound() -> N
     assert of(CancelOrder, commands)
 
 
+@pytest.mark.spec("SAFE-2", "SAFE-6")
+def test_restart_on_a_machine_whose_clock_was_set_back_waits_for_no_time_of_the_dead_process() -> None:
+    dead = open_desk(NO_LISTS_OF_THREE)
+    for order in sent(bought_without_a_list(dead)):
+        dead.tell(OrderRejected(dead.now_ms, order.client_order_id, -2021, "would trigger"))
+    dead.now_ms -= 3_600_000
+    again = dead.restarted()
+    commands = again.link("account") + again.wait(30_000)
+    assert sent(commands)
+    assert again.engine.unprotected_since["BTCUSDT"] < dead.now_ms + 1_000
+
+
 @pytest.mark.spec("SAFE-1", "SAFE-6")
 def test_restart_asks_for_what_was_sent_and_not_answered_and_sends_nothing_again() -> None:
     desk = open_desk()

@@ -349,6 +349,9 @@ class Facts:
         self._compare_ms = self._begun_ms = event.at_ms
         self._reading_account = False  # its answer went to the process that asked
         self.orders.doubt_unanswered(event.at_ms)
+        # Where the clock was set back since, nothing is due by a time that is far away.
+        self.bare_since = {symbol: min(since, event.at_ms) for symbol, since in self.bare_since.items()}
+        self._retry_ms = {symbol: min(ms, event.at_ms + RETRY_CAP_MS) for symbol, ms in self._retry_ms.items()}
 
     def _restore_link(self, event: LinkRestored) -> None:
         if event.link == "store":

@@ -294,7 +294,9 @@ class OrderBook:
     def doubt_unanswered(self, at_ms: int) -> None:
         """A new process life: what was sent and not answered may or may not have arrived."""
         for order in self.open_orders():
-            order.asked_ms, order.asks, order.cancelled_ms = None, 0, None
+            order.asked_ms, order.asks, order.cancelled_ms, order.cancel_again_ms = None, 0, None, None
+            order.submitted_ms = min(order.submitted_ms, at_ms)  # the clock may have been set back
+            order.sent_ms = None if order.sent_ms is None else min(order.sent_ms, at_ms)
             order.read_fills_ms = order.owed_since_ms = at_ms if order.owed else None
             if order.state is State.SUBMITTED:
                 order.state = State.IN_DOUBT
