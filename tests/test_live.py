@@ -156,6 +156,15 @@ def test_when_even_that_is_too_much_the_link_counts_as_lost_instead_of_missing_a
     assert len(after) < INBOX_MAX, "what came before the loss is not half told"
 
 
+@pytest.mark.spec("NET-6", "SAFE-1")
+def test_that_an_order_never_left_is_heard_before_the_end_of_the_link_that_it_did_not_take() -> None:
+    inbox = Inbox()
+    ended, never_left, lost = LinkDown(ACCOUNT, "reset"), HttpFailed(7, False, "down"), HttpFailed(6, True, "reset")
+    for arrival in (ended, lost, never_left):
+        inbox.put(arrival)
+    assert everything(inbox) == [never_left, ended, lost]
+
+
 async def test_whoever_waits_is_woken_by_an_arrival_a_nudge_or_the_time() -> None:
     inbox = Inbox()
     began = time.monotonic()

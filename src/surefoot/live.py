@@ -28,6 +28,7 @@ from surefoot.binance.dialogue import (
     ACCOUNT,
     Arrival,
     Frame,
+    HttpFailed,
     Keys,
     LinkDown,
     SessionFailed,
@@ -154,7 +155,8 @@ class Asked:
 class Inbox:
     """Bounded, in order of arrival. What is superseded by a newer frame of its stream is dropped once much waits;
     nothing else is ever dropped singly: when even that is too much, the link counts as lost and is read anew. An
-    operator comes before everything."""
+    operator comes before everything, and so does that something never left: behind the end of its link, which may be
+    waiting here, it would count as sent."""
 
     def __init__(self, merges_at: int = INBOX_MERGES_AT) -> None:
         self._merges_at = merges_at
@@ -171,7 +173,7 @@ class Inbox:
         items = self._items
         if not items:
             self._filled.set()
-        if isinstance(arrival, Asked):
+        if isinstance(arrival, Asked) or (isinstance(arrival, HttpFailed) and not arrival.sent):
             items.appendleft(arrival)
         elif not isinstance(arrival, Frame) or (len(items) < self._merges_at and not self._newest):
             items.append(arrival)

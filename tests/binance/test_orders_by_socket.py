@@ -182,6 +182,16 @@ def test_what_found_the_link_gone_goes_by_rest_at_once_and_bears_the_same_name(c
     ]
 
 
+@pytest.mark.spec("NET-6", "SAFE-1")
+def test_that_it_never_left_ends_nothing_when_the_end_of_the_link_was_heard_before() -> None:
+    made = in_state("subscribed")
+    request = by_socket(made, EXIT)
+    assert any(isinstance(event, OutcomeUnknown) for event in made.receive(LinkDown("account", "reset"), NOW))
+    made.take_requests(NOW)
+    assert made.receive(HttpFailed(request.request_id, False, "the account link is down"), NOW + 1) == []
+    assert not made.has_writes(), "it is in doubt, and asked about"
+
+
 @pytest.mark.spec("NET-6")
 def test_answers_mean_what_they_mean_over_http_and_the_second_one_nothing() -> None:
     made = in_state("subscribed")

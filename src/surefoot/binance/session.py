@@ -372,6 +372,8 @@ class Session:
         return told + self._on_write_refused(call, answer.body, error, kind, now_ms)
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
+        if not self.calls.waits_for(failure.request_id):  # given up with its link, and asked about by now
+            return []
         call = self.calls.failed(failure)
         if call.outdated:
             return []
