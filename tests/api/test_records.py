@@ -292,9 +292,9 @@ async def test_a_record_that_makes_no_sense_is_named(tmp_path: Path, settings: S
 
 @pytest.mark.spec("API-1")
 def test_the_journal_itself_is_read_by_kind_and_number(traded: tuple[Path, dict[str, Any]]) -> None:
-    first = journal_page(traded[0], [RecordDecision], 0, None, 3)
+    first = journal_page(traded[0], [RecordDecision], None, 3)
     assert [item.kind for item in first] == ["RecordDecision"] * 3
-    following = journal_page(traded[0], [RecordDecision], first[1].seq, None, 1)
+    following = journal_page(traded[0], [RecordDecision], None, 1, since_seq=first[1].seq)
     assert following == first[2:]
 
 

@@ -113,6 +113,21 @@ async def test_pages_follow_each_other_by_their_cursor(viewer: Visitor) -> None:
     assert records["items"][-1]["seq"] < after["items"][0]["seq"]
 
 
+@pytest.mark.spec("API-1", "UI-1")
+async def test_the_journal_is_read_from_its_end_however_far_back_a_kind_is(viewer: Visitor) -> None:
+    asked = "/journal?newest_first=true&kind=OrderFilled&kind=SubmitList"
+    whole = body_of(await viewer.get(f"{asked}&limit=500"))
+    seqs = [item["seq"] for item in whole["items"]]
+    assert whole["next"] is None
+    assert seqs == sorted(seqs, reverse=True)
+    assert {item["kind"] for item in whole["items"]} == {"OrderFilled", "SubmitList"}
+    first = body_of(await viewer.get(f"{asked}&limit=3"))
+    second = body_of(await viewer.get(f"{asked}&limit=3&before_seq={first['next']}"))
+    assert first["items"] + second["items"] == whole["items"][:6]
+    (oldest,) = body_of(await viewer.get("/journal?newest_first=true&kind=RunStarted"))["items"]
+    assert oldest["seq"] == 1
+
+
 @pytest.mark.spec("API-1")
 async def test_every_answer_can_be_read_and_money_is_text(viewer: Visitor) -> None:
     for path in READ:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pysqlite3.dbapi2 as sqlite
 import pytest
@@ -174,6 +175,28 @@ def test_reading_narrows_by_run_kind_place_and_count(journal: Journal) -> None:
     assert [entry.seq for entry in journal.read(kinds=[])] == []
     assert [entry.seq for entry in journal.read(since_seq=10)] == [11, 12]
     assert [entry.seq for entry in journal.read(run="run1", since_seq=2, limit=2)] == [3, 4]
+
+
+@pytest.mark.spec("DB-2")
+def test_the_newest_are_read_first_without_those_before_them(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.append(*day_of_trading("run1"), *day_of_trading("run2"))
+    journal.flush()
+    monkeypatch.setattr(store, "PAGE_ROWS", 2)
+    with JournalReader(path) as reader:
+
+        def seqs(**wanted: Any) -> list[int]:
+            return [entry.seq for entry in reader.read(newest_first=True, **wanted)]
+
+        assert seqs() == list(range(12, 0, -1))
+        assert seqs(limit=3) == [12, 11, 10]
+        assert seqs(before_seq=10, limit=3) == [9, 8, 7]
+        assert seqs(since_seq=7, before_seq=10) == [9, 8]
+        assert seqs(kinds={OrderFilled, SubmitList}, before_seq=12) == [10, 6, 4]
+        assert seqs(before_seq=1) == []
+        assert seqs(symbol="BTCUSDT", limit=2) == seqs(symbol="BTCUSDT")[:2]
+        assert [entry.seq for entry in reader.read(before_seq=4)] == [1, 2, 3]
 
 
 @pytest.mark.spec("DB-1")
@@ -346,6 +369,7 @@ def test_disk_that_refuses_loses_nothing_and_takes_everything_when_it_returns(pa
     script = f"""
 import resource, sys
 from pathlib import Path
+from typing import Any
 from surefoot.store.journal import Journal, StoreError
 from tests.store.samples import alarm, day_of_trading, entry_list
 journal = Journal.open(Path({str(path)!r}))

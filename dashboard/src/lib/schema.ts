@@ -878,7 +878,7 @@ export interface Get {
   '/health': { query: undefined; body: undefined; answer: Health };
   '/health/live': { query: undefined; body: undefined; answer: Record<string, string> };
   '/health/ready': { query: undefined; body: undefined; answer: Record<string, string> };
-  '/journal': { query: { kind?: Kind[] | null; since_seq?: number; symbol?: string | null; limit?: number }; body: undefined; answer: PageJournalItem };
+  '/journal': { query: { kind?: Kind[] | null; since_seq?: number; before_seq?: number | null; newest_first?: boolean; symbol?: string | null; limit?: number }; body: undefined; answer: PageJournalItem };
   '/market/candles': { query: { symbol: string; interval?: "1m" | "3m" | "5m" | "15m" | "30m" | "1h" | "2h" | "4h" | "6h" | "8h" | "12h" | "1d" | null; limit?: number }; body: undefined; answer: PageCandleItem };
   '/market/indicators': { query: { symbol: string; interval?: "1m" | "3m" | "5m" | "15m" | "30m" | "1h" | "2h" | "4h" | "6h" | "8h" | "12h" | "1d" | null; limit?: number }; body: undefined; answer: Lines };
   '/market/prices': { query: undefined; body: undefined; answer: PagePriceView };

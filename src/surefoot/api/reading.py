@@ -13,8 +13,8 @@ from surefoot.api.desk import Desk
 from surefoot.api.plain import JSON, encoded
 from surefoot.api.problems import Problem
 from surefoot.api.records import PAGE_MAX, Records, Wanted
+from surefoot.store.journal import SEQ_MAX
 
-SEQ_MAX = 2**63 - 1
 PAGES_REMEMBERED = 32
 PAGE_BYTES_MAX = 65_536  # of one that is remembered
 MS_MAX = 2**53 - 1  # what a number of JavaScript's can hold

@@ -462,11 +462,25 @@ def journal_item(entry: Entry) -> JournalItem:
 
 
 def journal_page(
-    path: Path, kinds: Sequence[type[Any]] | None, since_seq: int, symbol: str | None, limit: int
+    path: Path,
+    kinds: Sequence[type[Any]] | None,
+    symbol: str | None,
+    limit: int,
+    *,
+    since_seq: int = 0,
+    before_seq: int | None = None,
+    newest_first: bool = False,
 ) -> list[JournalItem]:
-    """Records after one, oldest first; for a thread, because a rare kind is looked for in the whole journal."""
+    """Records after one and before another; for a thread, because a rare kind is looked for in the whole journal."""
     with JournalReader(path) as reader:
-        entries = reader.read(kinds=kinds, since_seq=since_seq, symbol=symbol, limit=limit)
+        entries = reader.read(
+            kinds=kinds,
+            since_seq=since_seq,
+            symbol=symbol,
+            limit=limit,
+            before_seq=before_seq,
+            newest_first=newest_first,
+        )
         return list(map(journal_item, entries))
 
 

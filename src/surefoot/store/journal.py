@@ -31,6 +31,7 @@ from surefoot.store.records import Edge, Message, RecordError, decode, edge_of, 
 SQLITE_MIN = (3, 51, 3)
 BUSY_WAIT_MS = 1_000
 PAGE_ROWS = 1_000
+SEQ_MAX = 2**63 - 1
 
 # What is written goes to the file's log first, and from there into the file: in a quiet moment after so many flushes,
 # of a few pages each; with a flush only where such a moment never comes.
@@ -268,13 +269,16 @@ class JournalReader:
         since_seq: int = 0,
         symbol: str | None = None,
         limit: int | None = None,
+        before_seq: int | None = None,
+        newest_first: bool = False,
     ) -> Iterator[Entry]:
-        """Entries after `since_seq`, oldest first, up to `limit`, of one run, of message classes, of a symbol.
+        """Entries after `since_seq` and before `before_seq`, oldest first or `newest_first`, up to `limit`, of one run,
+        of message classes, of a symbol.
 
         What concerns a symbol: messages that name it, and those about an order that we placed on it. Rows are fetched
         page by page, so a slow caller holds no transaction open. Raises StoreError for what cannot be read.
         """
-        return _read(self._connection, run, kinds, since_seq, symbol, limit)
+        return _read(self._connection, run, kinds, since_seq, symbol, limit, before_seq, newest_first)
 
     def chosen(self, seqs: Sequence[int]) -> list[Entry]:
         """The entries of these numbers, up to `PAGE_ROWS` of them, oldest first; those that are not there are left
@@ -484,29 +488,43 @@ def _read(
     since_seq: int,
     symbol: str | None,
     limit: int | None,
+    before_seq: int | None = None,
+    newest_first: bool = False,
 ) -> Iterator[Entry]:
     names = None if kinds is None else sorted(cls.__name__ for cls in kinds)
-    rows = _rows(connection, run, names, since_seq)
+    # No more at a time than are wanted: of a rare kind each one costs a long way through the file.
+    at_a_time = min(PAGE_ROWS, PAGE_ROWS if limit is None or symbol is not None else max(limit, 1))
+    rows = _rows(connection, run, names, since_seq, before_seq, newest_first, at_a_time)
     if symbol is not None:
         rows = filter(_Concerns(connection, symbol), rows)
     return map(_entry, islice(rows, limit))
 
 
 def _rows(
-    connection: sqlite.Connection, run: str | None, names: Sequence[str] | None, since_seq: int
+    connection: sqlite.Connection,
+    run: str | None,
+    names: Sequence[str] | None,
+    since_seq: int,
+    before_seq: int | None = None,
+    newest_first: bool = False,
+    at_a_time: int = PAGE_ROWS,
 ) -> Iterator[tuple[Any, ...]]:
-    conditions, values = "seq > ?", list[object]()
+    until_seq = SEQ_MAX if before_seq is None else before_seq - 1
+    conditions, values = "seq > ? AND seq <= ?", list[object]()
     if run is not None:
         conditions += " AND run = ?"
         values.append(run)
     if names is not None:
         conditions += f" AND kind IN ({', '.join('?' * len(names))})"
         values += names
-    sql = f"SELECT seq, run, at_ms, edge, kind, body FROM journal WHERE {conditions} ORDER BY seq LIMIT {PAGE_ROWS}"
-    page = _query(connection, sql, (since_seq, *values))
-    while page:
+    order = f"ORDER BY seq {'DESC' if newest_first else 'ASC'} LIMIT {at_a_time}"
+    sql = f"SELECT seq, run, at_ms, edge, kind, body FROM journal WHERE {conditions} {order}"
+    while page := _query(connection, sql, (since_seq, until_seq, *values)):
         yield from page
-        page = _query(connection, sql, (page[-1][0], *values))
+        if newest_first:
+            until_seq = page[-1][0] - 1
+        else:
+            since_seq = page[-1][0]
 
 
 class _Concerns:

@@ -14,7 +14,6 @@ from surefoot.api.guard import Viewer
 from surefoot.api.performance import Performance, performance_of
 from surefoot.api.problems import Problem
 from surefoot.api.reading import (
-    SEQ_MAX,
     Chosen,
     Limit,
     Ms,
@@ -38,6 +37,7 @@ from surefoot.api.records import (
 )
 from surefoot.chronicle import turns
 from surefoot.core.messages import Command, Event
+from surefoot.store.journal import SEQ_MAX
 
 router = APIRouter(tags=["past"])
 
@@ -166,10 +166,22 @@ async def journal(
     records: TheRecords,
     kind: Annotated[list[Kind] | None, Query(max_length=60)] = None,
     since_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
+    before_seq: Annotated[int | None, Query(ge=0, le=SEQ_MAX)] = None,
+    newest_first: bool = False,
     symbol: Symbol | None = None,
     limit: Limit = 100,
 ) -> Response:
-    """Records of the journal after one, oldest first; `next` is the `since_seq` of the page after it."""
+    """Records of the journal after `since_seq` and before `before_seq`, oldest first; `next` is the `since_seq` of the
+    page after it, or with `newest_first` the `before_seq` of the one after that way."""
     classes = None if kind is None else [KINDS[name] for name in kind]
-    items = await asyncio.to_thread(journal_page, records.path, classes, since_seq, symbol, limit + 1)
+    items = await asyncio.to_thread(
+        journal_page,
+        records.path,
+        classes,
+        symbol,
+        limit + 1,
+        since_seq=since_seq,
+        before_seq=before_seq,
+        newest_first=newest_first,
+    )
     return told_page(items[:limit], items[limit - 1].seq if len(items) > limit else None)
