@@ -179,6 +179,11 @@ class Stage:
         self.now_ms = self.driver.now_ms
         self.driver = self._new_driver()
 
+    def revive(self) -> None:
+        """Begin a run after a time in which the exchange went on alone."""
+        self.driver = self._new_driver()
+        self.start()
+
     def _record(self, message: Event | Command) -> None:
         kind, body = encode(message)
         if type(message) not in NOT_JOURNALED:
@@ -211,14 +216,14 @@ class Stage:
 
     # -- the venue's word -------------------------------------------------------------------------------------
 
-    def ask(self, path: str, **params: str) -> object:
-        """A signed read of the account, past all faults."""
+    def ask(self, path: str, method: str = "GET", **params: str) -> object:
+        """A signed read of the account, or what its owner does on the site, past all faults."""
         query = "&".join(
             f"{name}={value}"
             for name, value in {**params, "recvWindow": "60000", "timestamp": str(self.now_ms)}.items()
         )
         target = f"{path}?{query}&signature={hmac_signature(KEYS.secret, query.encode())}"
-        answer = self.exchange.rest(VenueRequest("GET", target, {"x-mbx-apikey": KEYS.api_key}), self.now_ms)
+        answer = self.exchange.rest(VenueRequest(method, target, {"x-mbx-apikey": KEYS.api_key}), self.now_ms)
         body: object = json.loads(answer.body)
         assert answer.status == 200, body
         return body

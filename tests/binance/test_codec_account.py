@@ -31,6 +31,7 @@ from surefoot.binance.codec import (
 )
 from surefoot.core.messages import (
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderEvent,
     OrderExpired,
@@ -121,8 +122,10 @@ def test_rejection_tells_the_reason() -> None:
     assert events_of("event_rejected") == (OrderRejected(NOW, "bot-9", None, "INSUFFICIENT_BALANCES"),)
 
 
-def test_amendment_is_no_event() -> None:
-    assert events_of("event_replaced") == ()
+def test_amendment_names_the_order_as_it_was_and_as_it_is() -> None:
+    (amended,) = events_of("event_replaced")
+    assert isinstance(amended, OrderAmended)
+    assert (amended.client_order_id, amended.name, amended.quantity) == ("bot-3", "bot-3b", Decimal("0.01"))
 
 
 def test_documented_report_is_an_accepted_order() -> None:

@@ -37,7 +37,7 @@ SUBMITTED         NEW/FINE    PARTIALLY_FILLED/FINE  FILLED/FINE   REJECTED/FINE
 IN_DOUBT          NEW/FINE    PARTIALLY_FILLED/FINE  FILLED/FINE   REJECTED/FINE CANCELED/FINE EXPIRED/FINE =/LATE          =/ASK            LOST/FINE
 NEW               =/LATE      PARTIALLY_FILLED/FINE  FILLED/FINE   =/ERROR       CANCELED/FINE EXPIRED/FINE =/LATE          =/LATE           =/ALARM
 PARTIALLY_FILLED  =/LATE      =/FINE                 FILLED/FINE   =/ERROR       CANCELED/FINE EXPIRED/FINE =/LATE          =/LATE           =/ALARM
-CANCEL_SENT       =/LATE      =/FINE                 FILLED/FINE   =/ERROR       CANCELED/FINE EXPIRED/FINE NEW/ASK         =/ASK            =/ALARM
+CANCEL_SENT       =/LATE      =/FINE                 FILLED/FINE   =/ERROR       CANCELED/FINE EXPIRED/FINE NEW/ASK         =/ASK            NEW/ALARM
 FILLED            =/LATE      =/ALARM                =/ALARM       =/ERROR       =/LATE        =/LATE       =/LATE          =/LATE           =/ALARM
 CANCELED          =/LATE      =/ALARM                =/ALARM       =/LATE        =/LATE        =/LATE       =/LATE          =/LATE           =/LATE
 EXPIRED           =/LATE      =/ALARM                =/ALARM       =/LATE        =/LATE        =/LATE       =/LATE          =/LATE           =/LATE

@@ -115,7 +115,7 @@ def amendments(ask: Ask) -> object:
 
 def algo_order(ask: Ask) -> object:
     found = find_algo(ask)
-    if found is None:
+    if found is None or not _is_algo_kept(found, ask.now_ms):
         raise refusal.no_such_order()
     return reports.algo_query(_spec(ask, found.ticket.symbol), found)
 
@@ -145,6 +145,7 @@ def all_algos(ask: Ask) -> object:
         if entry.ticket.symbol == symbol
         and (algo_id is None or entry.algo_id >= algo_id)
         and _is_within(entry.created_ms, start_ms, end_ms)
+        and _is_algo_kept(entry, ask.now_ms)
     ]
     return _algo_rows(ask, page(kept, ask.params.limit(500, 1000), algo_id is not None or start_ms is not None))
 
@@ -199,6 +200,12 @@ def _is_kept(entry: Order, now_ms: int) -> bool:
         return True
     kept_ms = ORDERS_KEPT_MS if entry.executed else UNFILLED_KEPT_MS
     return entry.updated_ms > now_ms - kept_ms
+
+
+def _is_algo_kept(entry: Algo, now_ms: int) -> bool:
+    """The same of conditional orders, which fill nothing themselves."""
+    ended = entry.order is None and entry.status in ("CANCELED", "EXPIRED", "REJECTED")
+    return not ended or entry.updated_ms > now_ms - UNFILLED_KEPT_MS
 
 
 def _spec(ask: Ask, symbol: str) -> ContractSpec:

@@ -48,6 +48,7 @@ from surefoot.binance.wire import WsReply as WsReply
 from surefoot.core.messages import (
     CancelRefused,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderEvent,
     OrderExpired,
@@ -206,7 +207,7 @@ _event_readers: dict[str, Callable[[Raw], AccountEvent]] = {
 
 
 def order_events(report: ExecutionReport, at_ms: int) -> tuple[OrderEvent, ...]:
-    """What a report means to the core; nothing for an amendment or a prevented match that the order survived.
+    """What a report means to the core; nothing for a prevented match that the order survived.
 
     Raises nothing: `read_account_frame` lets no impossible report through.
     """
@@ -221,6 +222,8 @@ def order_events(report: ExecutionReport, at_ms: int) -> tuple[OrderEvent, ...]:
             return (OrderFilled(at_ms, _reported_fill(report, client_order_id), report.order_id, quantity),)
         case "REJECTED":
             return (OrderRejected(at_ms, client_order_id, None, report.reject_reason),)
+        case "REPLACED" if report.quantity > 0:
+            return (OrderAmended(at_ms, client_order_id, report.client_order_id, report.quantity),)
         case _:
             return ending(at_ms, client_order_id, report.status, report.executed, report.expiry_reason)
 

@@ -56,6 +56,7 @@ from surefoot.core.messages import (
     MarginCalled,
     MarkPriceTold,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
@@ -251,6 +252,7 @@ class Engine(Contracts):
                 | CancelRefused()
                 | OutcomeUnknown()
                 | OrderNotFound()
+                | OrderAmended()
                 | LinkRestored()
                 | ClockRead()
                 | PauseRequested()
@@ -651,13 +653,13 @@ class Engine(Contracts):
         match action:
             case MoveStop(stop_price=stop_price, why=why):
                 order = stop_order(self._next_id(1, "s"), instrument, stop_price, stop.quantity, why)
-                self._do(ReplaceOrder(now_ms, stop.id, order))
+                self._do(ReplaceOrder(now_ms, stop.name, order))
             case TakePart(quantity=quantity, stage=stage):
                 self._free_part(stop, quantity, "part", stage + 1, now_ms)
             case Leave(reason=reason):
                 quantity = instrument.lots_down(self.portfolio.sellable(symbol))
                 order = leaving_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
-                self._do(ReplaceOrder(now_ms, stop.id, order))
+                self._do(ReplaceOrder(now_ms, stop.name, order))
             case _:
                 assert_never(action)
 
@@ -665,7 +667,7 @@ class Engine(Contracts):
         """First step of selling a part: a smaller stop in place of the old one. The sale follows when it rests."""
         instrument = self.instruments[stop.symbol]
         rest = instrument.lots_down(self.portfolio.sellable(stop.symbol)) - quantity
-        self._do(ReplaceOrder(now_ms, stop.id, self._same_stop(stop, rest), part, stage))
+        self._do(ReplaceOrder(now_ms, stop.name, self._same_stop(stop, rest), part, stage))
 
     def _same_stop(self, stop: Order, quantity: Decimal) -> OrderRequest:
         """A stop like the resting one, for another quantity."""
@@ -688,7 +690,7 @@ class Engine(Contracts):
             return
         elif self._refusals.get(symbol, 0) >= HOPELESS:
             self._parts_due.pop(symbol)
-            self._do(ReplaceOrder(now_ms, stop.id, self._same_stop(stop, whole)))
+            self._do(ReplaceOrder(now_ms, stop.name, self._same_stop(stop, whole)))
         else:
             why, _ = self._parts_due[symbol]
             self._do(SubmitOrder(now_ms, leaving_order(self._next_id(1, "p"), instrument, quantity, Purpose.PART, why)))
@@ -775,12 +777,12 @@ class Engine(Contracts):
 
     def _tend_order(self, order: Order, now_ms: int) -> None:
         if _due(self._ask_ms(order), now_ms):
-            self._do(QueryOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
+            self._do(QueryOrder(now_ms, order.symbol, order.name, order.request.type in CONDITIONAL))
         if order.order_id is not None and _due(order.read_fills_ms, now_ms):  # else it is asked for, see `_ask_ms`
             conditional = order.request.type in CONDITIONAL
-            self._do(ReadFills(now_ms, order.symbol, order.id, order.order_id, conditional))
+            self._do(ReadFills(now_ms, order.symbol, order.name, order.order_id, conditional))
         if _due(self._cancel_ms(order), now_ms):
-            self._do(CancelOrder(now_ms, order.symbol, order.id, order.request.type in CONDITIONAL))
+            self._do(CancelOrder(now_ms, order.symbol, order.name, order.request.type in CONDITIONAL))
 
     def _ask_ms(self, order: Order) -> int | None:
         """When the venue is to be asked what became of the order."""
@@ -811,6 +813,8 @@ class Engine(Contracts):
             due = 0 if order.first_fill_ms is None else order.first_fill_ms + CANCEL_ANSWER_MS
         elif order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
+        elif order.resting and self._falls_short(order):
+            due = 0  # it makes way for a whole one
         elif order.request.purpose is Purpose.ENTRY:
             unwanted = order.symbol in self._to_leave or order.id in self._to_cancel
             unwanted = unwanted or order.symbol not in self.settings.symbols
@@ -881,7 +885,8 @@ class Engine(Contracts):
         if symbol not in self._overdue or not self._holds_nothing_else(symbol):
             return not self.orders.busy(symbol)
         return all(
-            order.finished or (order.state is State.IN_DOUBT and order.request.purpose is not Purpose.EXIT)
+            order.finished
+            or (order.request.purpose is not Purpose.EXIT and (order.state is State.IN_DOUBT or order.missing_ms))
             for order in self.orders.open_orders(symbol)
         )
 

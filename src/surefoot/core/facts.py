@@ -39,9 +39,11 @@ from surefoot.core.messages import (
     LiveSwitched,
     MarginCalled,
     MarkPriceTold,
+    OrderAmended,
     OrderEvent,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
     OutcomeUnknown,
     PauseRequested,
@@ -97,6 +99,7 @@ REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
 OPENING_MS = 300_000  # what was paid so long before the books opened is surely in them, whatever the two clocks say
+SHORT_PCT = Decimal(1)  # of a position, which its stop may leave out for fees that were reckoned too high
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 LIVE = "live"  # the mode with real money
 LIVE_NOT_ON = "real money is not switched on yet"
@@ -236,6 +239,7 @@ class Facts:
                 if not self.portfolio.opened:
                     self.portfolio.open(event.balances)
                     self._opened_ms = event.at_ms
+                return self._see_listed(event)
             case BalanceMoved():
                 if self.portfolio.opened:  # what moved before is part of what the books open with
                     self.portfolio.transfer(event.asset, event.delta)
@@ -432,9 +436,24 @@ class Facts:
             self._to_cancel.discard(order.id)
         self._close_if_flat(order.symbol, event.at_ms)
         self._note_bare(order.symbol, event.at_ms)
+        if isinstance(event, OrderNotFound) and order.missing_ms is not None:  # the list of open orders decides
+            self._compare_ms = event.at_ms if self._compare_ms is None else min(self._compare_ms, event.at_ms)
+        if isinstance(event, OrderAmended):
+            text = f"{order.id}: somebody else made it smaller, {event.quantity:f}, and it is called {event.name} now"
+            return (RecordAlarm(event.at_ms, "order-amended", text),)
         if applied.note in (Note.ALARM, Note.ERROR):
             return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
         return ()
+
+    def _see_listed(self, event: AccountSnapshot) -> Iterable[RecordAlarm]:
+        """What the list of open orders says of ours, besides that they rest."""
+        for order, text in list(self.orders.see_listed(event.open_orders, self._asked_account_ms, event.at_ms)):
+            if order.settled:
+                self._to_ask.pop(order.id, None)
+                self._to_cancel.discard(order.id)
+            self._close_if_flat(order.symbol, event.at_ms)
+            self._note_bare(order.symbol, event.at_ms)
+            yield RecordAlarm(event.at_ms, "order-gone" if order.finished else "order-amended", f"{order.id}: {text}")
 
     def _mark_for_asking(self, applied: Applied, event: OrderEvent) -> None:
         """What a lost or odd answer leaves open has to be asked; doubt itself is a standing duty with a back-off. A
@@ -536,8 +555,18 @@ class Facts:
         return (
             each
             for each in self.orders.open_orders(symbol)
-            if each.request.purpose in GUARDS and each.resting and not each.finished
+            if each.request.purpose in GUARDS and each.resting and not each.finished and not self._falls_short(each)
         )
+
+    def _falls_short(self, order: Order) -> bool:
+        """Whether a leg at rest (spot) leaves so much of its position out that this alone would be worth selling."""
+        position, instrument = self.portfolio.positions.get(order.symbol), self.instruments[order.symbol]
+        if position is None or instrument.reduces_only or order.symbol in self._parts_due:
+            return False
+        if order.quantity is None or order.request.purpose not in (Purpose.STOP, Purpose.TARGET):
+            return False
+        out = instrument.lots_down(position.quantity) - (order.quantity - order.filled)
+        return out * 100 > position.quantity * SHORT_PCT and instrument.can_close(out, position.entry_price or ZERO)
 
     def _covers(self, order: Order, purpose: Purpose) -> bool:
         """Whether an order rests at the venue that closes all that is held of its symbol."""
@@ -567,8 +596,8 @@ class Facts:
             case ReplaceOrder():
                 self._replace_noted(command)
             case QueryOrder():
-                self.orders.asked(command.client_order_id, command.at_ms)
-                self._to_ask.pop(command.client_order_id, None)
+                asked = self.orders.asked(command.client_order_id, command.at_ms)
+                self._to_ask.pop(asked.id, None)
             case ReadFills():
                 self.orders.fills_asked(command.client_order_id, command.at_ms)
             case ReadAccount():
@@ -642,6 +671,8 @@ class Facts:
         """On spot a leg is cancelled alone only where it stands in the way of a sale: of what nothing else says that it
         is to be left, it was unprotected for too long, and a restart goes on with that sale."""
         order = self.orders.get(cancelled_id)
+        if order is not None and self._falls_short(order):
+            return  # it makes way for a whole one
         if order is None or order.symbol not in self.portfolio.positions or order.symbol in self._to_leave:
             return
         if order.request.purpose in (Purpose.STOP, Purpose.TARGET) and not self.instruments[order.symbol].reduces_only:

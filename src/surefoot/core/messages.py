@@ -195,6 +195,17 @@ class OrderNotFound:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAmended:
+    """Somebody else made the order smaller, which keeps its number and may get another name (spot): `name` is how the
+    venue calls it now, `quantity` what it is for in all."""
+
+    at_ms: int
+    client_order_id: str
+    name: str
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """The whole account as read at one quiet moment: no account event arrived while it was read."""
 
@@ -384,6 +395,7 @@ Event = (
     | CancelRefused
     | OutcomeUnknown
     | OrderNotFound
+    | OrderAmended
     | AccountSnapshot
     | BalanceMoved
     | IncomePaid
@@ -425,6 +437,7 @@ OrderEvent = (
     | CancelRefused
     | OutcomeUnknown
     | OrderNotFound
+    | OrderAmended
 )
 
 # ---------------------------------------------------------------------------------------------------------------

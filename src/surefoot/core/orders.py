@@ -3,12 +3,13 @@
 Rules of this file. An order changes only by looking its (state, report) up in `TABLE`; every pair is there. A fill is
 recognised by the venue's trade id and counts once, whatever state the order is in. An order is *settled* when it is
 finished and no fill that the venue reported is missing. Finished orders stay addressable for a while, because the
-stream's fill regularly overtakes the response's acceptance.
+stream's fill regularly overtakes the response's acceptance. What the venue no longer knows by its name counts as
+resting no more; it is over when a list of open orders, asked for after that, lacks it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
@@ -16,6 +17,7 @@ from enum import Enum, StrEnum, auto
 from surefoot.core.messages import (
     CancelRefused,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderEvent,
     OrderExpired,
@@ -24,7 +26,7 @@ from surefoot.core.messages import (
     OrderRejected,
     OutcomeUnknown,
 )
-from surefoot.core.model import ZERO, Fill, OrderLimit, OrderRequest
+from surefoot.core.model import ZERO, Fill, OrderLimit, OrderRequest, VenueOrder
 
 FINISHED_ORDERS_KEPT = 1_000
 STREAM_GRACE_MS = 500  # the stream usually tells a fill within this time after a response announced it
@@ -122,7 +124,7 @@ TABLE: dict[tuple[State, Report], tuple[State, Note]] = (
         (S.CANCEL_SENT, R.EXPIRED): (S.EXPIRED, N.FINE),
         (S.CANCEL_SENT, R.CANCEL_REFUSED): (S.NEW, N.ASK),  # back to where it was, see `apply`
         (S.CANCEL_SENT, R.OUTCOME_UNKNOWN): (S.CANCEL_SENT, N.ASK),
-        (S.CANCEL_SENT, R.NOT_FOUND): (S.CANCEL_SENT, N.ALARM),
+        (S.CANCEL_SENT, R.NOT_FOUND): (S.NEW, N.ALARM),  # nothing is there to be cancelled
         (S.FILLED, R.ACCEPTED): (S.FILLED, N.LATE),
         (S.FILLED, R.FILLED_PART): (S.FILLED, N.ALARM),  # a trade we did not know: overfill
         (S.FILLED, R.FILLED_ALL): (S.FILLED, N.ALARM),
@@ -181,6 +183,8 @@ class Order:
     filled: Decimal = ZERO
     reported: Decimal = ZERO  # the most that the venue said has filled
     resting: bool = False  # live at the venue, not waiting for its entry
+    renamed: str = ""  # how the venue calls it now, if otherwise
+    missing_ms: int | None = None  # since when the venue says that it knows no such order
     first_fill_ms: int | None = None
     finished_ms: int | None = None
     reason: str = ""
@@ -195,6 +199,11 @@ class Order:
     @property
     def id(self) -> str:
         return self.request.client_order_id
+
+    @property
+    def name(self) -> str:
+        """What to call it before the venue."""
+        return self.renamed or self.id
 
     @property
     def symbol(self) -> str:
@@ -263,6 +272,7 @@ class OrderBook:
     _orders: dict[str, Order] = field(default_factory=dict)
     _open: dict[str, dict[str, Order]] = field(default_factory=dict)  # by symbol: what is not settled
     _settled: list[str] = field(default_factory=list)
+    _renamed: dict[str, str] = field(default_factory=dict)  # our id by the name that the venue gave
 
     def submit(self, request: OrderRequest, at_ms: int, list_id: str | None = None) -> Order:
         """Enter an order that is about to be sent. Raises ValueError when its id was used before."""
@@ -275,21 +285,22 @@ class OrderBook:
 
     def cancel_sent(self, client_order_id: str, at_ms: int) -> None:
         """A cancel for it is about to be sent; for an order in doubt the doubt is the stronger state."""
-        order = self._orders[client_order_id]
+        order = self._known(client_order_id)
         order.cancelled_ms = order.asked_ms = at_ms
         order.cancel_again_ms = None
         if order.state in (State.NEW, State.PARTIALLY_FILLED):
             order.state = State.CANCEL_SENT
             order.asks = 0
 
-    def asked(self, client_order_id: str, at_ms: int) -> None:
+    def asked(self, client_order_id: str, at_ms: int) -> Order:
         """The venue is being asked about it."""
-        order = self._orders[client_order_id]
+        order = self._known(client_order_id)
         order.asked_ms = at_ms
         order.asks += 1
+        return order
 
     def fills_asked(self, client_order_id: str, at_ms: int) -> None:
-        self._orders[client_order_id].read_fills_ms = at_ms + REREAD_FILLS_MS
+        self._known(client_order_id).read_fills_ms = at_ms + REREAD_FILLS_MS
 
     def doubt_unanswered(self, at_ms: int) -> None:
         """A new process life: what was sent and not answered may or may not have arrived."""
@@ -301,8 +312,12 @@ class OrderBook:
             if order.state is State.SUBMITTED:
                 order.state = State.IN_DOUBT
 
-    def get(self, client_order_id: str) -> Order | None:
-        return self._orders.get(client_order_id)
+    def get(self, name: str) -> Order | None:
+        """The order by its client order id, or by the name that the venue gave it since."""
+        return self._orders.get(self._renamed.get(name, name))
+
+    def _known(self, name: str) -> Order:
+        return self._orders[self._renamed.get(name, name)]
 
     def open_orders(self, symbol: str | None = None) -> Iterator[Order]:
         """What is not settled, oldest first."""
@@ -326,7 +341,7 @@ class OrderBook:
     def apply(self, event: OrderEvent) -> Applied | None:
         """Bring a report in. None when the order is not ours. Money moves only when `fill` is set."""
         client_order_id = event.fill.client_order_id if isinstance(event, OrderFilled) else event.client_order_id
-        order = self._orders.get(client_order_id)
+        order = self.get(client_order_id)
         if order is None:
             return None
         fill = self._learn(order, event)
@@ -345,6 +360,41 @@ class OrderBook:
         self._move(order, state, event)
         return Applied(order, note, fill, text)
 
+    def see_listed(self, listed: Iterable[VenueOrder], asked_ms: int, at_ms: int) -> Iterator[tuple[Order, str]]:
+        """Look for open orders of ours in the venue's list, which was asked for at `asked_ms`: what differs, in words.
+
+        An order that bears another name there is known by its number; one that the venue did not know before, and does
+        not list now, is over.
+        """
+        theirs = list(listed)
+        names = {each.client_order_id: each for each in theirs}
+        numbers = {(each.symbol, each.order_id, each.type): each for each in theirs}
+        for order in list(self.open_orders()):
+            at_venue = names.get(order.name)
+            if at_venue is None and order.order_id is not None:
+                at_venue = numbers.get((order.symbol, order.order_id, order.request.type))
+            if at_venue is not None:
+                if order.missing_ms is not None:
+                    order.missing_ms, order.resting = None, at_venue.resting
+                if self._amend(order, at_venue.client_order_id, at_venue.quantity):
+                    yield order, f"the venue lists it as {at_venue.client_order_id}, for {at_venue.quantity:f}"
+            elif order.missing_ms is not None and order.missing_ms <= asked_ms and not order.finished:
+                state, order.state, order.finished_ms = order.state, State.LOST, at_ms
+                if order.settled:
+                    self._settle(order)
+                yield order, f"it was {state}, and the venue neither knows nor lists it any more"
+
+    def _amend(self, order: Order, name: str, quantity: Decimal) -> bool:
+        """Whether the name or the quantity is another one than we knew."""
+        renamed = name != order.name
+        smaller = order.quantity is not None and 0 < quantity < order.quantity
+        if renamed:
+            order.renamed = name
+            self._renamed[name] = order.id
+        if smaller:
+            order.quantity = quantity
+        return renamed or smaller
+
     def _may_still_arrive(self, order: Order, now_ms: int) -> bool:
         left_ms = max(order.submitted_ms, order.sent_ms or 0)  # a write may have had to wait for the venue's limits
         return order.state is State.IN_DOUBT and now_ms < left_ms + self.lost_after_ms
@@ -360,6 +410,7 @@ class OrderBook:
                 order.order_id = event.order_id
                 order.quantity = order.quantity or event.quantity
                 order.resting = order.resting or event.resting
+                order.missing_ms = None
                 self._hear(order, event.executed, event.at_ms)
             case OrderCanceled() | OrderExpired():
                 self._hear(order, event.executed, event.at_ms)
@@ -367,7 +418,12 @@ class OrderBook:
                 order.sent_ms = sent_ms if order.sent_ms is None else order.sent_ms
             case CancelRefused(again_ms=again_ms):
                 order.cancel_again_ms = again_ms
-            case OrderRejected() | OrderNotFound():
+            case OrderNotFound():
+                if order.state in (State.NEW, State.PARTIALLY_FILLED, State.CANCEL_SENT):
+                    order.resting, order.missing_ms = False, event.at_ms
+            case OrderAmended():
+                self._amend(order, event.name, event.quantity)
+            case OrderRejected():
                 pass
         return None
 
@@ -376,7 +432,7 @@ class OrderBook:
             return False
         order.trades.add(fill.trade_id)
         order.filled += fill.quantity
-        order.resting = True
+        order.resting, order.missing_ms = True, None
         order.first_fill_ms = order.first_fill_ms if order.first_fill_ms is not None else fill.at_ms
         if not order.owed:
             order.read_fills_ms = order.owed_since_ms = None
@@ -409,7 +465,9 @@ class OrderBook:
             return
         self._settled.append(order.id)
         if len(self._settled) > FINISHED_ORDERS_KEPT:
-            self._orders.pop(self._settled.pop(0), None)
+            forgotten = self._orders.pop(self._settled.pop(0), None)
+            if forgotten is not None and forgotten.renamed:
+                self._renamed = {name: its for name, its in self._renamed.items() if its != forgotten.id}
 
     def _reopen(self, order: Order) -> None:
         order.finished_ms = order.finished_ms if order.finished else None
@@ -419,15 +477,16 @@ class OrderBook:
 
 
 def _outlived_its_cancel(order: Order, report: Report) -> bool:
-    """Whether the venue still works the order: it says so, or it is alive when asked after the cancel was sent."""
-    return report is Report.CANCEL_REFUSED or (report is Report.ACCEPTED and order.asks > 0)
+    """Whether the cancel did nothing: the venue refuses it, does not know the order, or works it still when asked after
+    the cancel was sent."""
+    return report in (Report.CANCEL_REFUSED, Report.NOT_FOUND) or (report is Report.ACCEPTED and order.asks > 0)
 
 
 def _report(order: Order, event: OrderEvent) -> Report:
     """Which column of the table the event is, its own fill already counted."""
     whole = order.quantity is not None and order.filled >= order.quantity
     match event:
-        case OrderAccepted():
+        case OrderAccepted() | OrderAmended():
             # The quantity of a leg that the venue sized may be heard only after its fills.
             return Report.FILLED_ALL if whole and not order.finished else Report.ACCEPTED
         case OrderFilled():

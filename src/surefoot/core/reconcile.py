@@ -46,7 +46,7 @@ def compare(
     `contracts` are our futures positions, negative when short; `symbols` are those that we trade, where a position of
     somebody else would be mixed up with ours.
     """
-    ours = {order.id: order for order in open_orders}
+    ours = {order.name: order for order in open_orders}
     theirs = {order.client_order_id: order for order in venue_orders}
     return (
         *_missing_at_venue(ours, theirs),
@@ -58,7 +58,7 @@ def compare(
 
 def _missing_at_venue(ours: Mapping[str, Order], theirs: Mapping[str, VenueOrder]) -> Iterable[Finding]:
     for order in ours.values():
-        if order.id not in theirs and not order.finished and order.state not in (State.SUBMITTED, State.IN_DOUBT):
+        if order.name not in theirs and not order.finished and order.state not in (State.SUBMITTED, State.IN_DOUBT):
             yield Finding(Label.ASK, order.id, f"{order.id} is {order.state} here and not open at the venue")
 
 

@@ -1,0 +1,111 @@
+"""What the owner of the account does on the venue's site, past the bot: its orders are not where it left them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from surefoot.core.facts import Books
+from surefoot.core.model import MS_PER_DAY, Purpose
+from tests.scenarios.test_futures_safety import SYMBOL, Trench
+from tests.stage import Stage, stage_settings
+
+D = Decimal
+ORDERS, AMEND = "/api/v3/openOrders", "/api/v3/order/amend/keepPriority"
+
+
+def holding(balances: dict[str, Decimal] | None = None) -> Stage:
+    """A spot bot that holds a position of 2000 USDT, bought at 60000, with its stop and target at rest."""
+    stage = Stage(stage_settings([SYMBOL]), balances=balances)
+    stage.price(SYMBOL, D(60_000))
+    stage.start()
+    stage.wait(3_000)
+    stage.script.say(SYMBOL, 1.0)
+    stage.next_candle(SYMBOL)
+    stage.wait(3_000)
+    assert SYMBOL in stage.engine.portfolio.positions
+    assert len(resting(stage)) == 2
+    return stage
+
+
+def resting(stage: Stage) -> dict[str, Decimal]:
+    """Open orders of the account: quantity by name."""
+    rows = stage.ask(ORDERS)
+    assert isinstance(rows, list)
+    return {row["clientOrderId"]: D(row["origQty"]) for row in rows}
+
+
+def halve_the_stop(stage: Stage) -> None:
+    rows = stage.ask(ORDERS)
+    assert isinstance(rows, list)
+    stop = next(row for row in rows if row["type"] == "STOP_LOSS")
+    half = str(D(stop["origQty"]) / 2)
+    stage.ask(AMEND, "PUT", symbol=SYMBOL, orderId=str(stop["orderId"]), newQty=half)
+
+
+def covered_by_stops(stage: Stage) -> bool:
+    """Whether the venue would close all of the position, by what the engine holds for its stops."""
+    venue, position = resting(stage), stage.engine.portfolio.positions[SYMBOL]
+    stops = [o for o in stage.engine.orders.open_orders(SYMBOL) if o.request.purpose is Purpose.STOP]
+    whole = stage.engine.instruments[SYMBOL].lots_down(position.quantity)
+    return [venue.get(order.name) for order in stops] == [whole]
+
+
+@pytest.mark.spec("SAFE-2", "ORD-9")
+@pytest.mark.parametrize("heard", [True, False], ids=["told", "while dead"])
+def test_a_stop_that_the_owner_made_smaller_gets_its_whole_quantity_back(heard: bool) -> None:
+    stage = holding()
+    if not heard:
+        stage.kill()
+    halve_the_stop(stage)
+    stage.exchange.take_frames() if not heard else stage.driver.take_frames()
+    if not heard:
+        stage.start()
+    stage.wait(5_000)
+    assert covered_by_stops(stage), (resting(stage), list(stage.engine.orders.open_orders(SYMBOL)))
+    assert stage.engine.unprotected_since == {}
+    assert stage.counts["alarm order-amended"] >= 1
+    stage.price(SYMBOL, D(58_000))
+    stage.wait(5_000)
+    assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["stop"]
+    stage.wait(5_000)
+    assert stage.engine.books is Books.AGREE
+    stage.check_books()
+
+
+@pytest.mark.spec("SAFE-2", "ORD-9")
+def test_a_fill_of_a_stop_under_its_new_name_is_ours() -> None:
+    stage = holding()
+    halve_the_stop(stage)
+    stage.price(SYMBOL, D(58_000))  # before anything can be mended
+    stage.wait(15_000)
+    assert SYMBOL not in stage.engine.portfolio.positions
+    assert stage.engine.books is Books.AGREE
+    stage.check_books()
+
+
+@pytest.mark.spec("SAFE-2", "ORD-9")
+def test_a_stop_that_the_venue_has_forgotten_rests_no_more() -> None:
+    trench = Trench(futures__leverage="1")
+    stage = trench.stage
+    algos = stage.ask("/fapi/v1/openAlgoOrders")
+    assert isinstance(algos, list)
+    stage.kill()
+    for algo in algos:
+        stage.ask("/fapi/v1/algoOrder", "DELETE", clientAlgoId=algo["clientAlgoId"])
+    stage.exchange.take_frames()
+    stage.now_ms += 4 * MS_PER_DAY
+    trench.beat.skip_to(stage.now_ms)
+    trench.go_on_alone(3)
+    stage.revive()
+    stage.wait(5_000)
+    assert SYMBOL in stage.engine.portfolio.positions
+    now = stage.ask("/fapi/v1/openAlgoOrders")
+    assert isinstance(now, list)
+    assert "STOP_MARKET" in {algo["orderType"] for algo in now}
+    assert stage.engine.unprotected_since == {}
+    old = {algo["clientAlgoId"] for algo in algos}
+    assert not old & {order.id for order in stage.engine.orders.open_orders()}
+    assert stage.queries() < 10
+    assert stage.engine.books is Books.AGREE
