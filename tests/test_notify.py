@@ -45,6 +45,10 @@ TOKENS = (
 )
 
 
+TOLD_MS = 1_748_833_509_000
+LATE = " (told 03:05:09 UTC)"
+
+
 def alert(text: str = "x", level: Level = Level.WARNING, kind: str = "link-lost") -> Alert:
     return Alert(1, level, kind, "A link is lost", text)
 
@@ -277,7 +281,7 @@ async def delivered(
     told: list[tuple[int, Delivery]] = []
     outbox = Outbox(service, lambda number, delivery: told.append((number, delivery)), pauses_s)
     for number, each in enumerate(alerts):
-        outbox.put(number, each)
+        outbox.put(number, each, TOLD_MS)
     running = asyncio.create_task(outbox.run())
     async with asyncio.timeout(10):
         await outbox.drained()
@@ -289,8 +293,97 @@ async def delivered(
 async def test_a_failure_is_tried_again_and_keeps_the_order() -> None:
     service = Flaky("no", RuntimeError("strange"))
     told = await delivered(service, alert("a"), alert("b"))
-    assert [each.text for each in service.sent] == ["a", "b"]
+    assert [each.text for each in service.sent] == [f"a{LATE}", "b"]
     assert told == [(0, Delivery("Flaky (1)", None, 3)), (1, Delivery("Flaky (1)", None, 1))]
+
+
+class Address1:
+    """A service that is there or not, and takes none whose text is `bad`."""
+
+    name, level_min = "Address (1)", Level.INFO
+
+    def __init__(self, *, is_up: bool = True) -> None:
+        self.is_up = is_up
+        self.sent: list[str] = []
+        self.refused: list[str] = []
+
+    def send(self, alert: Alert) -> str | None:
+        if not self.is_up or alert.text.startswith("bad"):
+            self.refused.append(alert.text)
+            return "no"
+        self.sent.append(alert.text)
+        return None
+
+
+class Sending:
+    """An outbox that is at work, and the pauses of which nobody can wait for."""
+
+    def __init__(self, service: Address1) -> None:
+        self.service = service
+        self.told: list[tuple[int, Delivery]] = []
+        self.outbox = Outbox(service, lambda number, delivery: self.told.append((number, delivery)), (3_600.0,))
+
+    async def __aenter__(self) -> Sending:
+        self._running = asyncio.create_task(self.outbox.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running.cancel()
+
+    async def until(self, number: int, *, refused: int = 0) -> None:
+        async with asyncio.timeout(5):
+            while len(self.service.sent) < number or len(self.service.refused) < refused:
+                await asyncio.sleep(0.002)
+
+
+@pytest.mark.spec("NOTE-1", "SAFE-3")
+async def test_an_alert_does_not_wait_behind_one_that_the_address_refuses() -> None:
+    async with Sending(Address1()) as sending:
+        sending.outbox.put(1, alert("bad", Level.INFO), TOLD_MS)
+        await sending.until(0, refused=1)
+        sending.outbox.put(2, alert("no resting stop", Level.CRITICAL), TOLD_MS)
+        sending.outbox.put(3, alert("the run has ended", Level.INFO), TOLD_MS)
+        await sending.until(2)
+    assert sending.service.sent == ["no resting stop", "the run has ended"]
+    assert [number for number, _ in sending.told] == [2, 3]
+
+
+@pytest.mark.spec("NOTE-1", "SAFE-3")
+async def test_an_address_that_answers_again_gets_what_waits_at_the_next_alert_in_the_old_order() -> None:
+    async with Sending(Address1(is_up=False)) as sending:
+        for number, text in enumerate(("silent", "heard again", "silent too")):
+            sending.outbox.put(number, alert(text), TOLD_MS)
+        await sending.until(0, refused=3)
+        sending.service.is_up = True
+        sending.outbox.put(3, alert("heard again too"), TOLD_MS)
+        await sending.until(4)
+    assert sending.service.sent == [
+        f"silent{LATE}", f"heard again{LATE}", f"silent too{LATE}", "heard again too",
+    ]  # fmt: skip
+
+
+@pytest.mark.spec("NOTE-1", "SAFE-3")
+async def test_what_is_critical_goes_before_what_waits_and_that_says_of_when_it_is() -> None:
+    service = Flaky()
+    told = await delivered(service, alert("a"), alert("b", Level.INFO), alert("c", Level.CRITICAL))
+    assert [number for number, _ in told] == [2, 0, 1]
+    assert [each.text for each in service.sent] == ["c", f"a{LATE}", f"b{LATE}"]
+
+
+@pytest.mark.spec("NOTE-1", "SAFE-3")
+async def test_at_the_end_all_that_waits_is_tried_once_more(tmp_path: Path) -> None:
+    service = Address1(is_up=False)
+    notifier = Notifier(AlertSettings(), [service], AlertLog(tmp_path / "alerts"), lambda: TOLD_MS, (3_600.0,))
+    running = asyncio.create_task(notifier.run())
+    for kind in ("start", "trip"):
+        notifier.put(alert(kind, kind=kind))
+    async with asyncio.timeout(5):
+        while len(service.refused) < 2:
+            await asyncio.sleep(0.002)
+    service.is_up = True
+    await notifier.close(5)
+    running.cancel()
+    assert service.sent == [f"start{LATE}", f"trip{LATE}"]
 
 
 @pytest.mark.spec("NOTE-1")
@@ -337,7 +430,9 @@ async def test_what_was_told_is_kept_with_what_became_of_it(tmp_path: Path) -> N
     newest, first = recent_alerts(alerts_path(tmp_path / "j.sqlite"))
     assert (newest["count"], newest["text"]) == (2, "2 times, last: b | c")
     assert first["deliveries"] == [{"service": "Flaky (1)", "problem": None, "tries": 2}]
-    assert [each.text for each in service.sent] == ["a", "2 times, last: b | c"]
+    first_text, second_text = (each.text for each in service.sent)
+    assert first_text.startswith("a (told ")
+    assert second_text == "2 times, last: b | c"
     assert (tmp_path / "j.sqlite.alerts.jsonl").stat().st_mode & 0o777 == 0o600
     assert AlertLog(alerts_path(tmp_path / "j.sqlite")).add(alert(), 5) == 3
 

@@ -3,7 +3,8 @@
 Rules. `Desk` decides when something is sent and is a machine: the time is an argument. The first alert of a kind goes
 at once; more of its kind within a window become one with their count. In quiet hours only what is critical goes.
 Addresses are secrets: they are never shown, an address is called by its service, and what a service answers is cleaned
-of them. One address that does not answer keeps no other waiting. Every queue has a bound.
+of them. One address that does not answer keeps no other waiting, and one alert that is refused no other alert. Every
+queue has a bound.
 """
 
 from __future__ import annotations
@@ -261,8 +262,30 @@ def send_test(settings: Settings, now_ms: int, who: str) -> list[Delivery]:
     ]
 
 
+@dataclass(slots=True)
+class _Letter:
+    """An alert on its way to an address: due at a time of the loop, or sooner where there is a reason to try."""
+
+    number: int
+    alert: Alert
+    told_ms: int
+    tries: int = 0
+    due_s: float = 0.0
+    pauses: int = 0  # how many of the pauses it has waited out
+    is_called: bool = False
+
+    @property
+    def urgency(self) -> tuple[bool, int]:
+        return self.alert.level is not Level.CRITICAL, self.number
+
+
 class Outbox:
-    """Sends to one address, in order; a failure is tried again, later each time, while new alerts wait behind."""
+    """Sends to one address what is critical first, and else in order.
+
+    What fails is tried again, later each time, and keeps nothing else from being tried: a new alert goes at once, with
+    the first of those that wait before it, and the others follow as soon as one has arrived. What comes after its turn
+    says of when it is.
+    """
 
     def __init__(
         self,
@@ -275,49 +298,75 @@ class Outbox:
         self._service = service
         self._told = told
         self._pauses_s = pauses_s
-        self._waiting: deque[tuple[int, Alert]] = deque()
-        self._filled = asyncio.Event()
+        self._waiting: list[_Letter] = []
+        self._newest_sent = -1
+        self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, number: int, alert: Alert) -> None:
-        """Keep it for sending; when too many wait, the oldest of the lowest level goes."""
+    def put(self, number: int, alert: Alert, told_ms: int) -> None:
+        """Keep it for sending; when too many wait, the oldest of the lowest level goes. Numbers grow."""
         if not alert.level.reaches(self._service.level_min):
             return
-        self._waiting.append((number, alert))
-        self._filled.set()
+        self._waiting.append(_Letter(number, alert, told_ms))
+        self._call(min(self._waiting, key=lambda letter: letter.urgency))
         self._idle.clear()
         if len(self._waiting) > OUTBOX_MAX:
-            least = min(self._waiting, key=lambda waiting: list(Level).index(waiting[1].level))
+            least = min(self._waiting, key=lambda letter: (list(Level).index(letter.alert.level), letter.number))
             self._waiting.remove(least)
             self.dropped += 1
-            self._told(least[0], Delivery(self._service.name, "too many alerts wait for this address", 0))
+            self._told(least.number, Delivery(self._service.name, "too many alerts wait for this address", least.tries))
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
+            now_s = asyncio.get_running_loop().time()
+            ready = [letter for letter in self._waiting if letter.is_called or letter.due_s <= now_s]
+            if ready:
+                await self._try(min(ready, key=lambda letter: letter.urgency))
+                continue
             if not self._waiting:
                 self._idle.set()
-                self._filled.clear()
-                await self._filled.wait()
-            number, alert = self._waiting.popleft()
-            self._told(number, await self._sent(alert))
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min((letter.due_s for letter in self._waiting), default=None)):
+                    await self._changed.wait()
 
     async def drained(self) -> None:
-        """Back when nothing waits."""
+        """Try all that waits once more, without a pause; back when nothing waits."""
+        self._call(*self._waiting)
         await self._idle.wait()
 
-    async def _sent(self, alert: Alert) -> Delivery:
-        problem: str | None = None
-        for tries, pause_s in enumerate((*self._pauses_s, None), start=1):
-            try:
-                problem = await asyncio.to_thread(self._service.send, alert)
-            except Exception as error:  # of a library that speaks to strangers
-                problem = f"{type(error).__name__} while sending"
-            if problem is None or pause_s is None:
-                return Delivery(self._service.name, problem, tries)
-            await asyncio.sleep(pause_s)
-        raise AssertionError("the last try has no pause")
+    def _call(self, *letters: _Letter) -> None:
+        for letter in letters:
+            letter.is_called = True
+        self._changed.set()
+
+    async def _try(self, letter: _Letter) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting.remove(letter)
+        was_due = letter.due_s <= loop.time()
+        is_late = letter.tries > 0 or letter.number < self._newest_sent
+        letter.tries, letter.is_called = letter.tries + 1, False
+        try:
+            problem = await asyncio.to_thread(self._service.send, _of_when(letter) if is_late else letter.alert)
+        except Exception as error:  # of a library that speaks to strangers
+            problem = f"{type(error).__name__} while sending"
+        if problem is None:
+            self._newest_sent = max(self._newest_sent, letter.number)
+            self._call(*self._waiting)
+        elif not was_due or letter.pauses < len(self._pauses_s):
+            if was_due:
+                letter.due_s = loop.time() + self._pauses_s[letter.pauses]
+                letter.pauses += 1
+            self._waiting.append(letter)
+            return
+        self._told(letter.number, Delivery(self._service.name, problem, letter.tries))
+
+
+def _of_when(letter: _Letter) -> Alert:
+    told = datetime.fromtimestamp(letter.told_ms / 1_000, UTC)
+    return replace(letter.alert, text=f"{letter.alert.text} (told {told:%H:%M:%S} UTC)")
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -459,7 +508,7 @@ class Notifier:
     def _post(self, alert: Alert, now_ms: int) -> None:
         number = self._log.add(alert, now_ms)
         for outbox in self._outboxes:
-            outbox.put(number, alert)
+            outbox.put(number, alert, now_ms)
 
 
 def lines_of(deliveries: Sequence[Delivery]) -> Iterator[str]:
