@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from surefoot.api.app import create_app
+from surefoot.api.roles import Role
 from surefoot.api.shield import HEADERS, address_of, masked_json
-from tests.api.served import Clock, code_of, made_parts, place, web_settings
+from surefoot.api.tokens import ACCESS_MS
+from tests.api.served import PASSWORD, Clock, code_of, made_parts, place, web_settings
 
 
 @pytest.mark.spec("AUTH-3")
@@ -159,3 +161,29 @@ def test_what_may_be_secret_is_masked_for_the_trail() -> None:
     assert masked_json(b"") is None
     assert masked_json(b"[" * 4_000) == "no JSON"
     assert masked_json(b"x" * 5_000) == "5000 bytes"
+
+
+@pytest.mark.spec("SAFE-3", "OPS-1")
+async def test_exits_have_a_reserve_that_no_read_and_nobody_else_behind_the_address_can_use_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place(tmp_path) as here:
+        monkeypatch.setattr(here.parts.throttle, "_begin_window", lambda: None)  # all of it is in one
+        ann, eve, why = await here.signed_in(Role.TRADER, "ann"), here.visitor(), {"reason": "because"}
+        here.parts.throttle._requests_max = 0  # as after too many reads by this address
+        assert code_of(await ann.get("/me")) == "too_many_requests"
+        here.clock.forward(ACCESS_MS / 1_000 + 1)
+        assert code_of(await ann.post("/bot/pause", json=why)) == "token_expired"  # which the page mends by itself
+        ann.keep(await ann.post("/auth/refresh"))
+        assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        leave = ("/bot/pause", "/bot/flatten", "/bot/cancel-all", "/bot/kill", "/bot/live-off", "/breaker/reset")
+        for path in leave:  # past the last door before the trader
+            assert code_of(await ann.post(path, json=why)) == "cannot_sign", path
+        assert code_of(await ann.post("/bot/close", json={**why, "symbol": "BTCUSDT"})) == "cannot_sign"
+        assert code_of(await ann.post("/bot/resume", json=why)) == "too_many_requests"
+        eve.headers["authorization"] = "Bearer made.up.token"
+        eve.cookies.set("surefoot_refresh", "made up", path="/api/v1/auth")
+        for path in (*leave, "/auth/confirm", "/auth/refresh"):
+            assert code_of(await eve.post(path, json=why)) == "too_many_requests", path
+        answers = [await ann.post("/bot/pause", json=why) for _ in range(31)]
+        assert code_of(answers[-1]) == "too_many_requests"  # the reserve has an end too

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from surefoot.api.onetime import LINK_MS, fingerprint
+from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
 from surefoot.api.tokens import ACCESS_MS
 from tests.api.served import PASSWORD, code_of, place
@@ -125,3 +127,40 @@ async def test_five_failures_lock_a_name_whether_it_exists_or_not(tmp_path: Path
         here.clock.forward(60)
         assert (await here.visitor().sign_in("ann")).status_code == 200
         assert code_of(await here.visitor().sign_in("ann", "a new guess here")) == "credentials_wrong"
+
+
+@pytest.mark.spec("SAFE-3", "OPS-1", "AUTH-2")
+async def test_nobody_outside_keeps_who_is_signed_in_from_an_exit(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann, eve = await here.signed_in(Role.ADMIN, "ann"), here.visitor()
+        for _ in range(6):
+            answer = await eve.sign_in("ann", "a guess of eve's")
+        assert code_of(answer) == "locked"
+        for use_up in (here.parts.throttle.sign_in, here.parts.throttle.refresh):  # what the address may
+            with suppress(Problem):
+                for _ in range(121):
+                    use_up("127.0.0.1")
+        assert code_of(await eve.sign_in("ann")) == "too_many_requests"
+        assert code_of(await eve.post("/auth/refresh")) == "too_many_requests"
+        here.clock.forward(ACCESS_MS / 1_000 + 1)
+        ann.keep(await ann.post("/auth/refresh"))
+        assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        assert code_of(await ann.post("/bot/flatten", json={"reason": "out"})) == "cannot_sign"  # past every door
+        fresh = {"old": PASSWORD, "new": "another good password"}
+        assert (await ann.post("/auth/password", json=fresh)).status_code == 204
+
+
+@pytest.mark.spec("AUTH-2")
+async def test_a_session_that_guesses_is_locked_alone_and_longer_each_time(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann, thief = await here.signed_in(Role.TRADER, "ann"), await here.signed_in(Role.TRADER, "ann")
+        for wait_s in (60, 120):
+            codes = [code_of(await thief.post("/auth/confirm", json={"password": f"guess {n}"})) for n in range(6)]
+            assert codes[-1] == "locked"
+            assert code_of(await thief.post("/auth/password", json={"old": PASSWORD, "new": PASSWORD})) == "locked"
+            assert (await thief.post("/auth/confirm", json={"password": PASSWORD})).headers["retry-after"] == str(
+                wait_s
+            )
+            here.clock.forward(wait_s)
+        assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        assert (await here.visitor().sign_in("ann")).status_code == 200

@@ -17,8 +17,7 @@ import schemathesis
 from surefoot.api.accounts import Accounts
 from surefoot.api.audit import Trail
 from surefoot.api.roles import Role
-from surefoot.api.routes.auth import COOKIE
-from surefoot.api.sessions import Grant, Sessions
+from surefoot.api.sessions import COOKIE, Grant, Sessions
 from surefoot.api.tokens import Tokens
 from surefoot.api.webstore import WebStore, store_path
 from tests.api.served import PASSWORD, QUICK

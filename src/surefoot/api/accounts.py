@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from surefoot.api.audit import Trail
+from surefoot.api.lockout import FAILURES_KEPT_MS, Guesses, expect_open, locked_until_ms
 from surefoot.api.onetime import fingerprint
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
@@ -27,10 +28,6 @@ HASHER = PasswordHasher(time_cost=3, memory_cost=32 * 1_024, parallelism=1)
 PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX = 12, 200
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 LOCAL = "local"  # who comes by the link that `surefoot run` prints; has no password
-
-FAILURES_BEFORE_LOCK = 5
-LOCK_MS, LOCK_MAX_MS = 60_000, 3_600_000
-FAILURES_KEPT_MS = 86_400_000
 
 
 class AccountError(Exception):
@@ -60,6 +57,7 @@ class Accounts:
         self._now_ms = now_ms
         self._hasher = hasher
         self.second_factor = SecondFactor(store, trail, now_ms)
+        self.guesses = Guesses(now_ms)
         self._one_at_a_time = asyncio.Semaphore(1)
         self._nobody = ""
 
@@ -120,6 +118,10 @@ class Accounts:
     async def check(self, name: str, password: str) -> User:
         """The user of a name and password. Raises Problem: 401 for wrong ones, 429 while the name is locked."""
         self.count_attempt(name)
+        return await self.check_password(name, password)
+
+    async def check_password(self, name: str, password: str) -> User:
+        """`check`, for an attempt that was counted. Raises Problem (401)."""
         hashed, user = self._hash_of(name)
         async with self._one_at_a_time:
             fits = await asyncio.to_thread(self._fits, hashed, password)
@@ -146,15 +148,10 @@ class Accounts:
         with self._store.change():
             self._store.run("DELETE FROM failures WHERE last_ms < ?", (now_ms - FAILURES_KEPT_MS,))
             found = self._store.row("SELECT count, locked_until_ms FROM failures WHERE name = ?", (name,))
-            count, locked_until_ms = found or (0, 0)
-            if locked_until_ms > now_ms:
-                wait_s = -(-(locked_until_ms - now_ms) // 1_000)
-                text = f"too many failed attempts; try again in {wait_s} s"
-                raise Problem(429, "locked", text, {"Retry-After": str(wait_s)})
-            locks = count + 1 - FAILURES_BEFORE_LOCK
-            until_ms = now_ms + min(LOCK_MS << min(locks, 10), LOCK_MAX_MS) if locks >= 0 else 0
+            count, until_ms = found or (0, 0)
+            expect_open(until_ms, now_ms)
             sql = "INSERT OR REPLACE INTO failures (name, count, last_ms, locked_until_ms) VALUES (?, ?, ?, ?)"
-            self._store.run(sql, (name, count + 1, now_ms, until_ms))
+            self._store.run(sql, (name, count + 1, now_ms, locked_until_ms(count + 1, now_ms)))
 
     def clear_failures(self, name: str) -> None:
         """Forget failed attempts, after one that succeeded in all its parts."""

@@ -24,6 +24,7 @@ SESSION_MS = 30 * 86_400_000
 CONFIRMED_MS = 5 * 60_000
 LINK_CONFIRMED_MS = 15 * 60_000
 AGENT_LENGTH_MAX = 200
+COOKIE = "surefoot_refresh"
 _BEARER = {"WWW-Authenticate": "Bearer"}
 
 Way = Literal["password", "link"]
@@ -100,6 +101,11 @@ class Sessions:
         if reused:
             raise Problem(401, "refresh_reused", "this sign-in was used from two places and has been ended", _BEARER)
         raise _ended()
+
+    def of_refresh(self, token: str) -> str | None:
+        """The session that a refresh token is of, even one that was used or has ended; None for one that is none."""
+        found = self._store.row("SELECT session FROM refresh_tokens WHERE hash = ?", (fingerprint(token),))
+        return None if found is None else str(found[0])
 
     def person(self, access_token: str) -> Person:
         """Who an access token belongs to. Raises Problem (401)."""

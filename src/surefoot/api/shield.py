@@ -2,8 +2,9 @@
 
 Rules. A request must be meant for us: the Host it names is ours, and a browser's Origin is our own or one of the list,
 so that no page elsewhere can use a signed-in browser. Bodies have a size and a time in which they must arrive. Every
-answer carries the same headers; the page may load nothing from anywhere else. What somebody did, or tried to, goes into
-the audit trail before the answer leaves, whichever route it was.
+answer carries the same headers; the page may load nothing from anywhere else. An address has a budget of requests; who
+is signed in has a reserve behind it for what lessens risk, which nobody else and no read can use up. What somebody did,
+or tried to, goes into the audit trail before the answer leaves, whichever route it was.
 """
 
 from __future__ import annotations
@@ -17,16 +18,23 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from surefoot.api.guard import PREFIX
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem, problem_response
+from surefoot.api.sessions import COOKIE
 from surefoot.config import MASK, WebSettings, is_secret_name
 
 BODY_WAIT_S = 10.0
 ASKED_BYTES_MAX = 4_096
 HOSTS_REMEMBERED = 64
 BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
+# What there is a reserve for: exits and what they depend on, by the way in which each says who asks.
+_BY_COOKIE = PREFIX + "/auth/refresh"
+_EXITS = ("/bot/pause", "/bot/flatten", "/bot/close", "/bot/cancel-all", "/bot/kill", "/bot/live-off", "/breaker/reset")
+_RESERVED = frozenset({_BY_COOKIE, *(PREFIX + path for path in ("/auth/confirm", *_EXITS))})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 CONTENT_POLICY = "; ".join(
@@ -171,7 +179,22 @@ class Shield:
             raise Problem(400, "host_unknown", "this host name is not one of ours; see web.host and web.origins")
         if origin is not None and origin not in self._web.origins and _origin_place(origin) != place:
             raise Problem(403, "origin_unknown", "pages of that site may not use this API; see web.origins")
-        self._parts.throttle.request(address_of(scope, self._web))
+        try:
+            self._parts.throttle.request(address_of(scope, self._web))
+        except Problem:
+            session_id = self._session_with_reserve(scope)
+            if session_id is None:
+                raise
+            self._parts.throttle.reserved(session_id)
+
+    def _session_with_reserve(self, scope: Scope) -> str | None:
+        if scope["path"] not in _RESERVED or scope.get("method") != "POST":
+            return None
+        asks = HTTPConnection(scope)
+        if scope["path"] == _BY_COOKIE:
+            return self._parts.sessions.of_refresh(asks.cookies.get(COOKIE, ""))
+        scheme, _, token = asks.headers.get("authorization", "").partition(" ")
+        return self._parts.tokens.session_of(token.strip()) if scheme.lower() == "bearer" else None
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body."""

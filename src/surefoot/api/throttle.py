@@ -1,4 +1,8 @@
-"""How often one address may ask: for anything, and much less often for what lets somebody in."""
+"""How often one address may ask: for anything, and much less often for what lets somebody in.
+
+Rules. Who is signed in is counted by session where an exit may depend on it: others behind the same address, and the
+reads of one's own pages, cannot use that up.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ WINDOW_S = 10
 MINUTE_S = 60
 SIGN_INS_MAX_PER_MINUTE = 20
 REFRESHES_MAX_PER_MINUTE = 120
+RESERVED_MAX_PER_WINDOW = 30
 
 
 class Throttle:
@@ -21,42 +26,54 @@ class Throttle:
         self._requests_max = web.requests_max_per_s * WINDOW_S
         self._window = 0
         self._requests = Counter[str]()  # of this window, by address
+        self._reserved = Counter[str]()  # by session, of those for which the address had no request left
         self._sign_ins = _Minutes(SIGN_INS_MAX_PER_MINUTE)
         self._refreshes = _Minutes(REFRESHES_MAX_PER_MINUTE)
 
     def request(self, address: str) -> None:
         """Count a request. Raises Problem (429) for one too many."""
-        window = int(time.monotonic() / WINDOW_S)
-        if window != self._window:
-            self._window = window
-            self._requests.clear()
+        self._begin_window()
         self._requests[address] += 1
         if self._requests[address] > self._requests_max:
             raise _too_many(WINDOW_S)
 
-    def sign_in(self, address: str) -> None:
-        """Count an attempt to prove who one is. Raises Problem (429) for one too many."""
-        self._sign_ins.count(address)
+    def reserved(self, session_id: str) -> None:
+        """Count a request out of the reserve of a session. Raises Problem (429) for one too many."""
+        self._begin_window()
+        self._reserved[session_id] += 1
+        if self._reserved[session_id] > RESERVED_MAX_PER_WINDOW:
+            raise _too_many(WINDOW_S)
 
-    def refresh(self, address: str) -> None:
-        """Count a refresh of tokens. Raises Problem (429) for one too many."""
-        self._refreshes.count(address)
+    def _begin_window(self) -> None:
+        window = int(time.monotonic() / WINDOW_S)
+        if window != self._window:
+            self._window = window
+            self._requests.clear()
+            self._reserved.clear()
+
+    def sign_in(self, who: str) -> None:
+        """Count an attempt to prove who one is; of an address or a session. Raises Problem (429) for one too many."""
+        self._sign_ins.count(who)
+
+    def refresh(self, who: str) -> None:
+        """Count a refresh of tokens; of an address or a session. Raises Problem (429) for one too many."""
+        self._refreshes.count(who)
 
 
 class _Minutes:
-    """At most so many in any minute, by address; what is refused does not count."""
+    """At most so many in any minute, by who asks; what is refused does not count."""
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
         self._counted_s: dict[str, deque[float]] = {}
         self._swept_s = 0.0
 
-    def count(self, address: str) -> None:
+    def count(self, who: str) -> None:
         now_s = time.monotonic()
         if now_s - self._swept_s >= MINUTE_S:
             self._swept_s = now_s
-            self._counted_s = {who: each for who, each in self._counted_s.items() if now_s - each[-1] < MINUTE_S}
-        counted_s = self._counted_s.setdefault(address, deque(maxlen=self._at_most))
+            self._counted_s = {name: each for name, each in self._counted_s.items() if now_s - each[-1] < MINUTE_S}
+        counted_s = self._counted_s.setdefault(who, deque(maxlen=self._at_most))
         if len(counted_s) == self._at_most and now_s - counted_s[0] < MINUTE_S:
             raise _too_many(MINUTE_S)
         counted_s.append(now_s)

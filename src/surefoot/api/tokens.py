@@ -111,6 +111,13 @@ class Tokens:
             raise Problem(401, "token_expired", "the access token has ended; refresh it", _BEARER)
         return claims
 
+    def session_of(self, token: str) -> str | None:
+        """The session that a token of ours is of, even one that has ended; None for any other text."""
+        try:
+            return (self._read.get(token) or self._verified(token)).session_id
+        except Problem:
+            return None
+
     def forget_read(self) -> None:
         """Look at every signature anew, as after a key was taken away."""
         self._read.clear()

@@ -16,10 +16,9 @@ from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem
 from surefoot.api.reading import Page
 from surefoot.api.roles import Person, Role
-from surefoot.api.sessions import LINK_CONFIRMED_MS, Grant
+from surefoot.api.sessions import COOKIE, LINK_CONFIRMED_MS, Grant
 from surefoot.api.shield import address_of, is_https
 
-COOKIE = "surefoot_refresh"
 NOT_ENROLLED = "second factor not enrolled"
 COOKIE_PATH = f"{PREFIX}/auth"
 
@@ -149,7 +148,8 @@ async def link(body: Link, request: Request, response: Response, parts: Shared) 
 @router.post("/auth/refresh")
 async def refresh(request: Request, response: Response, parts: Shared, token: Refresh = None) -> Signed:
     """New tokens for the cookie's refresh token, which is good once."""
-    parts.throttle.refresh(address_of(request.scope, parts.settings.web))
+    session_id = parts.sessions.of_refresh(token) if token else None
+    parts.throttle.refresh(session_id or address_of(request.scope, parts.settings.web))
     if not token:
         raise Problem(401, "signed_out", "sign in first: there is no refresh token")
     return _signed(parts.sessions.refresh(token), request, response, parts)
@@ -163,46 +163,48 @@ async def logout(person: Viewer, response: Response, parts: Shared) -> None:
 
 
 @router.post("/auth/confirm")
-async def confirm(body: Confirmation, person: Viewer, request: Request, parts: Shared) -> Confirmed:
+async def confirm(body: Confirmation, person: Viewer, parts: Shared) -> Confirmed:
     """Prove who you are once more; for five minutes you may then do what has to do with money."""
-    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(person.session_id)
     user = _user(parts, person)
     with _failure_told(parts, person.name, "confirmation failed", session=person.session_id):
-        await _prove(parts, user, body)
-    parts.accounts.clear_failures(user.name)
+        await _prove(parts, user, person.session_id, body)
+    parts.accounts.guesses.clear(person.session_id)
     parts.trail.add(person.name, "confirmed", session=person.session_id)
     return Confirmed(confirmed_until_ms=parts.sessions.confirm(person.session_id))
 
 
-async def _prove(parts: Parts, user: User, given: Confirmation) -> None:
+async def _prove(parts: Parts, user: User, session_id: str, given: Confirmation) -> None:
     """Raises Problem for who does not prove to be this user."""
     if user.second_factor:
         if given.code is None:
             raise Problem(401, "second_factor_needed", "give a code of the second factor")
-        parts.accounts.count_attempt(user.name)
+        parts.accounts.guesses.count(session_id)
         parts.accounts.check_code(user, given.code)
         return
     if not user.has_password:
         raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
     if given.password is None:
         raise Problem(401, "password_needed", "give the password")
-    await parts.accounts.check(user.name, given.password)
+    parts.accounts.guesses.count(session_id)
+    await parts.accounts.check_password(user.name, given.password)
 
 
 @router.post("/auth/password", status_code=204)
-async def password(body: NewPassword, person: Viewer, request: Request, parts: Shared) -> None:
+async def password(body: NewPassword, person: Viewer, parts: Shared) -> None:
     """Change your password; all your other sessions end."""
-    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(person.session_id)
     user = _user(parts, person)
     with _failure_told(parts, person.name, "password not changed", session=person.session_id):
         if not user.has_password:
             raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
-        await parts.accounts.check(user.name, body.old)
+        parts.accounts.guesses.count(person.session_id)
+        await parts.accounts.check_password(user.name, body.old)
         try:
             await parts.accounts.set_password_aside(user.name, body.new, person.name)
         except AccountError as problem:
             raise Problem(409, "user_refused", str(problem)) from None
-    parts.accounts.clear_failures(user.name)
+    parts.accounts.guesses.clear(person.session_id)
     parts.sessions.end_all(user.name, person.name, but=person.session_id)
 
 
@@ -216,9 +218,9 @@ async def enroll(person: Viewer, parts: Shared) -> Enrolled:
 
 
 @router.post("/auth/totp/verify")
-async def verify(body: Code, person: Viewer, request: Request, parts: Shared) -> RecoveryCodes:
+async def verify(body: Code, person: Viewer, parts: Shared) -> RecoveryCodes:
     """Ask for codes of the new secret from now on; the recovery codes are shown once."""
-    parts.throttle.sign_in(address_of(request.scope, parts.settings.web))
+    parts.throttle.sign_in(person.session_id)
     with _failure_told(parts, person.name, NOT_ENROLLED, session=person.session_id):
         _must_be_confirmed(person)
         codes = parts.accounts.second_factor.confirm_enrolment(person.name, body.code)
