@@ -6,14 +6,21 @@ import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+import surefoot.api.desk as desk_module
 from surefoot.api.candles import candles_of
 from surefoot.api.desk import Desk
+from surefoot.api.roles import Role
 from surefoot.api.topics import StreamAge, connection_of
+from surefoot.chronicle import view_from_journal
+from surefoot.config import Settings
 from surefoot.control import socket_path
+from surefoot.core.view import View
 from tests.api.desks import FIRST_RUN, SECOND_RUN, begun, paper, told, trading, until
+from tests.api.served import code_of, place
 from tests.store.samples import closed
 from tests.test_telemetry import traffic
 from tests.views import NOON_MS, rich_view
@@ -26,9 +33,41 @@ async def test_without_trader_and_journal_nothing_is_made_up(tmp_path: Path) -> 
         status = told(desk, "status")
         assert (status["running"], status["entries_off"]) == (False, "the trader is not running")
         assert {status[name] for name in ("at_ms", "run", "journal", "equity", "open_profit", "books")} == {None}
-        assert told(desk, "breaker") is None
-        assert told(desk, "positions") == []
+        assert told(desk, "breaker") is told(desk, "positions") is told(desk, "orders") is None
+        assert "no journal yet" in status["problem"]
         assert desk.records is None
+
+
+@pytest.mark.spec("SAFE-5", "SAFE-2")
+async def test_what_is_held_is_not_known_while_the_journal_is_read_or_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(tmp_path)
+    read = Event()
+
+    def slowly(path: Path, settings: Settings) -> View:
+        read.wait(5)
+        return view_from_journal(path, settings)
+
+    monkeypatch.setattr(desk_module, "view_from_journal", slowly)
+    async with place(tmp_path) as here:
+        viewer, desk = await here.signed_in(Role.VIEWER), here.parts.desk
+        await until(lambda: desk.is_ready)
+        assert told(desk, "positions") is None
+        assert told(desk, "status")["problem"] == "the journal is being read"
+        refused = await viewer.get("/positions")
+        assert (refused.status_code, code_of(refused)) == (503, "not_known")
+        assert [(await viewer.get(f"/{path}")).json()["positions"] for path in ("portfolio", "risk")] == [None, None]
+        read.set()
+        await until(lambda: told(desk, "positions") == [])
+        assert told(desk, "status")["problem"] is None
+        assert (await viewer.get("/positions")).json()["items"] == []
+
+        (tmp_path / SECOND_RUN).write_text("not a journal")
+        await until(lambda: told(desk, "positions") is None)
+        await until(lambda: "cannot be opened" in str(told(desk, "status")["problem"]))
+        assert code_of(await viewer.get("/positions")) == "not_known"
+        assert code_of(await viewer.get("/fills")) == "no_journal"  # not those of the run before
 
 
 @pytest.mark.spec("API-1")

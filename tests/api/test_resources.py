@@ -242,7 +242,7 @@ async def test_without_trader_and_journal_there_is_no_data_and_nothing_breaks(tm
             answer = await viewer.get(f"/{path}")
             assert answer.status_code in (200, 503), path
             if answer.status_code == 503:
-                assert code_of(answer) == "no_journal", path
+                assert code_of(answer) in ("no_journal", "not_known"), path
         assert body_of(await viewer.get("/breaker")) is None
-        assert body_of(await viewer.get("/positions")) == {"items": [], "next": None, "from_ms": None}
+        assert code_of(await viewer.get("/positions")) == "not_known"
         assert (await viewer.get("/health/ready")).status_code == 200

@@ -32,6 +32,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from surefoot.api.desk import Desk
+from surefoot.api.stream import Hello, Listener
 from tests.e2e.processes import BUSY
 from tests.e2e.test_commands import going, lines_until, surefoot
 
@@ -137,6 +139,17 @@ def opened(context: BrowserContext, address: str, seen: Seen) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     seen.watch(page)
     page.goto(address)
+    return page
+
+
+def shown(context: BrowserContext, url: str, desk: Desk, seen: Seen) -> Page:
+    """The overview over a stream that tells what a desk knows, once."""
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    seen.watch(page)
+    snapshot = next(Listener(desk.board, Hello("")).due())
+    page.route_web_socket("**/api/v1/stream", lambda socket: socket.on_message(lambda _: socket.send(snapshot)))
+    page.goto(url)
     return page
 
 

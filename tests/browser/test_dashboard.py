@@ -11,7 +11,24 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.stage import AXE, PASSWORD, PHONE, WIDE, Bot, Seen, asked, bot, enrolled, go, needed, opened, proved
+from surefoot.api.desk import Desk
+from tests.api.desks import begun, paper
+from tests.browser.stage import (
+    AXE,
+    PASSWORD,
+    PHONE,
+    WIDE,
+    Bot,
+    Seen,
+    asked,
+    bot,
+    enrolled,
+    go,
+    needed,
+    opened,
+    proved,
+    shown,
+)
 from tests.e2e.test_commands import child_pids
 
 pytestmark = [pytest.mark.timeout(300)]
@@ -315,6 +332,24 @@ def test_a_page_without_news_of_the_bot_says_so(signed_in: BrowserContext, runni
     page.goto(running.url)
     expect(page.locator("[data-safety=unknown]")).to_contain_text("Nothing is known yet")
     expect(page.locator("[data-position]")).to_have_count(0)
+    page.close()
+
+
+@pytest.mark.spec("UI-1", "SAFE-5")
+def test_what_is_not_known_is_never_said_to_be_nothing(
+    signed_in: BrowserContext, running: Bot, seen: Seen, tmp_path: Path
+) -> None:
+    desk = Desk(paper(begun(tmp_path).parent))
+    desk.problem = "the journal cannot be opened: file is not a database"
+    page = shown(signed_in, running.url, desk, seen)
+    expect(page.locator("[data-safety=not-running]")).to_contain_text("What it holds is not known. The journal cannot")
+    for name, held in (("overview", "What do I hold"), ("positions", "Positions"), ("chart", "Position")):
+        go(page, name)
+        panel = page.get_by_role("region", name=re.compile(f"^{held}"))
+        expect(panel.locator("[data-unknown]").first).to_contain_text("file is not a database")
+    expect(page.get_by_text(re.compile("Nothing (of it )?is held|All equity"))).to_have_count(0)
+    page.get_by_role("button", name="Flatten").click()
+    expect(page.get_by_role("dialog")).to_contain_text("What is held is not known here")
     page.close()
 
 

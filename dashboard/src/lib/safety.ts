@@ -13,7 +13,7 @@ export interface Safety {
 
 interface Known {
   status?: Status;
-  positions?: Position[];
+  positions?: Position[] | null;
   breaker?: Breaker | null;
   stale: boolean;
   silent_ms: number;
@@ -27,17 +27,20 @@ export function safety({ status, positions, breaker, stale, silent_ms }: Known):
     const since = Number.isFinite(silent_ms) ? `No news for ${span(Math.floor(silent_ms / 1_000) * 1_000)}. ` : '';
     return { level: 'warn', kind: 'stale', title: 'Out of touch', detail: `${since}What you see is old; stops that rest at the exchange stay there. Connecting again.` };
   }
+  const odd = status.problem === null ? '' : ` ${sentence(status.problem)}`;
   if (!status.running) {
-    return { level: 'bad', kind: 'not-running', title: 'The bot is not running', detail: 'You see what its journal left. Stops that rest at the exchange stay there.' };
+    const seen = positions ? 'You see what its journal left.' : 'What it holds is not known.';
+    return { level: 'bad', kind: 'not-running', title: 'The bot is not running', detail: `${seen}${odd} Stops that rest at the exchange stay there.` };
   }
-  const held = positions ?? [];
+  if (!positions) return { level: 'warn', kind: 'unknown', title: 'Not known', detail: `What is held is not known.${odd}` };
+  const held = positions;
   const naked = held.filter((position) => position.unprotected_ms !== null);
   if (naked.length) {
     const worst = Math.max(...naked.map((position) => position.unprotected_ms ?? 0));
     return { level: 'bad', kind: 'unprotected', title: `Unprotected for ${span(Math.floor(worst / 1_000) * 1_000 || worst)}`, detail: `${naked.map((position) => position.symbol).join(', ')}: no stop rests at the exchange. The bot is placing one, and sells when it cannot.` };
   }
   const kept = held.length ? `${count(held.length, 'position')}, ${held.length === 1 ? 'with its' : 'each with a'} stop resting at the exchange.` : 'Nothing is held.';
-  if (status.differences.length) {
+  if (status.differences?.length) {
     return { level: 'bad', kind: 'books', title: 'Books differ from the exchange', detail: `${status.differences.join('; ')}. ${kept}` };
   }
   const off = breaker?.off ?? status.entries_off;

@@ -514,9 +514,9 @@ export interface Portfolio {
   equity: string | null;
   exposure: string | null;
   exposure_pct: string | null;
-  holdings: Held[];
+  holdings: Held[] | null;
   open_profit: string | null;
-  positions: HeldPosition[];
+  positions: HeldPosition[] | null;
   quote: string | null;
   running: boolean;
 }
@@ -620,7 +620,7 @@ export interface Risk {
   losses_in_row: number | null;
   notional_max_pct_of_equity: string;
   portfolio_risk_max_pct: string;
-  positions: PositionRisk[];
+  positions: PositionRisk[] | null;
   positions_max: number;
   risk_pct_of_equity: string;
   to_stop_pct: string | null;
@@ -728,18 +728,19 @@ export interface Signed {
 
 export interface Status {
   at_ms: number | null;
-  balances: Holding[];
+  balances: Holding[] | null;
   books: string | null;
-  differences: string[];
+  differences: string[] | null;
   entries_off: string | null;
   equity: string | null;
-  foreign: string[];
+  foreign: string[] | null;
   journal: string | null;
   live_off: string | null;
   mode: string;
   open_profit: string | null;
+  problem: string | null;
   quote: string | null;
-  round_trip_count: number;
+  round_trip_count: number | null;
   run: string | null;
   running: boolean;
 }
@@ -775,15 +776,15 @@ export interface Taken {
 export type Tier = "warn" | "no_entries" | "shrink" | "flatten";
 
 export interface Topics {
-  alarms: RecordAlarm[];
+  alarms: RecordAlarm[] | null;
   breaker: BreakerView | null;
   connection: Connection;
-  decisions: RecordDecision[];
-  orders: OrderView[];
-  positions: PositionView[];
-  prices: PriceView[];
+  decisions: RecordDecision[] | null;
+  orders: OrderView[] | null;
+  positions: PositionView[] | null;
+  prices: PriceView[] | null;
   records: JournalItem[] | RecordsBegin;
-  round_trips: RoundTrip[];
+  round_trips: RoundTrip[] | null;
   status: Status;
 }
 

@@ -82,6 +82,12 @@ class Stream {
     return this.link !== 'open' || (this.topics.status?.running === true && this.silent_ms > STALE_MS);
   }
 
+  /** Why it is not known what is held; null while it is. */
+  get unknown(): string | null {
+    const { status, positions } = this.topics;
+    return status && !positions ? (status.problem ?? 'nothing was told') : null;
+  }
+
   #now = (): void => {
     if (this.link !== 'lost') return;
     clearTimeout(this.#again);

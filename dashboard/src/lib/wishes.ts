@@ -39,9 +39,10 @@ export const resume = () =>
 
 export function flatten(): Promise<boolean> {
   const held = stream.topics.positions ?? [];
+  const nothing = stream.unknown === null ? 'Nothing is held at the moment. Entries on their way are canceled.' : 'What is held is not known here. Closes all that the bot holds at the market, now.';
   return wish('/bot/flatten', {
     title: 'Flatten: sell everything',
-    text: held.length ? `Closes ${held.length === 1 ? 'the position' : `all ${held.length} positions`} at the market, now.` : 'Nothing is held at the moment. Entries on their way are canceled.',
+    text: held.length ? `Closes ${held.length === 1 ? 'the position' : `all ${held.length} positions`} at the market, now.` : nothing,
     points: [...held.map((position) => `${position.symbol}: ${position.quantity}`), 'Entries go on afterwards: pause first to keep them off.'],
     yes: 'Flatten',
     danger: true,

@@ -2,7 +2,8 @@
 
 Rules. The trader's process and this one share nothing but the journal, which is only read here, and the trader's
 socket. In paper mode the newest run's journal is followed, as every command does. When the trader is away the last
-state is told as just that; when there is none, there is no value, and never a sample.
+state is told as just that; when there is none, there is no value, and never a sample: what is held is then not known,
+which is not the same as nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from surefoot.core.view import View
 from surefoot.store.journal import StoreError
 
 LOOK_FOR_JOURNAL_S = 1.0
+LOOK_AT_LEFT_AGAIN_S = 30.0  # at a journal of which no picture could be made
 SETTLE_S = 1.0  # what a trader wrote at its end is on disk by then
 
 
 class Desk:
-    """Kept up to date while it is entered. `problem` is what is odd now, in one line; None when nothing is."""
+    """Kept up to date while it is entered."""
 
     def __init__(self, settings: Settings) -> None:
         """`settings` are those of the start; `sources` and `control_key` are set where they are known."""
@@ -42,7 +44,7 @@ class Desk:
         self.view: View | None = None
         self.running = False
         self.heard_s: float | None = None  # monotonic, of the newest picture
-        self.problem: str | None = None
+        self._problem: str | None = None
         self._feed = Feed(self.journal, self._see, self._miss)
         self._tasks: list[asyncio.Task[None]] = []
         self._left: asyncio.Task[None] | None = None
@@ -57,6 +59,26 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def problem(self) -> str | None:
+        """What is odd now, in one line; None when nothing is."""
+        return self._problem
+
+    @problem.setter
+    def problem(self, text: str | None) -> None:
+        if text != self._problem:
+            self._problem = text
+            self._tell_status()
+
+    @property
+    def unknown(self) -> str | None:
+        """Why nothing is known of what is held, in one line; None while there is a picture."""
+        if self.view is not None:
+            return None
+        if self.journal() is None:
+            return self._problem or "there is no journal yet: the trader has not started"
+        return self._problem or "the journal is being read"
 
     def journal(self) -> Path | None:
         """The journal that is meant now; None when there is none yet."""
@@ -100,6 +122,7 @@ class Desk:
             try:
                 if path is not None:
                     await self._follow(path)
+                    continue
             except StoreError as problem:
                 self.problem = str(problem)
             await asyncio.sleep(LOOK_FOR_JOURNAL_S)
@@ -124,19 +147,22 @@ class Desk:
             follow.cancel()
             await asyncio.gather(follow, return_exceptions=True)
             records.close()
+            if self.journal() != path:
+                self.records = None
             self.view = None if not self.running else self.view
+            self._tell()
 
     # -- trader ---------------------------------------------------------------------------------------------------
 
     def _see(self, view: View) -> None:
-        self.view, self.running, self.heard_s, self.problem = view, True, time.monotonic(), None
+        self.view, self.running, self.heard_s, self._problem = view, True, time.monotonic(), None
         if self._left is not None:
             self._left.cancel()
             self._left = None
         self._tell()
 
     def _miss(self, oddity: str | None) -> None:
-        self.running, self.problem = False, oddity
+        self.running, self._problem = False, oddity
         if self.view is not None:
             self.view = replace(self.view, links=(), entries_off=NOT_RUNNING)
         self._tell()
@@ -152,22 +178,29 @@ class Desk:
         path = self.journal()
         if path is None:
             return
-        try:
-            view = await asyncio.to_thread(view_from_journal, path, self.settings)
-        except (StoreError, ControlError) as problem:
-            self.problem = str(problem)
-            return
+        while True:
+            try:
+                view = await asyncio.to_thread(view_from_journal, path, self.settings)
+                break
+            except (StoreError, ControlError) as problem:
+                self.problem = str(problem)
+            await asyncio.sleep(LOOK_AT_LEFT_AGAIN_S)
         if not self.running:
             self.view = view
             self._tell()
 
+    def _tell_status(self) -> None:
+        problem = self._problem or self.unknown
+        status = status_of(self.view, self.settings.mode, self.journal_name, problem, running=self.running)
+        self.board.put("status", status)
+
     def _tell(self) -> None:
         view, board = self.view, self.board
-        board.put("status", status_of(view, self.settings.mode, self.journal_name, running=self.running))
+        self._tell_status()
         board.put("connection", connection_of(view, self.clock, running=self.running))
         if view is None:
             for topic in ("prices", "positions", "orders", "decisions", "alarms", "round_trips"):
-                board.put(topic, ())
+                board.put(topic, None)
             board.put("breaker", None)
             return
         board.put("prices", view.prices)

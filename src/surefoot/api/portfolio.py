@@ -61,7 +61,7 @@ class HeldPosition:
 @dataclass(frozen=True, slots=True)
 class Portfolio:
     """Money in quote. `cash` is what is held of the quote asset, `exposure` the notional of all positions. `running` is
-    false when this is what the trader's journal left."""
+    false when this is what the trader's journal left. All else is null while nothing is known."""
 
     at_ms: int | None
     running: bool
@@ -71,15 +71,15 @@ class Portfolio:
     exposure: Decimal | None
     exposure_pct: Decimal | None
     open_profit: Decimal | None
-    holdings: tuple[Held, ...]
-    positions: tuple[HeldPosition, ...]
+    holdings: tuple[Held, ...] | None
+    positions: tuple[HeldPosition, ...] | None
 
 
 def portfolio_of(desk: Desk) -> Portfolio:
     """The portfolio of now; without a picture there is nothing to tell."""
     view = desk.view
     if view is None:
-        return Portfolio(None, desk.running, None, None, None, None, None, None, (), ())
+        return Portfolio(None, desk.running, None, None, None, None, None, None, None, None)
     positions = tuple(_position(desk, view, each) for each in view.positions)
     exposure = total(each.notional for each in positions)
     return Portfolio(

@@ -100,5 +100,7 @@ def told_topic(desk: Desk, topic: str) -> Response:
 
 
 def told_topic_page(desk: Desk, topic: str) -> Response:
-    """A topic that is a list, as the only page of it."""
+    """A topic that is a list, as the only page of it. Raises Problem (503) while it is not known."""
+    if desk.unknown is not None:
+        raise Problem(503, "not_known", desk.unknown)
     return Response(b'{"items":%b,"next":null,"from_ms":null}' % desk.board.values[topic], media_type=JSON)

@@ -55,17 +55,18 @@ class RecordsBegin:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The values of the stream's topics. In a snapshot `records` is a RecordsBegin, in an update a list of records."""
+    """The values of the stream's topics. In a snapshot `records` is a RecordsBegin, in an update a list of records.
+    What is not known is null, and `problem` of `status` says why."""
 
     status: Status
-    prices: tuple[PriceView, ...]
-    positions: tuple[PositionView, ...]
-    orders: tuple[OrderView, ...]
-    decisions: tuple[RecordDecision, ...]
-    alarms: tuple[RecordAlarm, ...]
+    prices: tuple[PriceView, ...] | None
+    positions: tuple[PositionView, ...] | None
+    orders: tuple[OrderView, ...] | None
+    decisions: tuple[RecordDecision, ...] | None
+    alarms: tuple[RecordAlarm, ...] | None
     breaker: BreakerView | None
     connection: Connection
-    round_trips: tuple[RoundTrip, ...]
+    round_trips: tuple[RoundTrip, ...] | None
     records: tuple[JournalItem, ...] | RecordsBegin
 
 

@@ -22,26 +22,28 @@ class Holding:
 class Status:
     """The trader in one look. `running` is false when what is told is what its journal left; `at_ms` is when that was.
 
-    Without a trader and without a journal all is null or empty. `quote` is the asset that equity is counted in.
-    `open_profit` is that of all positions after what was paid; null when one of them has no price. `live_off` says why
-    no position is opened with real money; null also where none trades.
+    Without a trader and a journal that can be read all is null, and `problem` says why: in one line what is odd now.
+    `quote` is the asset that equity is counted in. `open_profit` is that of all positions after what was paid; null
+    when one of them has no price. `live_off` says why no position is opened with real money; null also where none
+    trades.
     """
 
     at_ms: int | None
     running: bool
+    problem: str | None
     mode: str
     run: str | None
     journal: str | None
     equity: Decimal | None
     quote: str | None
     open_profit: Decimal | None
-    balances: tuple[Holding, ...]
+    balances: tuple[Holding, ...] | None
     entries_off: str | None
     live_off: str | None
     books: str | None
-    differences: tuple[str, ...]
-    foreign: tuple[str, ...]
-    round_trip_count: int
+    differences: tuple[str, ...] | None
+    foreign: tuple[str, ...] | None
+    round_trip_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +104,33 @@ TOPICS = (
 )
 
 
-def status_of(view: View | None, mode: str, journal: str | None, *, running: bool) -> Status:
+def status_of(view: View | None, mode: str, journal: str | None, problem: str | None, *, running: bool) -> Status:
     """The status; without a picture there is nothing to tell."""
     if view is None:
-        return Status(None, running, mode, None, journal, None, None, None, (), NOT_RUNNING, None, None, (), (), 0)
+        return Status(
+            at_ms=None,
+            running=running,
+            problem=problem,
+            mode=mode,
+            run=None,
+            journal=journal,
+            equity=None,
+            quote=None,
+            open_profit=None,
+            balances=None,
+            entries_off=NOT_RUNNING,
+            live_off=None,
+            books=None,
+            differences=None,
+            foreign=None,
+            round_trip_count=None,
+        )
     profits = [position.profit for position in view.positions]
     known = [profit for profit in profits if profit is not None]
     return Status(
         at_ms=view.at_ms,
         running=running,
+        problem=problem,
         mode=mode,
         run=view.run or None,
         journal=journal,

@@ -29,11 +29,12 @@ class PositionRisk:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What is at risk, and the limits that an entry meets. `to_stop_pct` is null when one position's is not known."""
+    """What is at risk, and the limits that an entry meets. `to_stop_pct` is null when one position's is not known, and
+    so is `positions` while it is not known what is held."""
 
     at_ms: int | None
     entries_off: str | None
-    positions: tuple[PositionRisk, ...]
+    positions: tuple[PositionRisk, ...] | None
     to_stop_pct: Decimal | None
     positions_max: int
     portfolio_risk_max_pct: Decimal
@@ -88,12 +89,12 @@ async def risk(person: Viewer, desk: TheDesk) -> Response:
 
 def risk_of(desk: TheDesk) -> Risk:
     view, own = desk.view, desk.settings.risk
-    positions = () if view is None else tuple(_position_risk(each, view.equity) for each in view.positions)
+    positions = None if view is None else tuple(_position_risk(each, view.equity) for each in view.positions)
     return Risk(
         at_ms=None if view is None else view.at_ms,
         entries_off=None if view is None else view.entries_off,
         positions=positions,
-        to_stop_pct=None if view is None else total(each.to_stop_pct for each in positions),
+        to_stop_pct=None if positions is None else total(each.to_stop_pct for each in positions),
         positions_max=own.positions_max,
         portfolio_risk_max_pct=own.portfolio_risk_max_pct,
         risk_pct_of_equity=own.risk_pct_of_equity,
