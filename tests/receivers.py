@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -22,13 +24,40 @@ class Heard:
     refusals: list[int] = field(default_factory=list)
 
 
-def answer_of(path: str) -> tuple[int, bytes, str]:
+TELEGRAM_MAX, DISCORD_MAX = 4_096, 2_000
+TELEGRAM_TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins|s|strike|del|code|pre|tg-spoiler|blockquote)>")
+TELEGRAM_ENTITY = re.compile(r"&(lt|gt|amp|quot|#\d+|#x[0-9a-fA-F]+);")
+
+
+def telegram_problem(text: str, parse_mode: str | None) -> str | None:
+    """What Telegram's API refuses: HTML other than its own, and what is too long once that is read."""
+    if parse_mode == "HTML":
+        open_tags: list[str] = []
+        for ending, tag in TELEGRAM_TAG.findall(text):
+            if not ending:
+                open_tags.append(tag)
+            elif not open_tags or open_tags.pop() != tag:
+                return "can't parse entities: unexpected end tag"
+        bare = TELEGRAM_TAG.sub("", text)
+        if open_tags or re.search("[<>&]", TELEGRAM_ENTITY.sub("", bare)):
+            return "can't parse entities: unsupported start tag"
+        text = html.unescape(bare)
+    return "message is too long" if len(text) > TELEGRAM_MAX else None
+
+
+def answer_of(path: str, body: Any) -> tuple[int, bytes, str]:
     """Status, body and type as the service behind a path gives them."""
     if path.startswith("/bot"):
+        problem = telegram_problem(body["text"], body.get("parse_mode"))
+        if problem is not None:
+            said = {"ok": False, "error_code": 400, "description": f"Bad Request: {problem}"}
+            return 400, json.dumps(said).encode(), "application/json"
         return 200, b'{"ok": true, "result": {"message_id": 1}}', "application/json"
     if path.startswith("/services/"):
         return 200, b"ok", "text/html"
     if path.startswith("/api/webhooks/"):
+        if len(body.get("content", "")) > DISCORD_MAX:
+            return 400, b'{"content": ["Must be 2000 or fewer in length."]}', "application/json"
         return 204, b"", "application/json"
     return 200, b"{}", "application/json"
 
@@ -40,9 +69,9 @@ def web_hooks() -> Iterator[Heard]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            heard.posts.append((self.path, json.loads(body)))
-            status, answer, kind = answer_of(self.path)
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.posts.append((self.path, body))
+            status, answer, kind = answer_of(self.path, body)
             if heard.refusals and (refusal := heard.refusals.pop(0)):
                 status, answer = refusal, b'{"ok": false, "description": "not now"}'
             self.send_response(status)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import email.policy
+import html
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import SecretStr
 
 from surefoot import notify
 from surefoot.alerts import Alert, Level
@@ -32,6 +35,7 @@ from surefoot.notify import (
     guard_alerts_path,
     recent_alerts,
     send_test,
+    services_at,
 )
 from tests.receivers import Heard, mail_server, web_hooks
 
@@ -46,7 +50,7 @@ TOKENS = (
 
 
 TOLD_MS = 1_748_833_509_000
-LATE = " (told 03:05:09 UTC)"
+LATE = "(told 03:05:09 UTC) "
 
 
 def alert(text: str = "x", level: Level = Level.WARNING, kind: str = "link-lost") -> Alert:
@@ -201,6 +205,43 @@ def test_a_test_really_reaches_each_service_in_its_own_words(hooks: Heard) -> No
 
 
 @pytest.mark.spec("NOTE-1", "SAFE-3")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TypeError: '<' not supported between instances of 'str' and 'int'",
+        "by ann: loss < 3 % & <b>bold <img src=http://elsewhere.example/p.png> *a*_b_ [x](y) &lt;",
+        "<&" * 4_000,
+        "broken \udc80 \x00 \x1b[31m",
+        "",
+    ],
+)
+def test_what_an_alert_says_is_text_that_every_service_takes(hooks: Heard, text: str) -> None:
+    with mail_server() as mail:
+        mailto = f"mailto://ann:mailPASSword1@localhost:{mail.port}?from=bot@here.at&to=ann@here.at&mode=insecure"
+        services, _ = services_at(SecretStr("\n".join([*lines(hooks.port), mailto])))
+        assert [service.send(alert(text, Level.CRITICAL)) for service in services] == [None] * 5
+    told = {path.split("/")[1]: body for path, body in hooks.posts}
+    says = html.unescape(told["bot123456789:abcdefg_hijklmnop"]["text"])
+    assert says.startswith("<b>Surefoot, critical: A link is lost</b>")
+    for said in (says, told["api"]["content"], told["hookSECRETpath"]["message"]):
+        assert text.isprintable() is False or text[:1_000] in said
+    (message,) = (email.message_from_string(mail, policy=email.policy.default) for mail in mail.mails)
+    assert message.get_content_type() == "text/plain"
+    assert text.isprintable() is False or text[:1_000] in message.get_content()
+
+
+@pytest.mark.spec("NOTE-1")
+def test_a_service_with_little_room_is_told_as_much_as_fits(hooks: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apprise.plugins.custom_json import NotifyJSON
+
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", 160)
+    assert Address(lines(hooks.port)[3], 1).send(alert("word " * 100)) is None
+    told = hooks.posts[0][1]
+    assert len(told["title"]) + len(told["message"]) == 158
+    assert told["message"].endswith("…")
+
+
+@pytest.mark.spec("NOTE-1", "SAFE-3")
 def test_what_went_wrong_is_said_without_the_address(hooks: Heard) -> None:
     hooks.refusals = [403, 401, 500, 400]
     deliveries = send_test(settings(*lines(hooks.port), "nonsense://hookSECRETpath"), 1, "ann")
@@ -293,7 +334,7 @@ async def delivered(
 async def test_a_failure_is_tried_again_and_keeps_the_order() -> None:
     service = Flaky("no", RuntimeError("strange"))
     told = await delivered(service, alert("a"), alert("b"))
-    assert [each.text for each in service.sent] == [f"a{LATE}", "b"]
+    assert [each.text for each in service.sent] == [f"{LATE}a", "b"]
     assert told == [(0, Delivery("Flaky (1)", None, 3)), (1, Delivery("Flaky (1)", None, 1))]
 
 
@@ -308,7 +349,7 @@ class Address1:
         self.refused: list[str] = []
 
     def send(self, alert: Alert) -> str | None:
-        if not self.is_up or alert.text.startswith("bad"):
+        if not self.is_up or alert.text.endswith("bad"):
             self.refused.append(alert.text)
             return "no"
         self.sent.append(alert.text)
@@ -358,7 +399,7 @@ async def test_an_address_that_answers_again_gets_what_waits_at_the_next_alert_i
         sending.outbox.put(3, alert("heard again too"), TOLD_MS)
         await sending.until(4)
     assert sending.service.sent == [
-        f"silent{LATE}", f"heard again{LATE}", f"silent too{LATE}", "heard again too",
+        f"{LATE}silent", f"{LATE}heard again", f"{LATE}silent too", "heard again too",
     ]  # fmt: skip
 
 
@@ -367,7 +408,7 @@ async def test_what_is_critical_goes_before_what_waits_and_that_says_of_when_it_
     service = Flaky()
     told = await delivered(service, alert("a"), alert("b", Level.INFO), alert("c", Level.CRITICAL))
     assert [number for number, _ in told] == [2, 0, 1]
-    assert [each.text for each in service.sent] == ["c", f"a{LATE}", f"b{LATE}"]
+    assert [each.text for each in service.sent] == ["c", f"{LATE}a", f"{LATE}b"]
 
 
 @pytest.mark.spec("NOTE-1", "SAFE-3")
@@ -383,7 +424,7 @@ async def test_at_the_end_all_that_waits_is_tried_once_more(tmp_path: Path) -> N
     service.is_up = True
     await notifier.close(5)
     running.cancel()
-    assert service.sent == [f"start{LATE}", f"trip{LATE}"]
+    assert service.sent == [f"{LATE}start", f"{LATE}trip"]
 
 
 @pytest.mark.spec("NOTE-1")
@@ -431,7 +472,8 @@ async def test_what_was_told_is_kept_with_what_became_of_it(tmp_path: Path) -> N
     assert (newest["count"], newest["text"]) == (2, "2 times, last: b | c")
     assert first["deliveries"] == [{"service": "Flaky (1)", "problem": None, "tries": 2}]
     first_text, second_text = (each.text for each in service.sent)
-    assert first_text.startswith("a (told ")
+    assert first_text.startswith("(told ")
+    assert first_text.endswith(" UTC) a")
     assert second_text == "2 times, last: b | c"
     assert (tmp_path / "j.sqlite.alerts.jsonl").stat().st_mode & 0o777 == 0o600
     assert AlertLog(alerts_path(tmp_path / "j.sqlite")).add(alert(), 5) == 3

@@ -31,6 +31,8 @@ from surefoot.alerts import Alert, Level
 from surefoot.config import AlertSettings, Settings
 
 TEXTS_SHOWN = 3
+TEXT_MAX, TEXT_MIN = 1_500, 40  # the most that all large services take; the least that says something
+TITLE_EDGE = 2  # between title and text, where a service has one for both
 OUTBOX_MAX = 200
 PAUSES_S = (2.0, 5.0, 15.0, 60.0, 180.0, 600.0)  # after as many failures an alert is given up
 SEND_MAX_S = 30.0
@@ -197,8 +199,10 @@ class Address:
         self._secret_parts = sorted(
             {part for part in SECRET_PART.findall(address) if part != host}, key=len, reverse=True
         )
+        self._room = int(plugin.body_maxlen)
         self._apprise = apprise.Apprise()
         self._apprise.add(plugin)
+        self._plain = apprise.NotifyFormat.TEXT
         self._types = {
             Level.INFO: apprise.NotifyType.INFO,
             Level.WARNING: apprise.NotifyType.WARNING,
@@ -207,9 +211,12 @@ class Address:
 
     def send(self, alert: Alert) -> str | None:
         """See `Service`."""
+        title = f"Surefoot, {alert.level}: {alert.title}"
+        # What people and exceptions say is text: where a service reads HTML, it is escaped.
         result = self._apprise.notify(
-            body=alert.text,
-            title=f"Surefoot, {alert.level}: {alert.title}",
+            body=_fitting(alert.text, min(TEXT_MAX, self._room - len(title) - TITLE_EDGE)),
+            title=title,
+            body_format=self._plain,
             notify_type=self._types[alert.level],
             timeout=SEND_MAX_S,
         )
@@ -219,6 +226,13 @@ class Address:
         for part in self._secret_parts:
             said = said.replace(part, "…")
         return " ".join(said.split())[:300] or "refused without a reason"
+
+
+def _fitting(text: str, room: int) -> str:
+    """Of a text what can be sent and read: no control characters, not longer than there is room, not nothing."""
+    plain = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text).strip()
+    room = max(room, TEXT_MIN)
+    return (plain if len(plain) <= room else f"{plain[: room - 1]}…") or "–"
 
 
 def addresses_of(settings: Settings) -> tuple[list[Service], list[str]]:
@@ -366,7 +380,7 @@ class Outbox:
 
 def _of_when(letter: _Letter) -> Alert:
     told = datetime.fromtimestamp(letter.told_ms / 1_000, UTC)
-    return replace(letter.alert, text=f"{letter.alert.text} (told {told:%H:%M:%S} UTC)")
+    return replace(letter.alert, text=f"(told {told:%H:%M:%S} UTC) {letter.alert.text}")
 
 
 # ---------------------------------------------------------------------------------------------------------------
