@@ -44,6 +44,9 @@ READ = (
 )
 
 
+ROWS_ENOUGH = 25  # more than there are orders; of decisions there are many
+
+
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resources")
@@ -111,6 +114,25 @@ async def test_pages_follow_each_other_by_their_cursor(viewer: Visitor) -> None:
     records = body_of(await viewer.get("/journal?limit=3&kind=RecordDecision"))
     after = body_of(await viewer.get(f"/journal?limit=3&kind=RecordDecision&since_seq={records['next']}"))
     assert records["items"][-1]["seq"] < after["items"][0]["seq"]
+
+
+@pytest.mark.spec("API-1")
+@pytest.mark.parametrize("limit", [1, 4])
+@pytest.mark.parametrize("path", ["orders", "orders?open=false", "fills", "round-trips", "decisions", "alarms"])
+async def test_pages_leave_nothing_out_and_tell_nothing_twice(viewer: Visitor, path: str, limit: int) -> None:
+    asked = f"/{path}{'&' if '?' in path else '?'}limit="
+    whole = body_of(await viewer.get(f"{asked}500"))
+    assert whole["next"] is None
+    rows: list[Any] = []
+    following = ""
+    while following is not None:
+        page = body_of(await viewer.get(f"{asked}{limit}{following}"))
+        rows += page["items"]
+        following = None if page["next"] is None else f"&cursor={page['next']}"
+        if len(rows) > ROWS_ENOUGH:
+            break
+    assert rows == whole["items"][: len(rows)]
+    assert len(rows) == len(whole["items"]) or len(rows) > ROWS_ENOUGH
 
 
 @pytest.mark.spec("API-1", "UI-1")

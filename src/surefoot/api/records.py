@@ -162,7 +162,8 @@ class EquityPoint:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows of a list: newest first, older than record `before`, up to `limit`. Times are those of the rows."""
+    """Which rows of a list: newest first, older than record `before`, up to `limit` and what the last record made with
+    them. Times are those of the rows."""
 
     symbol: str | None = None
     since_ms: int | None = None
@@ -489,10 +490,14 @@ def _chosen(lines: Newest[_Line], wanted: Wanted) -> tuple[list[_Line], int | No
 
 
 def _cut(newest_first: Iterable[_Line], wanted: Wanted) -> tuple[list[_Line], int | None]:
-    """A page, and where the next one begins; None when there is none."""
+    """A page, and where the next one begins; None when there is none. What one record made shares a page."""
     fitting = (line for line in newest_first if wanted.takes(line.seq, line.at_ms, line.symbol))
-    chosen = list(islice(fitting, wanted.limit + 1))
-    return chosen[: wanted.limit], chosen[wanted.limit - 1].seq if len(chosen) > wanted.limit else None
+    chosen = list(islice(fitting, wanted.limit))
+    for line in fitting:
+        if line.seq != chosen[-1].seq:
+            return chosen, chosen[-1].seq
+        chosen.append(line)
+    return chosen, None
 
 
 def _with_seq(kind: Callable[..., Row], line: _Line) -> Row:

@@ -100,7 +100,8 @@ async def signals(person: Viewer, records: TheRecords) -> Response:
 async def orders(
     person: Viewer, records: TheRecords, wanted: Chosen, is_open: Annotated[bool | None, Query(alias="open")] = None
 ) -> Response:
-    """Orders of ours, newest first; `open` chooses those that something may still come of, or the others."""
+    """Orders of ours, newest first; `open` chooses those that something may still come of, or the others. Those that
+    were submitted together share a page."""
     from_ms = None if is_open else records.orders_from_ms  # open ones are always kept
     return told_records(
         records, "orders", wanted, is_open, make=lambda: records.order_page(wanted, is_open=is_open), from_ms=from_ms
