@@ -124,7 +124,7 @@ async def test_pages_leave_nothing_out_and_tell_nothing_twice(viewer: Visitor, p
     whole = body_of(await viewer.get(f"{asked}500"))
     assert whole["next"] is None
     rows: list[Any] = []
-    following = ""
+    following: str | None = ""
     while following is not None:
         page = body_of(await viewer.get(f"{asked}{limit}{following}"))
         rows += page["items"]
