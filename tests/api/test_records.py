@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from surefoot.api import records as module
 from surefoot.api.performance import performance_of
+from surefoot.api.reading import told_curve
 from surefoot.api.records import Records, Wanted, journal_page, order_ids
 from surefoot.config import Settings, load
 from surefoot.core.messages import BalanceMoved, RecordDecision, RecordTransfer, SubmitList, SubmitOrder
-from surefoot.research.export import books_of
+from surefoot.research.export import EquityRow, books_of
 from surefoot.store.journal import Entry, Journal, JournalReader, StoreError
 from tests.core.desk import Desk
 from tests.journals import OFTEN, kept, two_days
@@ -173,6 +175,28 @@ def test_a_long_curve_is_thinned_to_the_last_of_each_span(records: Records) -> N
     assert thin[-1] == whole[-1]
     assert set(thin) <= set(whole)
     assert [point.at_ms for point in thin] == sorted(point.at_ms for point in thin)
+
+
+@pytest.mark.spec("API-1", "PERF-5")
+def test_a_curve_is_told_again_as_it_was_until_it_has_a_new_row(
+    settings: Settings, traded: tuple[Path, dict[str, Any]]
+) -> None:
+    records, rows, made = Records(traded[0], settings), list[EquityRow | None](), 0
+
+    def curve() -> list[EquityRow]:
+        nonlocal made
+        made += 1
+        return []
+
+    with JournalReader(traded[0]) as reader:
+        for entry in reader.read():
+            records.take(entry)
+            last = next(iter(deque(records.equity_rows, maxlen=1)), None)
+            if not rows or rows[-1] != last:
+                rows.append(last)
+            told_curve(records, 200, make=curve, from_ms=None)
+    records.close()
+    assert 100 < made == len(rows) < records.seq / 2
 
 
 @pytest.mark.spec("API-1", "PNL-3")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -118,6 +120,34 @@ def test_what_never_pauses_is_shown_all_the_same(page: Page) -> None:
         page.clock.run_for(200)
     assert newest.inner_text() != before[0]
     assert listed.first.inner_text() != before[1]
+
+
+@pytest.mark.spec("UI-1", "PERF-5")
+def test_what_the_stream_brings_is_shown_without_asking(page: Page) -> None:
+    """The page's clock stands, so what news make it ask waits; pictures come all the time, and ask nothing."""
+    expect(page.locator("[data-chart=there]")).to_be_visible()
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 1_000)
+    page.wait_for_timeout(500)  # what was asked for before is there
+    asked_for: Counter[str] = Counter()
+    page.on("request", lambda request: asked_for.update([urlsplit(request.url).path]))
+    for name in ("overview", "alerts", "risk"):
+        go(page, name)
+        expect(page.locator(".bones")).to_have_count(0)
+        asked_for.clear()
+        for _ in range(3):
+            before = page.locator("time.clock").inner_text()
+            expect(page.locator("time.clock")).not_to_have_text(before)
+        assert asked_for == {}, name
+    go(page, "overview")
+    expect(page.locator("[data-chart=there]")).to_be_visible()
+    asked_for.clear()
+    minute = page.locator("time.clock b").inner_text()[:5]
+    expect(page.locator("time.clock b")).not_to_contain_text(minute)  # a candle has closed
+    page.wait_for_timeout(700)
+    page.clock.run_for(1_000)
+    page.wait_for_timeout(100)
+    assert asked_for["/api/v1/market/candles"] == max(asked_for.values()) == 1
 
 
 @pytest.mark.spec("UI-1")

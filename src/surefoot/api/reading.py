@@ -85,12 +85,26 @@ def told_records(
     records: Records, *asked: object, make: Callable[[], tuple[object, int | None]], from_ms: int | None
 ) -> Response:
     """A page of records as the answer; one that was `asked` for before is made anew only when there are new records."""
-    body = records.told.get(asked)
+    return _remembered(records.told, asked, make, from_ms)
+
+
+def told_curve(records: Records, *asked: object, make: Callable[[], object], from_ms: int | None) -> Response:
+    """The equity curve as the answer; one that was `asked` for before is made anew only when it has a new row."""
+    return _remembered(records.told_curves, asked, lambda: (make(), None), from_ms)
+
+
+def _remembered(
+    kept: dict[tuple[object, ...], bytes],
+    asked: tuple[object, ...],
+    make: Callable[[], tuple[object, int | None]],
+    from_ms: int | None,
+) -> Response:
+    body = kept.get(asked)
     if body is None:
         items, following = make()
         body = encoded({"items": items, "next": following, "from_ms": from_ms})
-        if len(body) <= PAGE_BYTES_MAX and len(records.told) < PAGES_REMEMBERED:
-            records.told[asked] = body
+        if len(body) <= PAGE_BYTES_MAX and len(kept) < PAGES_REMEMBERED:
+            kept[asked] = body
     return Response(body, media_type=JSON)
 
 

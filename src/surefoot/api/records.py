@@ -221,6 +221,8 @@ class Records:
         self.candles: dict[tuple[str, str], deque[Candle]] = {}
         self.last_decisions: dict[str, int] = {}
         self.told: dict[tuple[object, ...], bytes] = {}  # pages as JSON, until there is a new record
+        self.told_curves: dict[tuple[object, ...], bytes] = {}  # the curve as JSON, until its last row is another
+        self._last_equity: EquityRow | None = None
         self._lives: dict[str, _Life] = {}
         self._kept = Bookkeeping(settings)
         self._hear = hear
@@ -393,6 +395,10 @@ class Records:
             books.all_round_trips.clear()
         while len(books.equity_rows) > 1:
             self.curve.take(books.equity_rows.pop(0))
+        last = books.equity_rows[-1] if books.equity_rows else None
+        if last != self._last_equity:
+            self._last_equity = last
+            self.told_curves.clear()
         for rows in (books.ledger_rows, books.trades, books.moves):
             rows.clear()
 

@@ -22,6 +22,7 @@ from surefoot.api.reading import (
     TheDesk,
     TheRecords,
     told,
+    told_curve,
     told_page,
     told_records,
 )
@@ -143,7 +144,14 @@ async def equity(
     person: Viewer, records: TheRecords, since_ms: Ms | None = None, until_ms: Ms | None = None, points: Points = 500
 ) -> Response:
     """The equity curve, oldest first."""
-    return told_page(records.equity(since_ms, until_ms, points), from_ms=records.curve.from_ms)
+    return told_curve(
+        records,
+        since_ms,
+        until_ms,
+        points,
+        make=lambda: records.equity(since_ms, until_ms, points),
+        from_ms=records.curve.from_ms,
+    )
 
 
 @router.get("/metrics", response_model=Performance)
