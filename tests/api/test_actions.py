@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from surefoot.alerts import Alert, Level
+from surefoot.api import webstore
+from surefoot.api.audit import Trail
 from surefoot.api.roles import Role
+from surefoot.api.tokens import ACCESS_MS
+from surefoot.api.webstore import WebStore
 from surefoot.control import Answer, Wish
 from surefoot.notify import AlertLog, alerts_path, guard_alerts_path
 from tests.api.desks import begun, trading, until
-from tests.api.served import Place, Visitor, code_of, place
+from tests.api.served import PASSWORD, Place, Visitor, code_of, place
 
 KEY = bytes(range(32))
 WHY = {"reason": "because"}
@@ -172,6 +178,68 @@ async def test_without_a_trader_or_a_key_it_is_said_that_nobody_was_asked(tmp_pa
         here.parts.desk.control_key = KEY
         assert code_of(await visitor.post("/bot/pause", json=WHY)) == "trader_away"
         assert trail(here)[-1] == ("trader", "pause not carried out")
+
+
+@contextmanager
+def unwritable(store: WebStore, how: str) -> Iterator[None]:
+    """A store that cannot be written for a while: its disk is full, or another program holds it."""
+    if how == "full":
+        (pages,) = store.row("PRAGMA page_count") or (0,)
+        store.row(f"PRAGMA max_page_count = {pages}")
+        while Trail(store, lambda: 0).try_add("somebody", "filled what is left", of="much " * 50) is not None:
+            pass
+        yield
+        store.row("PRAGMA max_page_count = 1000000")
+        return
+    (_, _, path) = store.row("PRAGMA database_list") or ("", "", "")
+    with closing(sqlite.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.spec("SAFE-3", "DB-2", "OPS-1")
+@pytest.mark.parametrize("how", ["full", "locked"])
+async def test_exits_go_on_where_the_web_process_cannot_write(
+    here: Place, trader: Trader, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    visitor = await here.signed_in(Role.TRADER)
+    monkeypatch.setattr(webstore, "BUSY_WAIT_S", 0.02)
+    monkeypatch.setattr(webstore, "HURRIED_WAIT_S", 0.01)
+    with here.parts.store.hurried():
+        pass  # so that it counts from now on
+    with unwritable(here.parts.store, how):
+        here.clock.forward(ACCESS_MS / 1_000 + 1)
+        for _ in range(2):  # it is not replaced, so it is good again
+            answer = await visitor.post("/auth/refresh")
+            assert answer.status_code == 200, answer.text
+            visitor.keep(answer)
+        assert code_of(await visitor.post("/auth/confirm", json={"password": "a wrong one"})) == "credentials_wrong"
+        assert (await visitor.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        kinds = ["pause", "cancel-all", "flatten", "kill", "live-off", "close"]
+        for kind in kinds:
+            body = WHY | ({"symbol": "BTCUSDT"} if kind == "close" else {})
+            answer = await visitor.post(f"/bot/{kind}", json=body, headers={"Idempotency-Key": kind})
+            assert (answer.status_code, answer.json()) == (200, {"text": f"{kind} taken from trader (web)"})
+        trader.refusal = "not now"
+        assert code_of(await visitor.post("/bot/pause", json=WHY)) == "refused"
+        asked = len(trader.asked)
+        # What could raise risk leaves a trace, or is not done.
+        for path in ("/bot/resume", "/breaker/reset"):
+            for headers in ({}, {"Idempotency-Key": path}):
+                assert code_of(await visitor.post(path, json=WHY, headers=headers)) == "store_failed"
+        answer = await visitor.post("/settings", json=WHY | {"changes": {"risk.positions_max": "2"}})
+        assert code_of(answer) == "store_failed"
+        assert len(trader.asked) == asked
+        for n in range(5):
+            answer = await visitor.post("/auth/confirm", json={"password": f"guess {n} at it"})
+        answer = await visitor.post("/auth/confirm", json={"password": PASSWORD})
+        assert code_of(answer) == "locked"
+    assert [wish.kind for wish, _ in trader.asked] == [*kinds, "pause"]
+    trader.refusal = None
+    assert (await visitor.post("/bot/resume", json=WHY)).status_code == 200
+    visitor.keep(await visitor.post("/auth/refresh"))
+    assert trail(here)[-1] == ("trader", "resume taken")
+    assert here.parts.trail.verify().problem is None
 
 
 @pytest.mark.spec("AUTH-3")

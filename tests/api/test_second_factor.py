@@ -205,3 +205,21 @@ async def test_a_new_password_ends_the_other_sessions(tmp_path: Path) -> None:
         assert code_of(await elsewhere.get("/me")) == "session_ended"
         assert code_of(await here.visitor().sign_in("ann", PASSWORD)) == "credentials_wrong"
         assert (await here.visitor().sign_in("ann", "another good password")).status_code == 200
+
+
+@pytest.mark.spec("SAFE-3", "DB-2", "AUTH-2")
+async def test_a_code_is_good_once_and_a_recovery_code_not_at_all_where_nothing_can_be_written(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        ann = await here.signed_in(Role.TRADER, "ann")
+        totp, recovery = await enrolled(here, ann)
+        here.clock.forward(300)
+        here.parts.store.row("PRAGMA query_only = ON")
+        code = code_now(here, totp)
+        assert code_of(await ann.post("/auth/confirm", json={"code": recovery[0]})) == "store_failed"
+        assert (await ann.post("/auth/confirm", json={"code": code})).status_code == 200
+        assert code_of(await ann.post("/auth/confirm", json={"code": code})) == "credentials_wrong"
+        assert code_of(await ann.post("/bot/flatten", json={"reason": "out"})) == "cannot_sign"  # past every door
+        here.parts.store.row("PRAGMA query_only = OFF")
+        assert code_of(await ann.post("/auth/confirm", json={"code": code})) == "credentials_wrong"
+        here.clock.forward(30)
+        assert (await ann.post("/auth/confirm", json={"code": code_now(here, totp)})).status_code == 200

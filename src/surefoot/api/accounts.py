@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from argon2 import PasswordHasher
@@ -21,7 +22,7 @@ from surefoot.api.onetime import fingerprint
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
 from surefoot.api.secondfactor import SecondFactor
-from surefoot.api.webstore import WebStore
+from surefoot.api.webstore import WebStore, WebStoreError
 
 # OWASP asks for 19 MiB and two passes at least; 32 MiB are what a small machine can spare beside the trader.
 HASHER = PasswordHasher(time_cost=3, memory_cost=32 * 1_024, parallelism=1)
@@ -130,7 +131,8 @@ class Accounts:
         if self._hasher.check_needs_rehash(hashed):
             async with self._one_at_a_time:
                 fresh = await asyncio.to_thread(self._hasher.hash, password)
-            self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (fresh, name))
+            with suppress(WebStoreError):  # then at the next time
+                self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (fresh, name))
         return user
 
     def check_code(self, user: User, code: str | None) -> None:

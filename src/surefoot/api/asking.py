@@ -1,4 +1,8 @@
-"""What a signed-in user asks of the trader: signed with the run's key, and written in the audit trail."""
+"""What a signed-in user asks of the trader: signed with the run's key, and written in the audit trail.
+
+Rules. A wish that can only lessen risk is passed on even where the trail cannot be written, as on a full disk: the
+journal has who asked and why. Any other is not, because it could not be traced.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from surefoot.api.desk import Desk
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Person
 from surefoot.control import Answer, ControlError, Signer, Wish, ask_trader_async, refusal_of, socket_path
+
+LESSENING = frozenset({"pause", "flatten", "close", "cancel-all", "kill", "live-off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,20 @@ async def demand(desk: Desk, trail: Trail, person: Person, wish: Wish) -> Answer
     """
     told = {"reason": wish.reason}
     told |= {"symbol": wish.symbol} if wish.symbol else {}
-    asked = trail.add(person.name, f"asked for {wish.kind}", **told, settings=dict(wish.settings))
+    what = f"asked for {wish.kind}"
+    if wish.kind in LESSENING:
+        asked = trail.try_add(person.name, what, hurried=True, **told, settings=dict(wish.settings))
+    else:
+        asked = trail.add(person.name, what, **told, settings=dict(wish.settings))
+    hurried = asked is None
     try:
         answer = await ask(desk, person, wish)
     except Problem as problem:
-        trail.add(person.name, f"{wish.kind} not carried out", asked=asked, problem=problem.detail)
+        became = f"{wish.kind} not carried out"
+        trail.try_add(person.name, became, hurried=hurried, asked=asked, problem=problem.detail)
         raise
-    trail.add(person.name, f"{wish.kind} {'taken' if answer.taken else 'refused'}", asked=asked, answer=answer.text)
+    became = f"{wish.kind} {'taken' if answer.taken else 'refused'}"
+    trail.try_add(person.name, became, hurried=hurried, asked=asked, answer=answer.text)
     if not answer.taken:
         raise Problem(409, "refused", answer.text)
     return answer

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.api.webstore import WebStore
+from surefoot.api.webstore import WebStore, WebStoreError
 
 FIRST = "0" * 64  # what the first row holds in the place of the hash before it
 PAGE_ROWS = 1_000
+_log = logging.getLogger("surefoot.web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,20 @@ class Trail:
             self._store.run(f"INSERT INTO audit ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._store.run("INSERT OR REPLACE INTO audit_head (one, seq, hash) VALUES (1, ?, ?)", (seq, own))
         return seq
+
+    def try_add(self, who: str, action: str, *, hurried: bool = False, **detail: object) -> int | None:
+        """`add`, for what must not fail because of it: a line of the log, and None, where the store cannot be written.
+
+        `hurried`, when something waits for it, see `WebStore.hurried`.
+        """
+        try:
+            with self._store.hurried() if hurried else nullcontext():
+                return self.add(who, action, **detail)
+        except WebStoreError as problem:
+            _log.error(
+                "not in the audit trail, because it cannot be written (%s): %s %s %s", problem, who, action, detail
+            )
+            return None
 
     def rows(
         self,

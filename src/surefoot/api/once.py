@@ -23,11 +23,11 @@ class Once:
         self._key = key
         self._request = request
 
-    async def answer(self, name: str, act: Act, status: int = 200) -> Response:
-        """What `act` returns, as JSON; for the user `name`."""
+    async def answer(self, name: str, act: Act, status: int = 200, *, lessens_risk: bool = False) -> Response:
+        """What `act` returns, as JSON; for the user `name`. What only lessens risk is done whatever can be kept."""
         if self._key is None:
             return answer_of(body_of(await act(), status), status)
-        return await self._answers.once(name, self._key, self._request, act, status)
+        return await self._answers.once(name, self._key, self._request, act, status, lessens_risk=lessens_risk)
 
 
 Key = Annotated[

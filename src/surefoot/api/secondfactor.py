@@ -17,7 +17,7 @@ from pyotp.exceptions import OTPVerificationError
 from surefoot.api.audit import Trail
 from surefoot.api.onetime import fingerprint
 from surefoot.api.problems import Problem
-from surefoot.api.webstore import WebStore
+from surefoot.api.webstore import WebStore, WebStoreError
 
 ISSUER = "Surefoot"
 STEPS_ASIDE = 1  # that the two clocks may be apart, of 30 seconds each
@@ -41,6 +41,7 @@ class SecondFactor:
         self._store = store
         self._trail = trail
         self._now_ms = now_ms
+        self._unkept: dict[str, int] = {}  # steps of codes that were good while the store could not be written, by name
 
     def enrol(self, name: str) -> Enrolment:
         """A new secret, to be confirmed by `confirm_enrolment`. Raises Problem (409) where one is in use."""
@@ -74,13 +75,20 @@ class SecondFactor:
 
     def check(self, name: str, code: str) -> bool:
         """Whether a one-time or recovery code is right, and was not used before; it is used now."""
-        found = self._store.row("SELECT totp_secret FROM users WHERE name = ? AND totp_since_ms IS NOT NULL", (name,))
+        sql = "SELECT totp_secret, totp_step FROM users WHERE name = ? AND totp_since_ms IS NOT NULL"
+        found = self._store.row(sql, (name,))
         if found is None:
             return False
         step = self._step(found[0], code)
         if step is not None:
+            if step <= max(found[1], self._unkept.get(name, 0)):
+                return False
             sql = "UPDATE users SET totp_step = ? WHERE name = ? AND totp_step < ?"
-            return self._store.run(sql, (step, name, step)) > 0
+            try:
+                return self._store.run(sql, (step, name, step)) > 0
+            except WebStoreError:  # a full disk keeps nobody from an exit
+                self._unkept[name] = step
+                return True
         sql = "UPDATE recovery_codes SET used_ms = ? WHERE name = ? AND hash = ? AND used_ms IS NULL"
         with self._store.change():
             is_recovery = self._store.run(sql, (self._now_ms(), name, fingerprint(_plain(code)))) > 0

@@ -2,11 +2,13 @@
 
 Rules. A refresh token is good once. One that comes a second time was stolen, from us or from its owner: then the whole
 session ends. What a request may do is read from the store each time, so that a session that was ended, a user who was
-taken off and a role that was lowered count from the next request on.
+taken off and a role that was lowered count from the next request on. Where the store cannot be written, who is signed
+in stays so: a refresh token is not replaced then, and a confirmation is kept in memory.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from surefoot.api.onetime import LINK_MS, fingerprint, random_text
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Person, Role
 from surefoot.api.tokens import Tokens
-from surefoot.api.webstore import WebStore
+from surefoot.api.webstore import WebStore, WebStoreError
 
 REFRESH_MS = 7 * 86_400_000
 SESSION_MS = 30 * 86_400_000
@@ -25,6 +27,7 @@ CONFIRMED_MS = 5 * 60_000
 LINK_CONFIRMED_MS = 15 * 60_000
 AGENT_LENGTH_MAX = 200
 COOKIE = "surefoot_refresh"
+_log = logging.getLogger("surefoot.web")
 _BEARER = {"WWW-Authenticate": "Bearer"}
 
 Way = Literal["password", "link"]
@@ -55,6 +58,19 @@ class Session:
     agent: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Refresh:
+    """What is kept of a refresh token. `is_good` is one that may be used."""
+
+    session_id: str
+    name: str
+    ends_ms: int
+    session_ends_ms: int
+    is_used: bool
+    is_revoked: bool
+    is_good: bool
+
+
 class Sessions:
     """The sessions of a web store."""
 
@@ -63,6 +79,7 @@ class Sessions:
         self._trail = trail
         self._tokens = tokens
         self._now_ms = now_ms
+        self._unkept: dict[str, int] = {}  # until when a session is confirmed, while that could not be written
 
     def begin(self, name: str, way: Way, address: str, agent: str, confirmed_ms: int = 0) -> Grant:
         """A new session; confirmed for so long."""
@@ -79,28 +96,46 @@ class Sessions:
 
     def refresh(self, token: str) -> Grant:
         """New tokens for an unused refresh token. Raises Problem (401); a used one ends its session."""
+        try:
+            return self._refreshed(token)
+        except WebStoreError as problem:
+            _log.error("a refresh token is not replaced, because web.sqlite cannot be written: %s", problem)
+        found = self._of_refresh(token)
+        if not found.is_good:
+            raise _ended()
+        access_token, access_ends_ms = self._tokens.sign(found.name, found.session_id)
+        return Grant(found.name, found.session_id, access_token, access_ends_ms, token, found.ends_ms)
+
+    def _refreshed(self, token: str) -> Grant:
         now_ms = self._now_ms()
         with self._store.change():
-            sql = (
-                "SELECT r.session, r.ends_ms, r.used_ms, s.name, s.ends_ms, s.revoked_ms, u.off_ms "
-                "FROM refresh_tokens r JOIN sessions s ON s.id = r.session JOIN users u ON u.name = s.name "
-                "WHERE r.hash = ?"
-            )
-            found = self._store.row(sql, (fingerprint(token),))
-            if found is None:
-                raise _ended()
-            session_id, ends_ms, used_ms, name, session_ends_ms, revoked_ms, off_ms = found
-            reused = used_ms is not None and revoked_ms is None
-            if reused:
-                self._revoke(session_id)
-                self._trail.add(name, "refresh token used twice", session=session_id)
-            elif used_ms is None and min(ends_ms, session_ends_ms) > now_ms and revoked_ms is None and off_ms is None:
+            found = self._of_refresh(token)
+            if found.is_used and not found.is_revoked:
+                self._revoke(found.session_id)
+                self._trail.add(found.name, "refresh token used twice", session=found.session_id)
+            elif found.is_good:
                 self._store.run("UPDATE refresh_tokens SET used_ms = ? WHERE hash = ?", (now_ms, fingerprint(token)))
-                self._store.run("UPDATE sessions SET seen_ms = ? WHERE id = ?", (now_ms, session_id))
-                return self._grant(name, session_id, session_ends_ms)
-        if reused:
+                self._store.run("UPDATE sessions SET seen_ms = ? WHERE id = ?", (now_ms, found.session_id))
+                return self._grant(found.name, found.session_id, found.session_ends_ms)
+        if found.is_used and not found.is_revoked:
             raise Problem(401, "refresh_reused", "this sign-in was used from two places and has been ended", _BEARER)
         raise _ended()
+
+    def _of_refresh(self, token: str) -> _Refresh:
+        """Raises Problem (401) for a text that is none."""
+        sql = (
+            "SELECT r.session, r.ends_ms, r.used_ms, s.name, s.ends_ms, s.revoked_ms, u.off_ms "
+            "FROM refresh_tokens r JOIN sessions s ON s.id = r.session JOIN users u ON u.name = s.name "
+            "WHERE r.hash = ?"
+        )
+        found = self._store.row(sql, (fingerprint(token),))
+        if found is None:
+            raise _ended()
+        session_id, ends_ms, used_ms, name, session_ends_ms, revoked_ms, off_ms = found
+        is_used, is_revoked = used_ms is not None, revoked_ms is not None
+        goes_on = min(ends_ms, session_ends_ms) > self._now_ms() and off_ms is None
+        is_good = goes_on and not is_used and not is_revoked
+        return _Refresh(session_id, name, ends_ms, session_ends_ms, is_used, is_revoked, is_good)
 
     def of_refresh(self, token: str) -> str | None:
         """The session that a refresh token is of, even one that was used or has ended; None for one that is none."""
@@ -118,7 +153,8 @@ class Sessions:
         found = self._store.row(sql, (claims.session_id, claims.name, now_ms))
         if found is None:
             raise _ended()
-        return Person(claims.name, Role(found[0]), claims.session_id, found[1] > now_ms, found[1], found[2] is not None)
+        until_ms = max(found[1], self._unkept.get(claims.session_id, 0))
+        return Person(claims.name, Role(found[0]), claims.session_id, until_ms > now_ms, until_ms, found[2] is not None)
 
     def owner(self, session_id: str) -> str | None:
         """Whose session it is."""
@@ -135,11 +171,16 @@ class Sessions:
     def confirm(self, session_id: str, for_ms: int = CONFIRMED_MS) -> int:
         """Let a session do what has to do with money, for a while; until when."""
         until_ms = self._now_ms() + for_ms
-        self._store.run("UPDATE sessions SET confirmed_until_ms = ? WHERE id = ?", (until_ms, session_id))
+        try:
+            self._store.run("UPDATE sessions SET confirmed_until_ms = ? WHERE id = ?", (until_ms, session_id))
+        except WebStoreError as problem:
+            _log.error("a confirmation is not kept, because web.sqlite cannot be written: %s", problem)
+            self._unkept[session_id] = until_ms
         return until_ms
 
     def unconfirm_all(self, name: str, but: str) -> None:
         """Let no other session of a user do what has to do with money before it proves anew who it is."""
+        self._unkept.clear()
         sql = "UPDATE sessions SET confirmed_until_ms = 0 WHERE name = ? AND id != ?"
         self._store.run(sql, (name, but))
 

@@ -4,7 +4,8 @@ Rules. A request must be meant for us: the Host it names is ours, and a browser'
 so that no page elsewhere can use a signed-in browser. Bodies have a size and a time in which they must arrive. Every
 answer carries the same headers; the page may load nothing from anywhere else. An address has a budget of requests; who
 is signed in has a reserve behind it for what lessens risk, which nobody else and no read can use up. What somebody did,
-or tried to, goes into the audit trail before the answer leaves, whichever route it was.
+or tried to, goes into the audit trail before the answer leaves, whichever route it was; where the trail cannot be
+written, into the log: what was done is not told as failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from surefoot.api.guard import PREFIX
 from surefoot.api.parts import Parts
 from surefoot.api.problems import Problem, problem_response
 from surefoot.api.sessions import COOKIE
+from surefoot.api.webstore import WebStoreError
 from surefoot.config import MASK, WebSettings, is_secret_name
 
 BODY_WAIT_S = 10.0
@@ -62,6 +64,9 @@ HEADERS = {
 }
 NO_STORE = {"cache-control": "no-store"}
 _UNFORESEEN = Problem(500, "unexpected", "this should not have happened; the log of the web process says more")
+_UNWRITABLE = Problem(
+    503, "store_failed", "web.sqlite cannot be read or written: is the disk full? Exits are passed on"
+)
 _log = logging.getLogger("surefoot.web")
 HSTS = {"strict-transport-security": "max-age=31536000; includeSubDomains"}
 
@@ -138,11 +143,12 @@ class Shield:
             await self._app(scope, _replayed(body, receive), send_on)
         except Problem as problem:
             await problem_response(problem, scope["path"])(scope, receive, send)
-        except Exception:
+        except Exception as trouble:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if is_begun:
                 raise
-            await problem_response(_UNFORESEEN, scope["path"])(scope, receive, send)
+            refusal = _UNWRITABLE if isinstance(trouble, WebStoreError) else _UNFORESEEN
+            await problem_response(refusal, scope["path"])(scope, receive, send)
 
     def _remember(self, scope: Scope, body: bytes, status: int) -> None:
         """Sign-ins write rows of their own. What was refused is not repeated: a password may be in a wrong place."""
@@ -151,7 +157,8 @@ class Shield:
             return
         address = address_of(scope, self._web)
         asked = masked_json(body) if status < 400 else None
-        self._parts.trail.add(person.name, f"{scope['method']} {path}", status=status, address=address, asked=asked)
+        act, hurried = f"{scope['method']} {path}", path in _RESERVED
+        self._parts.trail.try_add(person.name, act, hurried=hurried, status=status, address=address, asked=asked)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -21,6 +21,8 @@ from surefoot.store.journal import Migration, StoreError, check_sqlite, migrate
 
 FILE_NAME = "web.sqlite"
 BUSY_WAIT_S = 5.0
+HURRIED_WAIT_S = 0.2
+WebStoreError = sqlite.Error  # of a store that cannot be read or written, as on a full disk
 
 
 def store_path(journal_path: Path) -> Path:
@@ -81,6 +83,15 @@ class WebStore:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Wait for others who write only a moment, because what comes afterwards must not be held up by them."""
+        self._connection.execute(f"PRAGMA busy_timeout = {round(HURRIED_WAIT_S * 1_000)}")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(BUSY_WAIT_S * 1_000)}")
 
     def close(self) -> None:
         self._connection.close()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from surefoot.api.asking import Taken, demand
+from surefoot.api.asking import LESSENING, Taken, demand
 from surefoot.api.guard import Money, Shared, Trader
 from surefoot.api.once import ActOnce, Once
 from surefoot.api.parts import Parts
@@ -61,7 +61,7 @@ async def _answer(parts: Parts, person: Person, once: Once, wish: Wish) -> Respo
     async def act() -> Taken:
         return Taken((await demand(parts.desk, parts.trail, person, wish)).text)
 
-    return await once.answer(person.name, act)
+    return await once.answer(person.name, act, lessens_risk=wish.kind in LESSENING)
 
 
 @router.post("/bot/pause", response_model=Taken)

@@ -170,7 +170,7 @@ async def confirm(body: Confirmation, person: Viewer, parts: Shared) -> Confirme
     with _failure_told(parts, person.name, "confirmation failed", session=person.session_id):
         await _prove(parts, user, person.session_id, body)
     parts.accounts.guesses.clear(person.session_id)
-    parts.trail.add(person.name, "confirmed", session=person.session_id)
+    parts.trail.try_add(person.name, "confirmed", session=person.session_id)
     return Confirmed(confirmed_until_ms=parts.sessions.confirm(person.session_id))
 
 
@@ -278,12 +278,12 @@ async def me(person: Viewer, parts: Shared) -> Me:
 
 
 @contextmanager
-def _failure_told(parts: Parts, who: str, what: str, **detail: str) -> Iterator[None]:
+def _failure_told(parts: Parts, who: str, what: str, **detail: Any) -> Iterator[None]:
     """Write in the audit trail what is refused: these routes' bodies are secrets, and the shield leaves them to us."""
     try:
         yield
     except Problem as problem:
-        parts.trail.add(who, what, code=problem.code, **detail)
+        parts.trail.try_add(who, what, code=problem.code, **detail)
         raise
 
 
