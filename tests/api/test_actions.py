@@ -18,9 +18,12 @@ from surefoot.api.roles import Role
 from surefoot.api.tokens import ACCESS_MS
 from surefoot.api.webstore import WebStore
 from surefoot.control import Answer, Wish
+from surefoot.core.messages import SettingsChanged
 from surefoot.notify import AlertLog, alerts_path, guard_alerts_path
-from tests.api.desks import begun, trading, until
+from surefoot.store.journal import Journal
+from tests.api.desks import FIRST_RUN, begun, trading, until
 from tests.api.served import PASSWORD, Place, Visitor, code_of, place
+from tests.store.samples import OPEN_MS, started
 
 KEY = bytes(range(32))
 WHY = {"reason": "because"}
@@ -285,6 +288,19 @@ async def test_settings_are_told_checked_and_changed(here: Place, trader: Trader
     assert [wish.kind for wish, _ in trader.asked] == ["settings-check", "settings"]
     assert trader.asked[1][0].settings == changes["changes"]
     assert ("trader", "settings taken") in trail(here)
+
+
+@pytest.mark.spec("CFG-4", "UI-1", "SAFE-2")
+async def test_risk_is_told_against_the_limits_in_force(here: Place, tmp_path: Path) -> None:
+    visitor = await here.signed_in(Role.VIEWER)
+    assert (await visitor.get("/risk")).json()["positions_max"] == 3
+    less = {"risk.positions_max": "1", "risk.portfolio_risk_max_pct": "3", "risk.loss_streak_max": "2"}
+    with Journal.open(tmp_path / FIRST_RUN) as journal:
+        journal.append(started("next"), SettingsChanged(OPEN_MS, "ada", "less", less))
+    await until(lambda: here.parts.desk.records is not None and bool(here.parts.desk.records.changes))
+    risk = (await visitor.get("/risk")).json()
+    told = {each["key"]: each["value"] for each in (await visitor.get("/settings")).json()["items"]}
+    assert less == {key: str(risk[key.removeprefix("risk.")]) for key in less} == {key: told[key] for key in less}
 
 
 @pytest.mark.spec("CFG-4", "AUTH-1")

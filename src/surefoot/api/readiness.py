@@ -57,6 +57,7 @@ class TrackRecord:
 
     async def need(self) -> Need:
         """The record of running without errors."""
+        # Of the start: a run is known by their digest, whatever was changed in it.
         settings, journal = self._desk.settings, self._desk.journal()
         advice = 'run with mode = "testnet", or with paper.market = "relay", which trades at the real market\'s prices'
         if settings.mode is Mode.PAPER and settings.paper.market != "relay":

@@ -88,7 +88,7 @@ async def risk(person: Viewer, desk: TheDesk) -> Response:
 
 
 def risk_of(desk: TheDesk) -> Risk:
-    view, own = desk.view, desk.settings.risk
+    view, own = desk.view, desk.in_force.settings.risk
     positions = None if view is None else tuple(_position_risk(each, view.equity) for each in view.positions)
     return Risk(
         at_ms=None if view is None else view.at_ms,
