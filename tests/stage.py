@@ -131,11 +131,14 @@ class Stage:
         balances: Mapping[str, Decimal] | None = None,
         latency_ms: int = 10,
         supervised: bool = False,
+        others: Sequence[str] = (),
     ) -> None:
+        """`others` are contracts that the exchange has besides those that are traded."""
         self.settings = settings
         self.script = Script()
         self.planned = fates if fates is not None else Planned()
-        self.exchange = _exchange(settings, {"USDT": Decimal(usdt), **(balances or {})}, instruments, supervised)
+        owned = {"USDT": Decimal(usdt), **(balances or {})}
+        self.exchange = _exchange(settings, owned, instruments, supervised, others)
         self.journal: list[tuple[str, bytes]] = []
         self.sent: list[Command] = []  # commands since the last look
         self.counts: Counter[str] = Counter()
@@ -226,6 +229,8 @@ class Stage:
         answer = self.exchange.rest(VenueRequest(method, target, {"x-mbx-apikey": KEYS.api_key}), self.now_ms)
         body: object = json.loads(answer.body)
         assert answer.status == 200, body
+        if method != "GET":
+            self.driver.take_frames()
         return body
 
     def venue_orders(self, symbol: str) -> list[dict[str, object]]:
@@ -273,10 +278,14 @@ class Stage:
 
 
 def _exchange(
-    settings: Settings, owned: Mapping[str, Decimal], instruments: Sequence[InstrumentSpec] | None, forming: bool
+    settings: Settings,
+    owned: Mapping[str, Decimal],
+    instruments: Sequence[InstrumentSpec] | None,
+    forming: bool,
+    others: Sequence[str],
 ) -> Exchange:
     if settings.market.venue is Market.FUTURES:
-        contracts = [spec for spec in DEFAULT_CONTRACTS if spec.symbol in settings.market.symbols]
+        contracts = [spec for spec in DEFAULT_CONTRACTS if spec.symbol in (*settings.market.symbols, *others)]
         account = AccountSpec(KEYS.api_key, KEYS.secret, {}, wallet=owned)
         return Exchange([], [account], model=FillModel(), forming_klines=forming, contracts=contracts)
     specs = instruments or [spec for spec in DEFAULT_INSTRUMENTS if spec.symbol in settings.market.symbols]

@@ -63,6 +63,8 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (RecordAlarm(5, "venue-traded", "BTCUSDT: liquidation"), [("critical", "venue-traded")]),
     (RecordAlarm(5, "margin-call", "BTCUSDT"), [("critical", "margin-call")]),
     (RecordAlarm(5, "liquidation-near", "BTCUSDT: the mark price"), [("critical", "liquidation-near")]),
+    (RecordAlarm(5, "liquidation-differs", "BTCUSDT: at 57000"), [("critical", "liquidation-near")]),
+    (RecordAlarm(5, "margin-differs", "BTCUSDT is held CROSSED"), [("critical", "margin-differs")]),
     (RecordAlarm(5, "mark-price-missing", "BTCUSDT: no mark price"), [("warning", "mark-price-missing")]),
     (RecordAlarm(5, "price-dropped", "NaN"), [("warning", "price-dropped")]),
     (RecordAlarm(5, "withdrawal", "5 BNB left the account without a trade"), [("warning", "transfer")]),

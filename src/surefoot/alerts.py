@@ -74,6 +74,12 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "venue-traded": (Level.CRITICAL, "venue-traded", "A position was closed by the venue, or by the guardian"),
     "margin-call": (Level.CRITICAL, "margin-call", "The venue says that margin runs short"),
     "liquidation-near": (Level.CRITICAL, "liquidation-near", "A position comes near its liquidation and is being left"),
+    "liquidation-differs": (
+        Level.CRITICAL,
+        "liquidation-near",
+        "The venue would liquidate sooner than it was reckoned",
+    ),
+    "margin-differs": (Level.CRITICAL, "margin-differs", "The venue holds positions otherwise than it was told to"),
     "mark-price-missing": (Level.WARNING, "mark-price-missing", "No mark price: the last price decides"),
     "withdrawal": (Level.WARNING, "transfer", "Money has left the account"),
     "deposit": (Level.INFO, "transfer", "Money has come into the account"),

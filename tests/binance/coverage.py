@@ -252,6 +252,7 @@ READ: dict[str, Reader] = {
     "usdm GET /fapi/v1/userTrades": _read_futures_trades,
     "usdm ACCOUNT_UPDATE": _read_futures_event,
     "usdm MARGIN_CALL": _read_futures_event,
+    "usdm ACCOUNT_CONFIG_UPDATE": _read_futures_event,
 }
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -358,7 +359,6 @@ LEFT: dict[str, str] = {
     "usdm GET /fapi/v1/fundingRate": "what was paid is read from the income",
     "usdm GET /fapi/v2/positionRisk": "positions are read in the newer form",
     "usdm POST /fapi/v1/marginType": "what was set is read back",
-    "usdm ACCOUNT_CONFIG_UPDATE": "leverage is set and read back at the start",
     "usdm CONDITIONAL_ORDER_TRIGGER_REJECT": "withdrawn: the update of the conditional order says it",
     "usdm TRADE_LITE": "the full update of the order follows",
     "usdm DELETE /fapi/v1/listenKey": UNASKED,

@@ -401,3 +401,97 @@ def test_the_first_funding_is_booked_after_the_restart_however_long_the_process_
     assert stage.counts["alarm books-differ"] == 0
     assert stage.engine.portfolio.positions[SYMBOL].funding == D(income[0]["income"])
     trench.check_books()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What the owner changes at the venue
+
+
+def flat_stage(tape: Beat, **settings: str) -> Stage:
+    plain = {"market__venue": "futures", "risk__price_age_max_ms": "5000", "exits__stop_pct_of_price": "8"}
+    plain |= {"exits__target_pct_of_price": "16"}
+    stage = Stage(stage_settings([SYMBOL], **plain | settings), tape=tape, supervised=True, others=["ETHUSDT"])
+    stage.start()
+    stage.wait(5_000)
+    return stage
+
+
+@pytest.mark.spec("EXIT-1", "MODE-3")
+def test_nothing_is_bought_while_the_venue_has_another_leverage_than_was_set() -> None:
+    stage = flat_stage(Beat(), futures__leverage="2", futures__margin_type="ISOLATED")
+    stage.ask("/fapi/v1/leverage", "POST", symbol=SYMBOL, leverage="20")
+    stage.wait(2_000)
+    assert stage.counts["alarm margin-differs"] == 1
+    stage.script.say(SYMBOL, 1.0)
+    stage.wait(900_000)
+    assert stage.engine.decisions[-1].outcome == "entries-off"
+    assert "ISOLATED with leverage 20" in stage.engine.decisions[-1].detail
+    stage.ask("/fapi/v1/leverage", "POST", symbol=SYMBOL, leverage="2")
+    stage.wait(2_000)
+    stage.script.say(SYMBOL, 1.0)
+    stage.wait(900_000)
+    assert SYMBOL in stage.engine.portfolio.positions
+    assert stage.counts["alarm margin-differs"] == 1
+
+
+@pytest.mark.spec("EXIT-1", "MODE-3", "NET-5")
+def test_a_leverage_that_was_changed_while_nobody_listened_is_found_when_the_stream_is_back() -> None:
+    stage = flat_stage(Beat(), futures__leverage="2", futures__margin_type="ISOLATED")
+    cutting = stage.driver.fates = Cutting(stage.planned)
+    cutting.lasts = True
+    stage.driver.cut("account", "the connection broke")
+    stage.ask("/fapi/v1/leverage", "POST", symbol=SYMBOL, leverage="20")
+    stage.wait(3_000)
+    cutting.lasts = False
+    stage.wait(40_000)
+    assert stage.counts["alarm margin-differs"] == 1
+
+
+@pytest.mark.spec("EXIT-1", "PNL-2")
+@pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
+def test_where_the_venue_would_liquidate_sooner_than_we_reckon_its_word_counts(target: float) -> None:
+    """The owner took margin off an isolated position, which leverage and entry do not tell."""
+    trench = Trench(target, futures__leverage="2", exits__stop_pct_of_price="8", exits__target_pct_of_price="16")
+    stage = trench.stage
+    reckoned = stage.engine.liquidation_price(SYMBOL, stage.now_ms)
+    stage.ask("/fapi/v1/leverage", "POST", symbol=SYMBOL, leverage="20")
+    stage.ask("/fapi/v1/positionMargin", "POST", symbol=SYMBOL, amount="880", type="2")
+    stage.wait(2_000)
+    rows = stage.ask("/fapi/v3/positionRisk")
+    assert isinstance(rows, list)
+    assert stage.engine.liquidation_price(SYMBOL, stage.now_ms) == D(rows[0]["liquidationPrice"]) != reckoned
+    assert stage.counts["alarm liquidation-differs"] == 1
+    trench.slide("6", 60)
+    stage.wait(5_000)
+    assert (trench.last_exit(), trench.liquidations) == ("liquidation", [])
+
+
+class TwoBeats(Beat):
+    """Beside it another contract has its prices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eth = D(3_000)
+
+    def advance(self, exchange: PrintTaker, before_ms: int = 0, ranges: Ranges | None = None) -> None:
+        exchange.tick("ETHUSDT", self.eth, D(1), PLENTY, self._due_ms)
+        super().advance(exchange, before_ms, ranges)
+
+
+@pytest.mark.spec("EXIT-1", "SAFE-3")
+def test_a_position_is_left_before_one_of_the_owner_on_the_same_wallet_takes_it_along() -> None:
+    tape = TwoBeats()
+    stage = flat_stage(tape, futures__leverage="3", futures__margin_type="CROSSED")
+    stage.script.say(SYMBOL, 1.0)
+    stage.wait(900_000)
+    assert SYMBOL in stage.engine.portfolio.positions
+    stage.ask("/fapi/v1/leverage", "POST", symbol="ETHUSDT", leverage="20")
+    stage.ask("/fapi/v1/order", "POST", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="40")
+    stage.wait(5_000)
+    assert SYMBOL in stage.engine.portfolio.positions
+    while tape.eth > 2_750:
+        tape.eth -= D(3)
+        stage.wait(1_000)
+    assert [row["symbol"] for row in stage.ask("/fapi/v1/forceOrders")] == ["ETHUSDT"]  # type: ignore[attr-defined]
+    assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["liquidation"]
+    assert stage.counts["alarm liquidation-near"] == 1

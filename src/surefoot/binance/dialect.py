@@ -66,13 +66,15 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What a frame of the account said: `moved` when orders or balances may have changed by it, `income` when only the
-    list of income tells all of it, `uncounted` when it takes an order off the venue's count."""
+    list of income tells all of it, `uncounted` when it takes an order off the venue's count, `rearranged` when
+    positions are held otherwise, so that the account is to be read."""
 
     events: tuple[Event, ...] = ()
     venue_ms: int | None = None
     moved: bool = True
     income: bool = False
     uncounted: bool = False
+    rearranged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

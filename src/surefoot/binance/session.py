@@ -955,6 +955,8 @@ class Session:
                     self.calls.budget.filled(self.clock.venue_ms(now_ms))
                 if message.income:
                     self._read_income()
+                if message.rearranged and self.lines[ACCOUNT].ready:
+                    self._begin_reading()
                 return list(message.events)
 
     def _on_order_frame(self, frame: Frame, now_ms: int) -> list[Event]:

@@ -24,13 +24,15 @@ from surefoot.core.exits import (
 )
 from surefoot.core.facts import SHRINK, EngineSettings, Facts, SettingsAfter
 from surefoot.core.margin import Backing, MarginSettings, bracket_of, liquidation_price, maintenance
-from surefoot.core.messages import Command, RecordAlarm, SubmitOrder
-from surefoot.core.model import CONDITIONAL, ZERO, Instrument, Purpose, Side
+from surefoot.core.messages import AccountSnapshot, Command, RecordAlarm, SubmitOrder
+from surefoot.core.model import CONDITIONAL, ZERO, Instrument, MarginTerms, Purpose, Side, VenuePosition
 from surefoot.core.orders import Order
 from surefoot.core.reconcile import OUR_PREFIX
 
 PRICE_MAX = Decimal(10) ** 15
 AMPLE = 4
+TOLERANCE = Decimal("0.002")  # by so much the venue's liquidation price may be nearer than ours without being news
+STRANGE_EVERY_MS = 15_000  # how often the account is read while something of it is not ours, or not as we reckon
 HOPELESS = 2  # refusals in a row: both legs of a list, or a request that was tried again
 
 
@@ -41,6 +43,10 @@ class Contracts(Facts):
         super().__init__(settings, settings_after)
         self._out: list[Command] = []
         self._by_last_price: set[str] = set()  # symbols of which it was said that their mark price is missing
+        self._venue_liquidations: dict[str, tuple[Decimal, Decimal]] = {}  # nearer than ours: of what quantity, where
+        self._wallet_danger = ""  # what may be liquidated soon with which all others would be
+        self._unlike: dict[str, MarginTerms] = {}
+        self._unjudged: AccountSnapshot | None = None  # read before the first mark price
 
     # -- commands ---------------------------------------------------------------------------------------------
 
@@ -104,7 +110,16 @@ class Contracts(Facts):
         return self.marks | {symbol: price for symbol, price in told if price is not None}
 
     def liquidation_price(self, symbol: str, now_ms: int) -> Decimal | None:
-        """Where the venue would take a position away, as prices are; None where nowhere or not known."""
+        """Where the venue would take a position away, by its word or as prices are, whichever is nearer; None where
+        nowhere or not known."""
+        reckoned, position = self._reckoned_liquidation(symbol, now_ms), self.portfolio.positions.get(symbol)
+        quantity, told = self._venue_liquidations.get(symbol, (ZERO, ZERO))
+        if position is None or not told or quantity != position.signed_quantity:
+            return reckoned
+        nearer = max if position.direction > 0 else min
+        return told if reckoned is None else nearer(told, reckoned)
+
+    def _reckoned_liquidation(self, symbol: str, now_ms: int) -> Decimal | None:
         margin, position = self.settings.margin, self.portfolio.positions.get(symbol)
         brackets = self.instruments[symbol].brackets
         if margin is None or position is None or not position.quantity or not brackets:
@@ -115,6 +130,64 @@ class Contracts(Facts):
         if backing is None:
             return None
         return liquidation_price(position.signed_quantity, entry_price, backing, brackets)
+
+    def _hear_margins(self, event: AccountSnapshot) -> None:
+        """What the venue says of margins, where that is not what we reckon with: the owner may have changed how
+        positions are held, or have others on the same wallet."""
+        margin = self.settings.margin
+        if margin is None:
+            return
+        known, self._unlike = self._unlike, {each.symbol: each for each in event.unlike}
+        for symbol in sorted(self._unlike):
+            if self._unlike[symbol] != known.get(symbol):
+                self._alarm(event.at_ms, "margin-differs", f"{self._margin_off(symbol)}: nothing of it is bought")
+        self._unjudged = None if self.mark_prices else event
+        if not self.mark_prices:  # it may be a backtest's, whose venue knows nothing that we do not
+            return
+        said, self._venue_liquidations = set(self._venue_liquidations), {}
+        self._venue_liquidations = dict(self._nearer_liquidations(event))
+        for symbol in sorted(self._venue_liquidations.keys() - said):
+            at, reckoned = self._venue_liquidations[symbol][1], self._reckoned_liquidation(symbol, event.at_ms)
+            text = (
+                f"{symbol}: at {at:f} by the venue's word, {_or_nowhere(reckoned)} as we reckon: the nearer one counts"
+            )
+            self._alarm(event.at_ms, "liquidation-differs", text)
+        others = [each for each in event.positions if self._shares_our_wallet(each, margin)]
+        self._wallet_danger = ", ".join(each.symbol for each in others if self._is_near(each, margin))
+        if self.portfolio.positions and (others or self._venue_liquidations):
+            soon_ms = event.at_ms + STRANGE_EVERY_MS
+            self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
+
+    def _nearer_liquidations(self, event: AccountSnapshot) -> Iterable[tuple[str, tuple[Decimal, Decimal]]]:
+        for each in event.positions:
+            position, told = self.portfolio.positions.get(each.symbol), each.liquidation_price
+            if position is None or told is None or position.signed_quantity != each.quantity:
+                continue
+            reckoned = self._reckoned_liquidation(each.symbol, event.at_ms)
+            if reckoned is None or (told - reckoned) * position.direction > reckoned * TOLERANCE:
+                yield each.symbol, (each.quantity, told)
+
+    def _shares_our_wallet(self, each: VenuePosition, margin: MarginSettings) -> bool:
+        return not margin.isolated and each.isolated is None and each.symbol not in self.portfolio.positions
+
+    def _is_near(self, each: VenuePosition, margin: MarginSettings) -> bool:
+        """Whether somebody else's position is as near to its liquidation as none of ours may come."""
+        price, direction = each.mark_price or self.marks.get(each.symbol), 1 if each.quantity > 0 else -1
+        if price is None or each.liquidation_price is None:
+            return False
+        return (price - ahead(each.liquidation_price, margin.distance_min_pct, direction)) * direction <= 0
+
+    def _wallet_off(self) -> str | None:
+        danger = self._wallet_danger
+        return f"{danger} on the same wallet is near its liquidation" if danger else None
+
+    def _margin_off(self, symbol: str) -> str | None:
+        """Why nothing of a symbol is to be bought: the venue would hold it otherwise than it was told to."""
+        terms = self._unlike.get(symbol)
+        if terms is None:
+            return None
+        how = "ISOLATED" if terms.isolated else "CROSSED"
+        return f"{symbol} is held {how} with leverage {terms.leverage} at the venue, which is not what was set"
 
     def _flee_price(self, symbol: str, now_ms: int) -> Decimal | None:
         """The price that is as near to the liquidation as a position may come."""
@@ -127,11 +200,18 @@ class Contracts(Facts):
         """Leave a position before the venue takes it away, by the price that the venue does it by."""
         if self.settings.margin is None:
             return False
+        if self._unjudged is not None and self.mark_prices:
+            self._hear_margins(self._unjudged)
         mark_price = self.mark_price(symbol, now_ms)
         self._say_what_prices_are_missing(symbol, mark_price, now_ms)
         price = mark_price or self.marks.get(symbol)
         if price is None or symbol in self._to_leave or not self._may_leave(symbol, now_ms):
             return False
+        if self._wallet_danger:
+            text = f"{symbol}: {self._wallet_danger} on the same wallet is near its liquidation: leaving"
+            self._alarm(now_ms, "liquidation-near", text)
+            self._leave(symbol, "liquidation", now_ms)
+            return True
         flee_price = self._flee_price(symbol, now_ms)
         if flee_price is None or (price - flee_price) * self._direction(symbol) > 0:
             return False
@@ -286,3 +366,7 @@ class Contracts(Facts):
             self._close_part(symbol, half, SHRINK, now_ms)
         else:
             self._to_shrink.discard(symbol)
+
+
+def _or_nowhere(price: Decimal | None) -> str:
+    return "nowhere" if price is None else f"at {price:.8f}"

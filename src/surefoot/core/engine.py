@@ -231,6 +231,7 @@ class Engine(Contracts):
             case BreakerResetRequested():
                 self._reset(event)
             case AccountSnapshot():
+                self._hear_margins(event)
                 self._on_account(event)
             case PriceDropped():
                 self._alarm(event.at_ms, "price-dropped", event.text)
@@ -300,7 +301,7 @@ class Engine(Contracts):
         busy = self._busy_text(symbol)
         return Circumstances(
             now_ms=event.at_ms,
-            entries_off=self.entries_off(),
+            entries_off=self.entries_off() or self._wallet_off() or self._margin_off(symbol),
             breaker_off=self.breaker.off_text(),
             instrument=self.instruments.get(symbol),
             fees=self.fees.get(symbol),

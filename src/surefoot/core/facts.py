@@ -280,7 +280,9 @@ class Facts:
                 self._same_refusals.clear()
             case SettingsChanged():
                 self._take_settings(event)
-            case MarginCalled() | PriceDropped() | StreamSilent() | VenueLimited() | Woke():
+            case MarginCalled():  # the venue reckons otherwise than we do, or knows of more
+                self._compare_ms = event.at_ms
+            case PriceDropped() | StreamSilent() | VenueLimited() | Woke():
                 pass
             case _:
                 return self._hear(event)

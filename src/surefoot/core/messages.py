@@ -19,6 +19,7 @@ from surefoot.core.model import (
     Income,
     Instrument,
     ListType,
+    MarginTerms,
     OrderLimit,
     OrderRequest,
     Signal,
@@ -207,12 +208,16 @@ class OrderAmended:
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """The whole account as read at one quiet moment: no account event arrived while it was read."""
+    """The whole account as read at one quiet moment: no account event arrived while it was read.
+
+    `unlike` are the symbols of ours whose positions the venue holds otherwise than it was told to.
+    """
 
     at_ms: int
     balances: tuple[Balance, ...]
     open_orders: tuple[VenueOrder, ...]
     positions: tuple[VenuePosition, ...] = ()
+    unlike: tuple[MarginTerms, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

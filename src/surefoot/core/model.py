@@ -382,6 +382,7 @@ class VenuePosition:
     """A futures position as the venue lists it: `quantity` is negative when short.
 
     `liquidation_price` is None where the venue names none; `isolated` is the wallet of its own, None when crossed.
+    `mark_price` is told of symbols that we do not trade: of the others we hear it.
     """
 
     symbol: str
@@ -389,6 +390,16 @@ class VenuePosition:
     entry_price: Decimal
     liquidation_price: Decimal | None
     isolated: Decimal | None
+    mark_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarginTerms:
+    """How the venue holds positions of a symbol."""
+
+    symbol: str
+    leverage: int
+    isolated: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,10 @@ _EDGES: dict[str, Edge] = {
 
 KINDS = frozenset(_DECODERS)
 
-_SILENT = (b',"reason":""', b',"realised":null', b',"taken":0', b',"again_ms":null', b',"in_question":[]')
+_SILENT = (
+    b',"reason":""', b',"realised":null', b',"taken":0', b',"again_ms":null', b',"in_question":[]',
+    b',"mark_price":null', b',"unlike":[]',
+)  # fmt: skip
 
 # "sf-<run>-<counter><role>": everything up to the last hyphen names the run.
 _RUN_OF_AN_ID = re.compile(rb"sf-[0-9A-Za-z_-]*-")

@@ -209,7 +209,8 @@ def test_account_settings_are_read_back() -> None:
 
 @pytest.mark.spec("ORD-9")
 def test_positions_and_balances() -> None:
-    held = VenuePosition("BTCUSDT", D("0.050"), D("100000.0"), D("90361.44578313"), D("500.00000000"))
+    prices = D("90361.44578313"), D("500.00000000"), D("100200.00000000")
+    held = VenuePosition("BTCUSDT", D("0.050"), D("100000.0"), *prices)
     assert codec.read_positions(payload_bytes("um_position_risk")) == (held,)
     rows = payload("um_position_risk")
     short = rows[0] | {"positionAmt": "-0.050", "liquidationPrice": "0", "isolatedWallet": "0"}

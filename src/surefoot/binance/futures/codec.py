@@ -19,6 +19,7 @@ from surefoot.binance.codec import read_open_orders as read_open_orders
 from surefoot.binance.futures import wire
 from surefoot.binance.futures.wire import AccountUpdate as AccountUpdate
 from surefoot.binance.futures.wire import AlgoUpdate as AlgoUpdate
+from surefoot.binance.futures.wire import ConfigUpdate as ConfigUpdate
 from surefoot.binance.futures.wire import ForcedOrder as ForcedOrder
 from surefoot.binance.futures.wire import KeyExpired as KeyExpired
 from surefoot.binance.futures.wire import MarginCall as MarginCall
@@ -48,7 +49,7 @@ from surefoot.core.model import (
     VenuePosition,
 )
 
-AccountEvent = OrderTradeUpdate | AlgoUpdate | AccountUpdate | MarginCall | KeyExpired | Ignored
+AccountEvent = OrderTradeUpdate | AlgoUpdate | AccountUpdate | ConfigUpdate | MarginCall | KeyExpired | Ignored
 
 FINISHED = "finished"  # why an order ended that was cut to what was held
 
@@ -92,6 +93,7 @@ _event_readers: dict[str, Callable[[bytes | str], AccountEvent]] = {
     "ALGO_UPDATE": _read_algo_update,
     "ACCOUNT_UPDATE": lambda event: decode(wire.ACCOUNT_UPDATE, event, "ACCOUNT_UPDATE"),
     "MARGIN_CALL": lambda event: decode(wire.MARGIN_CALL, event, "MARGIN_CALL"),
+    "ACCOUNT_CONFIG_UPDATE": lambda event: decode(wire.CONFIG_UPDATE, event, "ACCOUNT_CONFIG_UPDATE"),
     "listenKeyExpired": lambda event: decode(wire.KEY_EXPIRED, event, "listenKeyExpired"),
 }
 
@@ -285,13 +287,14 @@ def read_positions(body: bytes) -> tuple[VenuePosition, ...]:
 def _position(row: wire.PositionRow) -> VenuePosition:
     if row.position_side != "BOTH":
         raise BadFrame(f"positionRisk: {row.symbol} is held {row.position_side} in hedge mode")
-    check_amounts(row.position_amt, row.entry_price, row.liquidation_price, row.isolated_wallet)
+    check_amounts(row.position_amt, row.entry_price, row.liquidation_price, row.isolated_wallet, row.mark_price)
     return VenuePosition(
         symbol=row.symbol,
         quantity=row.position_amt,
         entry_price=row.entry_price,
         liquidation_price=row.liquidation_price if row.liquidation_price > 0 else None,
         isolated=row.isolated_wallet or None,
+        mark_price=row.mark_price if row.mark_price > 0 else None,
     )
 
 
@@ -443,6 +446,11 @@ def read_income(body: bytes, at_ms: int) -> tuple[IncomePaid, ...]:
         )
         for row in sorted(rows, key=lambda row: (row.time, row.tran_id))
     )
+
+
+def rearranges(change: AccountUpdate) -> bool:
+    """Whether it changed how positions are held."""
+    return change.change.reason == "MARGIN_TYPE_CHANGE"
 
 
 def wants_income(change: AccountUpdate) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
@@ -11,7 +12,7 @@ from surefoot.binance.codec import MarkPriceFrame, Outcome, VenueError
 from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Write
 from surefoot.binance.dialogue import BOOK, MARKET, Keys
 from surefoot.binance.futures import codec
-from surefoot.binance.futures.preparation import FuturesPreparation, MarginWishes
+from surefoot.binance.futures.preparation import CONFIG, FuturesPreparation, MarginWishes
 from surefoot.binance.signing import decimal_text
 from surefoot.core.messages import (
     AccountSnapshot,
@@ -29,6 +30,7 @@ from surefoot.core.model import (
     CONDITIONAL,
     Balance,
     Income,
+    MarginTerms,
     OrderRequest,
     OrderType,
     Purpose,
@@ -95,14 +97,35 @@ def _needed(order: OrderRequest, what: str) -> str:
     return decimal_text(value)
 
 
+class Terms:
+    """How the venue holds positions of the `symbols` that are traded: `unlike` is what is not as it was wished, as far
+    as it was read. `in_doubt` is whether it may have changed since."""
+
+    def __init__(self, wishes: MarginWishes) -> None:
+        self.symbols: set[str] = set()
+        self.unlike: tuple[MarginTerms, ...] = ()
+        self.in_doubt = False
+        self._wished = wishes.margin_type, wishes.leverage
+
+    def take(self, configs: Mapping[str, tuple[str, int]]) -> None:
+        """What was read: margin type and leverage by symbol."""
+        told = ((symbol, configs[symbol]) for symbol in sorted(self.symbols & configs.keys()))
+        self.unlike = tuple(
+            MarginTerms(symbol, terms[1], terms[0] == "ISOLATED") for symbol, terms in told if terms != self._wished
+        )
+        self.in_doubt = False
+
+
 class FuturesReading:
     """Income first, so that the balances after it are explained; then balances, positions, and both kinds of orders.
 
-    Of positions in question, then, what the venue itself ordered, and the trades of each such order.
+    Of positions in question, then, what the venue itself ordered, and the trades of each such order. How positions are
+    held is asked for where it may have changed.
     """
 
-    def __init__(self, income: Ask, in_question: Sequence[tuple[str, int]], news: News) -> None:
+    def __init__(self, income: Ask, in_question: Sequence[tuple[str, int]], news: News, terms: Terms) -> None:
         self._news = news
+        self._terms = terms
         self._held_since_ms = dict(in_question)
         self._venues_orders: dict[str, str] = {}  # client order id by order id
         self._venue_trades: list[VenueTraded] = []
@@ -114,6 +137,7 @@ class FuturesReading:
             Ask("GET", "/fapi/v1/openAlgoOrders", [], 40),
             *(Ask("GET", FORCED_PATH, [("symbol", each), ("limit", "100")], 20) for each in self._held_since_ms),
             *(Ask("GET", ALL_PATH, [("symbol", each), ("limit", "1000")], 5) for each in self._held_since_ms),
+            *([Ask("GET", CONFIG, [], 5)] if terms.in_doubt else []),
         ]
         self._income: tuple[IncomePaid, ...] = ()
         self._balances: tuple[Balance, ...] = ()
@@ -129,6 +153,8 @@ class FuturesReading:
                 self._balances = codec.read_balances(body)
             case "/fapi/v3/positionRisk":
                 self._positions = codec.read_positions(body)
+            case "/fapi/v1/symbolConfig":
+                self._terms.take(codec.read_symbol_configs(body))
             case "/fapi/v1/openOrders":
                 self._orders = codec.read_open_orders(body)
             case "/fapi/v1/forceOrders":
@@ -143,7 +169,9 @@ class FuturesReading:
 
     def events(self, now_ms: int) -> list[Event]:
         orders = (*self._orders, *self._algo_orders)
-        snapshot = AccountSnapshot(now_ms, self._balances, orders, self._positions)
+        ours = self._terms.symbols
+        positions = (replace(each, mark_price=None) if each.symbol in ours else each for each in self._positions)
+        snapshot = AccountSnapshot(now_ms, self._balances, orders, tuple(positions), self._terms.unlike)
         return [*self._news(self._income), *self._venue_trades, snapshot]
 
     def _asks_for_trades(self, orders: Sequence[codec.ForcedOrder]) -> Iterator[Ask]:
@@ -157,7 +185,8 @@ class FuturesReading:
 
 
 class Futures:
-    """See `binance.dialect`. It remembers what plain order a conditional one became, and which income it told."""
+    """See `binance.dialect`. It remembers what plain order a conditional one became, which income it told, and how the
+    venue holds positions."""
 
     market_links: Mapping[str, str] = {MARKET: "/market/stream", BOOK: "/public/stream"}
     book_link = BOOK
@@ -167,6 +196,8 @@ class Futures:
 
     def __init__(self, wishes: MarginWishes) -> None:
         self._wishes = wishes
+        self._terms = Terms(wishes)
+        self._had_stream = False
         self._triggered: dict[int, str] = {}
         self._told: deque[tuple[Income, int]] = deque(maxlen=INCOME_REMEMBERED)
 
@@ -188,10 +219,11 @@ class Futures:
         return codec.read_mark_price(body)
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
+        self._terms.symbols |= set(symbols)
         return FuturesPreparation(symbols, held, self._wishes)
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
-        return FuturesReading(self.income(income_since_ms, venue_ms), command.in_question, self._news)
+        return FuturesReading(self.income(income_since_ms, venue_ms), command.in_question, self._news, self._terms)
 
     def income(self, since_ms: int | None, venue_ms: int) -> Ask:
         from_ms = (venue_ms if since_ms is None else since_ms) - INCOME_OVERLAP_MS
@@ -274,6 +306,7 @@ class Futures:
         return Ask("PUT", LISTEN_KEY_PATH, [], 1, Lane.PROTECTION, signed=False, keyed=True)
 
     def account_target(self, key_answer: bytes) -> str:
+        self._terms.in_doubt, self._had_stream = self._had_stream, True  # what was changed meanwhile is not told
         return f"/private/ws/{codec.read_listen_key(key_answer)}"
 
     def account_hello(self, request_id: int, keys: Keys, recv_window_ms: int, at_ms: int) -> str | None:
@@ -289,7 +322,12 @@ class Futures:
                     self._remember(int(order.order_id), order.client_order_id)
                 return Heard(codec.algo_events(order, now_ms), event_ms)
             case codec.AccountUpdate(event_ms=event_ms):
-                return Heard((), event_ms, income=codec.wants_income(message))
+                rearranged = codec.rearranges(message)
+                self._terms.in_doubt = self._terms.in_doubt or rearranged
+                return Heard((), event_ms, income=codec.wants_income(message), rearranged=rearranged)
+            case codec.ConfigUpdate(event_ms=event_ms):
+                self._terms.in_doubt = True
+                return Heard((), event_ms, rearranged=True)
             case codec.MarginCall(positions=positions, event_ms=event_ms):
                 called = MarginCalled(now_ms, tuple(each.symbol for each in positions))
                 return Heard((called,), event_ms, moved=False)

@@ -88,6 +88,12 @@ class MarginCall(Struct, frozen=True, gc=False):
     event_ms: int = field(name="E")
 
 
+class ConfigUpdate(Struct, frozen=True, gc=False):
+    """How positions are held has changed; how, is read anew."""
+
+    event_ms: int = field(name="E")
+
+
 class KeyExpired(Struct, frozen=True, gc=False):
     """The key of this account stream has expired: nothing comes on it any more."""
 
@@ -171,6 +177,7 @@ class PositionRow(Struct, frozen=True, gc=False, rename="camel"):
     liquidation_price: Decimal
     isolated_wallet: Decimal
     position_side: str = "BOTH"
+    mark_price: Decimal = ZERO
 
 
 class OrderRow(Struct, frozen=True, gc=False, rename="camel"):
@@ -260,6 +267,7 @@ ORDER_TRADE_UPDATE = Decoder(OrderTradeUpdate)
 ALGO_UPDATE = Decoder(AlgoUpdate)
 ACCOUNT_UPDATE = Decoder(AccountUpdate)
 MARGIN_CALL = Decoder(MarginCall)
+CONFIG_UPDATE = Decoder(ConfigUpdate)
 KEY_EXPIRED = Decoder(KeyExpired)
 CONTRACTS = Decoder(Contracts)
 BRACKETS = Decoder(tuple[SymbolBrackets, ...] | SymbolBrackets)
