@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import pytest
 
-from surefoot.core.facts import Books
+from surefoot.core.engine import FRESH_MS
+from surefoot.core.facts import ALONE_AFTER_MS, Books
 from surefoot.core.messages import (
     BalanceMoved,
     BreakerResetRequested,
@@ -21,8 +22,10 @@ from surefoot.core.messages import (
     CandleClosed,
     Command,
     Event,
+    FlattenRequested,
     HistoryLoaded,
     InstrumentsLoaded,
+    KillRequested,
     LinkLost,
     OrderAccepted,
     OrderCanceled,
@@ -612,7 +615,7 @@ def test_restart_sells_nothing_of_which_it_has_not_heard_whether_a_stop_rests_by
     entry, target, stop = resting_entry(dead)
     dead.fill(entry.client_order_id, "0.00666", "30000")
     again = dead.restarted()
-    again.wait(60_000)
+    again.wait(2_000)
     commands = again.link("account")
     assert {query.client_order_id for query in of(QueryOrder, commands)} == {
         target.client_order_id,
@@ -632,7 +635,7 @@ def test_restart_that_hears_nothing_of_a_silent_stop_sells_past_the_bound() -> N
     entry = resting_entry(dead)[0]
     dead.fill(entry.client_order_id, "0.00666", "30000")
     again = dead.restarted()
-    again.wait(60_000)
+    again.wait(2_000)
     again.link("account")
     assert codes(again.wait(9_999)) == []
     commands = again.wait(1)
@@ -868,7 +871,7 @@ def test_lost_account_link_stops_entries_and_its_return_asks_for_every_open_orde
     desk = open_desk()
     _, target, stop = desk.hold()
     assert codes(desk.tell(LinkLost(desk.now_ms, "account", "closed"))) == ["link-lost"]
-    assert desk.engine.deadline_ms() is None
+    assert desk.engine.deadline_ms() == desk.now_ms + ALONE_AFTER_MS
     assert decision(desk.candle("30000", 1.0)).detail == "no link to account"
     commands = desk.link("account")
     assert [query.client_order_id for query in of(QueryOrder, commands)] == [
@@ -879,6 +882,45 @@ def test_lost_account_link_stops_entries_and_its_return_asks_for_every_open_orde
     assert decision(desk.candle("30000", 1.0)).outcome == "entries-off"
     desk.true_snapshot()
     assert desk.engine.entries_off() is None
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-3")
+def test_without_the_account_link_what_is_held_is_asked_for_and_sold_only_on_fresh_answers() -> None:
+    desk = open_desk()
+    _, target, stop = desk.hold()
+    desk.tell(LinkLost(desk.now_ms, "account", "closed"))
+    desk.tell(KillRequested(desk.now_ms, "owner", "3 a.m."))
+    commands = desk.wait(ALONE_AFTER_MS)
+    assert [query.client_order_id for query in of(QueryOrder, commands)] == [
+        target.client_order_id,
+        stop.client_order_id,
+    ]
+    assert (sent(commands), len(of(ReadAccount, commands))) == ([], 1)
+    desk.wait(500)
+    assert sent(desk.accept(target.client_order_id)) == [], "of the stop is not known whether it has fired"
+    (sale,) = sent(desk.accept(stop.client_order_id))
+    assert (sale.purpose, sale.reason) == (Purpose.EXIT, "kill")
+
+
+@pytest.mark.spec("SAFE-1")
+def test_an_answer_that_has_grown_old_is_not_acted_on_without_the_account_link() -> None:
+    desk = open_desk()
+    _, target, stop = desk.hold()
+    desk.tell(LinkLost(desk.now_ms, "account", "closed"))
+    desk.wait(ALONE_AFTER_MS)
+    for leg in (target, stop):
+        desk.accept(leg.client_order_id)
+    desk.wait(FRESH_MS + 1)
+    commands = desk.tell(FlattenRequested(desk.now_ms, "owner", "enough"))
+    assert sent(commands) == []
+    assert len(of(QueryOrder, commands)) == 2, "it is asked again, at once"
+
+
+def test_nothing_is_asked_without_the_account_link_where_nothing_is_held() -> None:
+    desk = open_desk()
+    desk.tell(LinkLost(desk.now_ms, "account", "closed"))
+    commands = desk.wait(600_000)
+    assert (of(QueryOrder, commands), of(ReadAccount, commands)) == ([], [])
 
 
 def test_lost_market_link_stops_entries() -> None:

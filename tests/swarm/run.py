@@ -36,7 +36,7 @@ from surefoot.binance.dialogue import (
     SocketRequest,
 )
 from surefoot.config import Settings
-from surefoot.core.engine import ASK_CAP_MS, Engine
+from surefoot.core.engine import ALONE_ASK_MS, ASK_CAP_MS, Engine
 from surefoot.core.facts import Books
 from surefoot.core.messages import (
     BreakerResetRequested,
@@ -645,9 +645,11 @@ class Swarm(Stage):
 
     def _explained_until_ms(self, symbol: str, now_ms: int) -> int:
         """Until when a fault is to blame, if nothing more happens."""
-        if not self._alive or "account" not in self.engine.links or "account" in self.weather.stalled:
+        alone_ms = self.engine.acts_from_ms()
+        if not self._alive or alone_ms is None or "account" in self.weather.stalled:
             return NEVER_MS
-        until_ms = self.weather.blamed_until_ms(symbol)
+        # Without the account's link reads tell all, a little later.
+        until_ms = max(self.weather.blamed_until_ms(symbol), alone_ms + ALONE_ASK_MS if alone_ms else 0)
         for order in self.engine.orders.open_orders(symbol):
             if order.state is State.IN_DOUBT:
                 until_ms = max(until_ms, max(order.submitted_ms, order.sent_ms or 0) + LOST_MS)

@@ -154,6 +154,7 @@ class Session:
         self.studied: Studied | None = None
         self._reading: Reading | None = None
         self._reads = ReadAccount(0)  # why the account is being read
+        self._reads_alone = False  # it is read though its stream is not there: the core wants it so
         # How many requests one after the other a reading takes in which nothing is in question and nothing disturbs it.
         self.reading_trips = len(dialect.reading(self._reads, None, 0).asks)
         self._income_ms: int | None = None  # of the newest income that was told
@@ -204,6 +205,7 @@ class Session:
                     self._ask(Read.FILLS, command)
                 case ReadAccount():
                     self._disturbed, self._reads = 0, command
+                    self._reads_alone = not self.lines[ACCOUNT].ready
                     self._income_ms = max(self._income_ms or 0, command.income_since_ms or 0) or None
                     self._begin_reading()
                 case WatchPrice():
@@ -612,7 +614,7 @@ class Session:
         if next_step < len(reading.asks):
             self._read(Read.ACCOUNT, reading.asks[next_step])
             return []
-        if not self.lines[ACCOUNT].ready:
+        if not self.lines[ACCOUNT].ready and not self._reads_alone:
             return []
         if self._events_at_reading != self._account_events and self._disturbed < READINGS_MAX:
             self._disturbed += 1
@@ -679,7 +681,9 @@ class Session:
         elif line.kind == ACCOUNT:
             self._account_events += 1  # what is being read may miss what the stream will not tell
             self._keep_key_ms = None
-            self.calls.forget(Read.ACCOUNT)
+            if was_announced:  # else it is read without a stream, and goes on
+                self.calls.forget(Read.ACCOUNT)
+                self._reads_alone = False
         return [*lost, *([LinkLost(now_ms, told.kind, arrival.text)] if was_announced else [])]
 
     def _lost_with(self, name: str, now_ms: int) -> list[Event]:
@@ -736,6 +740,7 @@ class Session:
             return []
         if line.kind == ACCOUNT:
             line.announced = True
+            self._account_events += 1  # what is being read began before the stream told everything
             return [LinkRestored(now_ms, ACCOUNT)]
         if line.kind == ORDERS:
             return []

@@ -113,6 +113,10 @@ OWED_MAX_MS = 30_000  # fills that the venue told of are read every few seconds 
 LEG_ASK_MS = 3_000  # how long a stop may be silent after its entry filled before we ask for it
 ASK_CAP_MS = 8_000
 ASK_CAP_BARE_MS = 2_000  # while a position without a stop waits for the answer
+ALONE_ASK_MS = 3_000  # without the account's link
+ALONE_ASK_SOON_MS = 1_000  # where something is to be done
+FRESH_MS = 2_000  # so long what a read told of an order is good enough to act on
+DIFFERS_AGAIN_MS = 10_000
 ONE = Decimal(1)
 FEE_ROUNDING = Decimal("0.00000001")  # the venue may round a fee up by this much
 
@@ -149,6 +153,7 @@ class Engine(Contracts):
         self.foreign: tuple[str, ...] = ()
         self._signals = signals
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
+        self._agreed_ms: int | None = None  # when the books were last found to agree
         self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
         self._levels: dict[str, tuple[Held, Levels] | None] = {}  # known until something other than a price comes
 
@@ -487,6 +492,8 @@ class Engine(Contracts):
         known, price = self._known_levels(symbol), self.marks.get(symbol)
         if known is None or price is None or now_ms < self._retry_ms.get(symbol, 0):
             return
+        if not self._knows_orders(symbol, now_ms):
+            return
         held, levels = known
         exits, instrument = self.settings.exits, self.instruments[symbol]
         action: Action | None = on_price(price, held, levels, exits, instrument)
@@ -630,9 +637,7 @@ class Engine(Contracts):
 
     def _quiet_stop(self, symbol: str) -> Order | None:
         """The position's resting stop, when nothing of the symbol is on its way and nothing else is due."""
-        if symbol in self._overdue or symbol in self._parts_due or "account" not in self.links:
-            return None
-        if not self._worth_selling(symbol):
+        if symbol in self._overdue or symbol in self._parts_due or not self._worth_selling(symbol):
             return None
         stop = None
         for order in self.orders.open_orders(symbol):
@@ -714,6 +719,8 @@ class Engine(Contracts):
         stop = self._quiet_stop(symbol)
         if stop is None or now_ms < self._retry_ms.get(symbol, 0) or self._is_hopeless(symbol):
             return
+        if not self._knows_orders(symbol, now_ms):
+            return
         if symbol in self._to_leave:
             self._act(symbol, Leave(self._to_leave[symbol]), now_ms)
         elif symbol in self._to_shrink:
@@ -765,9 +772,11 @@ class Engine(Contracts):
 
     def _duties(self, now_ms: int) -> None:
         self._tend_breaker(now_ms)
-        if "account" in self.links:
+        from_ms = self.acts_from_ms()
+        if from_ms is not None:
             for symbol in list(self.portfolio.positions):  # first: what is overdue decides over its orders
-                self._tend_position(symbol, now_ms)
+                self._tend_position(symbol, now_ms, acts=now_ms >= from_ms)
+        if from_ms is not None and now_ms >= from_ms:
             for order in list(self.orders.open_orders()):
                 self._tend_order(order, now_ms)
             for symbol in list(self.portfolio.positions):
@@ -787,6 +796,35 @@ class Engine(Contracts):
 
     def _ask_ms(self, order: Order) -> int | None:
         """When the venue is to be asked what became of the order."""
+        asked_for_ms, alone_ms = self._to_learn_ms(order), self._ask_alone_ms(order)
+        if asked_for_ms is None or alone_ms is None:
+            return alone_ms if asked_for_ms is None else asked_for_ms
+        return min(asked_for_ms, alone_ms)
+
+    def _ask_alone_ms(self, order: Order) -> int | None:
+        """When an order that lives is asked for because nothing else tells of it."""
+        if self.hears or order.state not in (State.NEW, State.PARTIALLY_FILLED):
+            return None
+        symbol = order.symbol
+        wanted = symbol in self._to_leave or symbol in self._to_shrink or symbol in self.unprotected_since
+        soon = wanted or order.request.purpose is Purpose.ENTRY
+        return (order.asked_ms or 0) + (ALONE_ASK_SOON_MS if soon else ALONE_ASK_MS)
+
+    def _knows_orders(self, symbol: str, now_ms: int) -> bool:
+        """Whether what becomes of a symbol's orders is known well enough to act on: the account's link tells it, or a
+        read just did. What can only reduce a position needs no such knowledge."""
+        if self.hears:
+            return True
+        from_ms = self.acts_from_ms()
+        if from_ms is None or now_ms < from_ms:
+            return False
+        return self.instruments[symbol].reduces_only or all(
+            order.heard_ms is not None and now_ms - order.heard_ms <= FRESH_MS
+            for order in self.orders.open_orders(symbol)
+        )
+
+    def _to_learn_ms(self, order: Order) -> int | None:
+        """When the order is asked for because something of it is open or in doubt."""
         if order.state is State.IN_DOUBT:
             if order.asked_ms is None:
                 return 0
@@ -796,7 +834,8 @@ class Engine(Contracts):
             due_ms = order.asked_ms + CANCEL_ANSWER_MS  # sooner, where the answer went with the account's link
             return min(due_ms, self._to_ask.get(order.id, due_ms))
         if self._is_silent_stop(order):
-            return max(self.unprotected_since[order.symbol] + LEG_ASK_MS, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
+            due_ms = max(self.unprotected_since[order.symbol] + LEG_ASK_MS, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
+            return min(due_ms, self._to_ask.get(order.id, due_ms))
         if order.read_fills_ms is not None and order.order_id is None:  # fills are read by the venue's id: learn it
             return max(order.read_fills_ms, (order.asked_ms or 0) + CANCEL_ANSWER_MS)
         return self._to_ask.get(order.id)
@@ -845,7 +884,7 @@ class Engine(Contracts):
         """Whether the venue refused a sale in the stop's place so often that the stop is to be cancelled first."""
         return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
 
-    def _tend_position(self, symbol: str, now_ms: int) -> None:
+    def _tend_position(self, symbol: str, now_ms: int, *, acts: bool) -> None:
         guards = list(self._guards(symbol))
         passed = bool(guards) and all(self._is_left_behind(order) for order in guards)
         if guards and symbol in self.marks and passed != (symbol in self._passed):
@@ -860,7 +899,7 @@ class Engine(Contracts):
             self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
         # A first sale is not held up by what held up the stop: exits have a greater part of the venue's limits.
         first_sale = too_long and self._refusals.get(symbol, 0) < HOPELESS
-        if self._may_act(symbol) and (first_sale or now_ms >= self._retry_ms.get(symbol, 0)):
+        if acts and self._may_act(symbol) and (first_sale or now_ms >= self._retry_ms.get(symbol, 0)):
             (self._cover if self.instruments[symbol].reduces_only else self._protect)(symbol, now_ms)
 
     def _bare_from_ms(self, symbol: str, now_ms: int) -> int:
@@ -896,7 +935,12 @@ class Engine(Contracts):
         instrument = self.instruments[symbol]
         sale = instrument.lots_down(self.portfolio.sellable(symbol))
         beyond = self.portfolio.wallet(instrument.base) - sale
-        return self.books is Books.AGREE and beyond < instrument.lot_size
+        return self.books is Books.AGREE and self._compared_lately() and beyond < instrument.lot_size
+
+    def _compared_lately(self) -> bool:
+        """Whether the books agreed after the account's link was lost, if it is."""
+        since_ms = self.deaf_since_ms
+        return since_ms is None or (self._agreed_ms is not None and self._agreed_ms >= since_ms)
 
     def _protect(self, symbol: str, now_ms: int) -> None:
         instrument = self.instruments[symbol]
@@ -938,7 +982,11 @@ class Engine(Contracts):
     def _compare_due_ms(self) -> int | None:
         """When the books are to be compared; None while it is not planned, or something on its way has no bound."""
         may_from_ms = self._may_compare_from_ms()
-        return None if self._compare_ms is None or may_from_ms is None else max(self._compare_ms, may_from_ms)
+        if self._compare_ms is None or may_from_ms is None:
+            return None
+        if not self.hears and not self.portfolio.positions and self.orders.quiet():
+            return None  # nothing hangs on it before the link is back
+        return max(self._compare_ms, may_from_ms)
 
     def _may_compare_from_ms(self) -> int | None:
         """Comparing makes sense while nothing is on its way: 0 then, None while an answer is waited for. Fills that are
@@ -974,15 +1022,19 @@ class Engine(Contracts):
 
     def _books_agree(self, now_ms: int) -> None:
         self._suspicion = frozenset()
+        self._agreed_ms = now_ms
         if self.books is not Books.AGREE:
             self._do(RecordBooks(now_ms, ()))
 
     def _books_differ(self, serious: tuple[Finding, ...], now_ms: int) -> None:
         """A difference counts when its subject differs in two readings, by whatever: a fill may have been on its way
-        during the first."""
+        during the first. Without the account's link there may always be one on its way."""
         before, self._suspicion = self._suspicion, frozenset(finding.subject for finding in serious)
         if before.isdisjoint(self._suspicion):
             self._doubt_books(now_ms)
+            return
+        if not self.hears:
+            self._compare_ms = now_ms + DIFFERS_AGAIN_MS
             return
         texts = tuple(finding.text for finding in serious)
         if self.books is not Books.DIFFER or self.differences != texts:
@@ -995,16 +1047,22 @@ class Engine(Contracts):
         if self.breaker.settings.stale_data_max_ms and "stale data" not in self.breaker.trips:
             for heard_ms in self._held_heard_ms():
                 yield heard_ms + self.breaker.settings.stale_data_max_ms
-        if "account" not in self.links:
+        from_ms = self.acts_from_ms()
+        if from_ms is None:
             return
+        for symbol in self.unprotected_since:
+            if symbol not in self._overdue:
+                yield self._overdue_ms(symbol)
+        for due in self._deadlines_of_acts():
+            yield max(due, from_ms)
+
+    def _deadlines_of_acts(self) -> Iterable[int]:
         for order in self.orders.open_orders():
             read_fills_ms = order.read_fills_ms if order.order_id is not None else None
             for due in (self._ask_ms(order), read_fills_ms, self._cancel_ms(order)):
                 if due is not None:
                     yield due
         for symbol, since in self.unprotected_since.items():
-            if symbol not in self._overdue:
-                yield self._overdue_ms(symbol)
             if self._may_act(symbol):
                 yield self._retry_ms.get(symbol, since)
         for symbol in self.portfolio.positions:
@@ -1022,6 +1080,8 @@ class Engine(Contracts):
         wished = symbol in self._to_leave or symbol in self._to_shrink
         if self.instruments[symbol].reduces_only:
             return wished and not self._leaves(symbol)
+        if not self.hears:  # what a read tells is what is acted on
+            return False
         return wished and not self._is_hopeless(symbol) and self._quiet_stop(symbol) is not None
 
 

@@ -95,6 +95,8 @@ CANCEL_ANSWER_MS = 5_000
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
 BOOKS_QUIET_MS = 2_000
+ALONE_AFTER_MS = 3_000  # most broken links are back by then; from there on reads have to tell what the stream does not
+ALONE_READ_MS = 30_000
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
@@ -163,6 +165,7 @@ class Facts:
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
         self.links: set[str] = set()
+        self.deaf_since_ms: int | None = None  # since when the account's link is missing, though the market is known
         self.run = ""
         self.decisions: deque[RecordDecision] = deque(maxlen=REMEMBERED)
         self.alarms: deque[RecordAlarm] = deque(maxlen=REMEMBERED)
@@ -218,6 +221,8 @@ class Facts:
             case InstrumentsLoaded():
                 self.instruments.update({instrument.symbol: instrument for instrument in event.instruments})
                 self.fees.update(dict(event.fee_rates))
+                if "account" not in self.links and self.deaf_since_ms is None:
+                    self.deaf_since_ms = event.at_ms
                 self.order_count.limits = event.order_limits or self.order_count.limits
             case HistoryLoaded():
                 for candle in event.candles[-1:]:
@@ -254,7 +259,9 @@ class Facts:
                 self.links.discard(event.link)
                 self._store_failed = self._store_failed or event.link == "store"
                 self._key_doubt = event.text if event.link == "key" else self._key_doubt
-                self._reading_account = self._reading_account and event.link != "account"
+                if event.link == "account":
+                    self._reading_account = False
+                    self.deaf_since_ms = self._compare_ms = event.at_ms
             case ClockRead():
                 self.clock_skew_ms = max(abs(event.offset_ms) - event.error_ms, 0)
             case PauseRequested():
@@ -351,6 +358,7 @@ class Facts:
         self._key_doubt = None  # each process asks
         self.books = Books.UNKNOWN
         self.links.clear()
+        self.deaf_since_ms = None  # not before the market is known again
         self._watched.clear()
         self._compare_ms = self._begun_ms = event.at_ms
         self._reading_account = False  # its answer went to the process that asked
@@ -368,6 +376,7 @@ class Facts:
             return
         self.links.add(event.link)
         if event.link == "account":  # whatever happened meanwhile, the stream will not tell
+            self.deaf_since_ms = None
             self.books = Books.UNKNOWN
             self._compare_ms = event.at_ms
             self._to_ask = {
@@ -411,6 +420,8 @@ class Facts:
             return ()
         order = applied.order
         self._unheard.pop(order.id, None)
+        if not isinstance(event, OutcomeUnknown):
+            order.heard_ms = event.at_ms
         if isinstance(event, CancelRefused) and event.again_ms is not None and order.list_id is not None:
             for member in list(self.orders.list_members(order.list_id)):  # it would have gone with the order
                 self.orders.apply(replace(event, client_order_id=member.id))
@@ -578,6 +589,18 @@ class Facts:
         held = ZERO if position is None else position.quantity
         return order.state is not State.CANCEL_SENT and (order.quantity or ZERO) - order.filled >= held
 
+    @property
+    def hears(self) -> bool:
+        """Whether the account's link tells what becomes of orders."""
+        return "account" in self.links
+
+    def acts_from_ms(self) -> int | None:
+        """From when on what is held is looked after: always while the account's link is there; without it by reads
+        alone, a little later. None before anything is known of the market."""
+        if self.hears:
+            return 0
+        return None if self.deaf_since_ms is None else self.deaf_since_ms + ALONE_AFTER_MS
+
     def _doubt_books(self, now_ms: int) -> None:
         self._compare_ms = now_ms + BOOKS_QUIET_MS
 
@@ -605,7 +628,8 @@ class Facts:
             case ReadAccount():
                 self._reading_account = True
                 self._asked_account_ms = command.at_ms
-                self._compare_ms = command.at_ms + self.settings.reconcile_every_ms
+                every_ms = self.settings.reconcile_every_ms
+                self._compare_ms = command.at_ms + (every_ms if self.hears else min(every_ms, ALONE_READ_MS))
             case WatchPrice():
                 (self._watched.add if command.wanted else self._watched.discard)(command.symbol)
             case RecordDecision():

@@ -189,6 +189,7 @@ class Order:
     finished_ms: int | None = None
     reason: str = ""
     asked_ms: int | None = None  # when we last asked the venue about it
+    heard_ms: int | None = None  # when the venue last told of it
     asks: int = 0
     cancelled_ms: int | None = None  # when this process last sent a cancel for it
     cancel_again_ms: int | None = None  # from when on the cancel may go that the venue has not judged
