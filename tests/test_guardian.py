@@ -17,10 +17,14 @@ from surefoot.binance.dialect import Ask
 from surefoot.binance.dialogue import Keys
 from surefoot.config import Settings, Venue, load
 from surefoot.control import ControlError
+from surefoot.core.messages import SettingsChanged
 from surefoot.core.view import PriceView, View
 from surefoot.guardian import Guardian
 from surefoot.notify import all_alerts
+from surefoot.plight import Kind
+from surefoot.store.journal import Journal
 from surefoot.venuedesk import Fate, Reply, VenueDesk
+from tests.store.samples import OPEN_MS, started
 from tests.views import NOON_MS, empty_view, position
 
 SECOND = 1_000
@@ -207,6 +211,33 @@ async def test_the_countdown_is_renewed_at_a_third_of_its_time_while_the_trader_
     assert len(watch.desk.asked) == asked
     await watch.it._disarm()
     assert watch.desk.asked[asked:] == [{**each, "countdownTime": "0"} for each in both]
+
+
+@pytest.mark.spec("OPS-2", "CFG-4")
+async def test_what_is_changed_while_the_trader_runs_counts_for_the_guardian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guardian, "_now_ms", lambda: 0)
+    watch = Watch(tmp_path, FUTURES)
+    assert watch.desk is not None
+    await watch.it._learn_changes()  # there is no journal yet
+    changes = {"market.symbols": "ETHUSDT,SOLUSDT", "orders.unprotected_max_s": "60", "orders.partial_fill_wait_s": "5"}
+    with Journal.open(watch.journal) as journal:
+        journal.append(started(), SettingsChanged(OPEN_MS, "ada", "wider", changes))
+    await watch.it._learn_changes()
+    bare = position(unprotected_ms=80_000)
+    watch.it._judge.see(replace(empty_view(), links=("account", "market"), positions=(bare,)), 0)
+    assert watch.it._judge.troubles(0) == ()
+    bare = position(unprotected_ms=80_001)
+    watch.it._judge.see(replace(empty_view(), links=("account", "market"), positions=(bare,)), 0)
+    assert [trouble.kind for trouble in watch.it._judge.troubles(0)] == [Kind.BARE]
+    watch.see(held=False)
+    await watch.it._tend_countdown(0)
+    assert [asked["symbol"] for asked in watch.desk.asked] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    with Journal.open(watch.journal) as journal:
+        journal.append(started("run2"), SettingsChanged(OPEN_MS, "ada", "back", dict.fromkeys(changes)))
+    await watch.it._learn_changes()
+    assert watch.it._settings == watch.settings
 
 
 @pytest.mark.spec("OPS-2")

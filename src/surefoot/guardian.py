@@ -1,8 +1,9 @@
 """The guardian: a process of its own that watches a trader, tells people by a way of its own, and can act alone.
 
 Rules. It looks at the trader's pictures and, where none come, at its journal; it asks nothing of the trader. What is a
-trouble is decided by `plight`, what is done at the venue by `rescue`, with a key of its own. It acts once in an
-emergency, after that has lasted, and stops at once when the trader works again. All that it does is told, printed, and
+trouble is decided by `plight`, what is done at the venue by `rescue`, with a key of its own. What was changed while the
+trader runs counts here, too, as its journal tells. It acts once in an emergency, after that has lasted, and stops at
+once when the trader works again. All that it does is told, printed, and
 kept in a file of its own beside the journal; what it sold is kept in another, for the trader to book.
 """
 
@@ -20,18 +21,19 @@ from pathlib import Path
 
 from surefoot.alerts import Alert, Level
 from surefoot.binance.futures.dialect import countdown
+from surefoot.changes import Changed
 from surefoot.chronicle import folded
 from surefoot.config import Settings
 from surefoot.control import ControlError, read_view, socket_path
 from surefoot.core.engine import Engine
-from surefoot.core.messages import VenueTraded
+from surefoot.core.messages import SettingsChanged, VenueTraded
 from surefoot.core.model import Market
 from surefoot.core.view import view_of
 from surefoot.deeds import Pledges, add_deed, deeds_path, pledges_path
 from surefoot.notify import PAUSES_S, AlertLog, Notifier, Service, guard_alerts_path
 from surefoot.plight import Bounds, Judge, Kind, Trouble, at_stake
 from surefoot.rescue import Over, Rescue
-from surefoot.store.journal import StoreError
+from surefoot.store.journal import JournalReader, StoreError
 from surefoot.venuedesk import Fate, VenueDesk
 
 LOOK_EVERY_S = 0.5
@@ -41,6 +43,7 @@ HELD_UP_MS = 2_000  # a tick that comes so late says that we were stopped, not t
 BARE_MARGIN_MS = 20_000  # beyond the trader's own bound, in which it sells by itself
 COUNTDOWN_SHARE = 3  # it is renewed in a third of its time
 LAST_WORDS_S = 10.0
+LEARN_EVERY_S = 5.0
 REACH_EVERY_S = 2.0
 REACHED_FOR_MS = 60_000  # twice what a trader takes at most to find a venue again that was down
 
@@ -82,15 +85,11 @@ class Guardian:
         *,
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
-        guard = settings.guard
         self._settings, self._journal, self._desk, self._say = settings, journal, desk, say
         self._socket = socket_path(journal)
-        bounds = Bounds(
-            silent_ms=guard.silent_max_s * 1_000,
-            idle_ms=guard.idle_max_s * 1_000,
-            bare_ms=settings.orders.unprotected_max_s * 1_000 + BARE_MARGIN_MS,
-        )
-        self._judge = Judge(bounds, _now_ms())
+        self._changed, self._learned_seq = Changed(settings), 0
+        self._symbols = dict.fromkeys(settings.market.symbols)  # all that were ever traded on this watch
+        self._judge = Judge(_bounds_of(settings), _now_ms())
         self._notifier = Notifier(settings.alerts, services, AlertLog(guard_alerts_path(journal)), pauses_s=pauses_s)
         self._folded = False  # whether the journal of a silent trader was read
         self._emergency: _Emergency | None = None
@@ -108,7 +107,10 @@ class Guardian:
         if self._desk is not None:
             await self._desk.start()
         telling = asyncio.create_task(self._notifier.run())
-        works = [asyncio.create_task(work) for work in (self._look_on(), self._count_down_on(), self._reach_on())]
+        works = [
+            asyncio.create_task(work)
+            for work in (self._look_on(), self._learn_on(), self._count_down_on(), self._reach_on())
+        ]
         try:
             await self._decide_on(stopping, [telling, *works])
         finally:
@@ -155,6 +157,23 @@ class Guardian:
             if self._journal.is_file():
                 self._tell(Level.CRITICAL, "The guardian cannot read the journal", str(problem))
         self._folded = True
+
+    async def _learn_on(self) -> None:
+        while True:
+            await self._learn_changes()
+            await asyncio.sleep(LEARN_EVERY_S)
+
+    async def _learn_changes(self) -> None:
+        """What was changed of the settings since; a journal that cannot be read changes nothing."""
+        try:
+            changes, seq = await asyncio.to_thread(_changes_since, self._journal, self._learned_seq)
+        except (StoreError, OSError):
+            return
+        for change in changes:
+            self._settings = self._changed.take(change)
+            self._symbols |= dict.fromkeys(self._settings.market.symbols)
+        self._judge.bound(_bounds_of(self._settings))
+        self._learned_seq = seq
 
     # -- deciding ---------------------------------------------------------------------------------------------
 
@@ -301,7 +320,7 @@ class Guardian:
         if self._desk is None:
             return
         failed = []
-        for symbol in self._settings.market.symbols:
+        for symbol in list(self._symbols):
             reply = await self._desk.ask(countdown(symbol, span_ms))
             failed += [] if reply.fate is Fate.DONE else [f"{symbol}: {reply.text}"]
         if failed and not self._armed_fails:
@@ -316,6 +335,23 @@ class Guardian:
         self._say(json.dumps({"event": "told", "level": level, "title": title, "text": text}))
         kind = "guard-" + re.sub(r"[^a-z]+", "-", title.lower())
         self._notifier.put(Alert(time.time_ns() // 1_000_000, level, kind, title, text))
+
+
+def _bounds_of(settings: Settings) -> Bounds:
+    guard = settings.guard
+    return Bounds(
+        silent_ms=guard.silent_max_s * 1_000,
+        idle_ms=guard.idle_max_s * 1_000,
+        bare_ms=settings.orders.unprotected_max_s * 1_000 + BARE_MARGIN_MS,
+    )
+
+
+def _changes_since(journal: Path, seq: int) -> tuple[list[SettingsChanged], int]:
+    """The changes after a record, and the number of the newest record. Raises StoreError."""
+    with JournalReader(journal) as reader:
+        newest = reader.last_seq
+        found = [entry.message for entry in reader.read(kinds=[SettingsChanged], since_seq=seq, before_seq=newest + 1)]
+    return [message for message in found if isinstance(message, SettingsChanged)], newest
 
 
 def _now_ms() -> int:

@@ -74,6 +74,10 @@ class Judge:
                 self._linked_ms = now_ms
         self._view, self._journaled, self._seen_ms = view, None, now_ms
 
+    def bound(self, bounds: Bounds) -> None:
+        """From now on these bounds count."""
+        self._bounds = bounds
+
     def learn(self, stake: str) -> None:
         """What the journal of a silent trader says to be at stake; it is newer than the last picture."""
         self._journaled = stake
