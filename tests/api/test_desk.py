@@ -164,8 +164,10 @@ async def test_candles_are_the_traders_while_it_runs_and_the_journals_afterwards
 @pytest.mark.spec("UI-1")
 def test_the_connection_tells_how_long_each_stream_has_been_silent() -> None:
     view = replace(rich_view(), traffic=traffic(4))
-    told = connection_of(view, None, running=True)
+    told = connection_of(view, None, 5_000, running=True)
     assert told.streams == (StreamAge("btcusdt@kline_15m", 904),)
     assert (
-        connection_of(view, None, running=False).streams == connection_of(rich_view(), None, running=True).streams == ()
+        connection_of(view, None, 5_000, running=False).streams
+        == connection_of(rich_view(), None, 5_000, running=True).streams
+        == ()
     )

@@ -7,6 +7,8 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from surefoot.api.desk import Desk
+from surefoot.core.view import PriceView
 from tests.api.desks import begun, paper
 from tests.browser.stage import (
     AXE,
@@ -32,6 +35,7 @@ from tests.browser.stage import (
     shown,
 )
 from tests.e2e.test_commands import child_pids
+from tests.views import rich_view
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -380,6 +384,34 @@ def test_what_is_not_known_is_never_said_to_be_nothing(
     expect(page.get_by_text(re.compile("Nothing (of it )?is held|All equity"))).to_have_count(0)
     page.get_by_role("button", name="Flatten").click()
     expect(page.get_by_role("dialog")).to_contain_text("What is held is not known here")
+    page.close()
+
+
+@pytest.mark.spec("UI-1", "SAFE-5", "DATA-3")
+def test_a_short_has_its_own_sign_and_a_price_counts_as_fresh_only_while_one_may_buy(
+    signed_in: BrowserContext, running: Bot, seen: Seen, tmp_path: Path
+) -> None:
+    view, price = rich_view(), Decimal(100_000)
+    short = replace(
+        view.positions[0],
+        quantity=Decimal("-0.5"),
+        entry_price=price,
+        mark=Decimal(98_000),
+        profit=Decimal(1_000),
+        stop_price=Decimal(102_000),
+    )
+    prices = (PriceView("BTCUSDT", None, None), PriceView("ETHUSDT", Decimal(2_500), view.at_ms - 6_000))
+    desk = Desk(paper(begun(tmp_path).parent))
+    desk._see(replace(view, positions=(short,), prices=prices))
+    page = shown(signed_in, running.url, desk, seen)
+    row = page.locator("[data-position=BTCUSDT]")
+    expect(row.locator("[data-label=Profit]")).to_have_text(re.compile(r"\+1,000\.00\s+\+2\.00 %"))
+    expect(row.locator("[data-label='At the stop']")).to_have_text(re.compile(r"−1,000\.00\s*−2\.00 %"))
+    expect(page.get_by_role("region", name="Connection")).to_contain_text("oldest 6 s, none of BTCUSDT")
+    go(page, "connection")
+    ages = page.get_by_role("region", name="Ages of prices").get_by_role("row")
+    expect(ages.filter(has_text="BTCUSDT")).to_contain_text("no data")
+    expect(ages.filter(has_text="ETHUSDT")).to_contain_text("too old to buy")
     page.close()
 
 

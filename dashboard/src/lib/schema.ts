@@ -112,6 +112,7 @@ export interface Connection {
   clock: Clock | null;
   limits: VenueLimitView[];
   links: string[];
+  price_age_max_ms: number;
   prices: PriceAge[];
   running: boolean;
   streams: StreamAge[];
@@ -239,7 +240,7 @@ export interface JournalItem {
   seq: number;
 }
 
-export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordStopPassed" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
+export type Kind = "AccountSnapshot" | "BalanceMoved" | "BreakerResetRequested" | "CancelAllRequested" | "CancelOrder" | "CancelRefused" | "CandleClosed" | "ClockRead" | "CloseRequested" | "FlattenRequested" | "HistoryLoaded" | "IncomePaid" | "InstrumentsLoaded" | "KillRequested" | "LinkLost" | "LinkRestored" | "LiveSwitched" | "MarginCalled" | "MarkPriceTold" | "OrderAccepted" | "OrderAmended" | "OrderCanceled" | "OrderExpired" | "OrderFilled" | "OrderNotFound" | "OrderRejected" | "OutcomeUnknown" | "PauseRequested" | "PriceDropped" | "PriceMarked" | "QueryOrder" | "ReadAccount" | "ReadFills" | "RecordAlarm" | "RecordBooks" | "RecordDecision" | "RecordEquity" | "RecordPlan" | "RecordReset" | "RecordStopPassed" | "RecordTransfer" | "RecordTrip" | "ReplaceOrder" | "ResumeRequested" | "RunStarted" | "SettingsChanged" | "StreamSilent" | "SubmitList" | "SubmitOrder" | "VenueLimited" | "VenueTraded" | "WatchPrice" | "Woke";
 
 export type Level = "info" | "warning" | "critical";
 

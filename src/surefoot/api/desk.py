@@ -45,6 +45,7 @@ class Desk:
         self.running = False
         self.heard_s: float | None = None  # monotonic, of the newest picture
         self._problem: str | None = None
+        self._in_force: tuple[tuple[object, ...], Loaded] | None = None
         self._feed = Feed(self.journal, self._see, self._miss)
         self._tasks: list[asyncio.Task[None]] = []
         self._left: asyncio.Task[None] | None = None
@@ -103,8 +104,12 @@ class Desk:
         given = Loaded(self.settings, self.sources)
         if self.records is None or (self.settings.mode is Mode.PAPER and not self.running):
             return given
+        known = self.settings, self.sources, self.records.path, len(self.records.changes)
+        if self._in_force is not None and self._in_force[0] == known:
+            return self._in_force[1]
         try:
-            return overlaid(given, self.records.changes)
+            self._in_force = known, overlaid(given, self.records.changes)
+            return self._in_force[1]
         except ConfigError as problem:
             self.problem = str(problem)
             return given
@@ -197,7 +202,8 @@ class Desk:
     def _tell(self) -> None:
         view, board = self.view, self.board
         self._tell_status()
-        board.put("connection", connection_of(view, self.clock, running=self.running))
+        price_age_max_ms = self.in_force.settings.risk.price_age_max_ms
+        board.put("connection", connection_of(view, self.clock, price_age_max_ms, running=self.running))
         if view is None:
             for topic in ("prices", "positions", "orders", "decisions", "alarms", "round_trips"):
                 board.put(topic, None)

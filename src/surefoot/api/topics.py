@@ -75,13 +75,14 @@ class StreamAge:
 class Connection:
     """The trader's connection to the venue. `limits` are the venue's, with what is used in the running window;
     `wanted` are the links that trading needs, `links` those that are up; `streams` are those that are watched for
-    silence, none of them in a replay."""
+    silence, none of them in a replay. With a price older than `price_age_max_ms` no position is opened."""
 
     running: bool
     at_ms: int | None
     wanted: tuple[str, ...]
     links: tuple[str, ...]
     prices: tuple[PriceAge, ...]
+    price_age_max_ms: int
     streams: tuple[StreamAge, ...]
     limits: tuple[VenueLimitView, ...]
     banned_until_ms: int | None
@@ -147,10 +148,11 @@ def status_of(view: View | None, mode: str, journal: str | None, problem: str | 
     )
 
 
-def connection_of(view: View | None, clock: Clock | None, *, running: bool) -> Connection:
+def connection_of(view: View | None, clock: Clock | None, price_age_max_ms: int, *, running: bool) -> Connection:
     """The connection; none is told of while the trader is not running."""
     if view is None or not running:
-        return Connection(running, None if view is None else view.at_ms, LINKS, (), (), (), (), None, clock)
+        at_ms = None if view is None else view.at_ms
+        return Connection(running, at_ms, LINKS, (), (), price_age_max_ms, (), (), None, clock)
     ages = tuple(
         PriceAge(price.symbol, None if price.at_ms is None else max(view.at_ms - price.at_ms, 0))
         for price in view.prices
@@ -159,5 +161,14 @@ def connection_of(view: View | None, clock: Clock | None, *, running: bool) -> C
         () if view.traffic is None else tuple(StreamAge(stream, age_ms) for stream, age_ms in view.traffic.streams)
     )
     return Connection(
-        True, view.at_ms, LINKS, view.links, ages, streams, view.venue_limits, view.banned_until_ms, clock
+        running=True,
+        at_ms=view.at_ms,
+        wanted=LINKS,
+        links=view.links,
+        prices=ages,
+        price_age_max_ms=price_age_max_ms,
+        streams=streams,
+        limits=view.venue_limits,
+        banned_until_ms=view.banned_until_ms,
+        clock=clock,
     )
