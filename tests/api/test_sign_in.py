@@ -10,6 +10,7 @@ import pytest
 from surefoot.api.onetime import LINK_MS, fingerprint
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
+from surefoot.api.sessions import CONFIRMED_MS, LINK_CONFIRMED_MS
 from surefoot.api.tokens import ACCESS_MS
 from tests.api.served import PASSWORD, code_of, place
 
@@ -164,3 +165,28 @@ async def test_a_session_that_guesses_is_locked_alone_and_longer_each_time(tmp_p
             here.clock.forward(wait_s)
         assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
         assert (await here.visitor().sign_in("ann")).status_code == 200
+
+
+@pytest.mark.spec("OPS-1", "AUTH-2")
+async def test_who_came_by_the_link_gets_a_password_and_is_told_the_way_once_that_is_too_late(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        here.parts.sessions.offer_link(fingerprint("the link"), here.clock() + LINK_MS)
+        local, fresh = here.visitor(), {"new": "another good password"}
+        local.keep(await local.post("/auth/link", json={"token": "the link"}))
+        session = (await local.get("/me")).json()
+        assert session["has_password"] is False
+        here.clock.forward(LINK_CONFIRMED_MS / 1_000)
+        local.keep(await local.post("/auth/refresh"))
+        assert code_of(await local.post("/auth/password", json=fresh)) == "confirmation_needed"
+        answer = await local.post("/auth/confirm", json={"password": "any"})
+        assert "surefoot user password local" in answer.json()["detail"]
+        here.parts.sessions.confirm(session["session_id"])  # as if it were still time
+        assert (await local.post("/auth/password", json=fresh)).status_code == 204
+        assert (await local.get("/me")).json()["has_password"] is True
+        here.clock.forward(CONFIRMED_MS / 1_000)
+        assert code_of(await local.post("/auth/password", json=fresh)) == "password_needed"
+        for visitor in (local, here.visitor()):
+            if visitor is not local:
+                assert (await visitor.sign_in("local", fresh["new"])).status_code == 200
+            assert (await visitor.post("/auth/confirm", json={"password": fresh["new"]})).status_code == 200
+            assert code_of(await visitor.post("/bot/flatten", json={"reason": "out"})) == "cannot_sign"

@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from surefoot.api.onetime import LINK_VARIABLE, new_link
+from surefoot.api.sessions import LINK_CONFIRMED_MS
+from surefoot.api.webstore import FILE_NAME, WebStore
 from surefoot.control import CONTROL_KEY
 from surefoot.core.messages import LiveSwitched
 from tests.browser.stage import PASSWORD, WIDE, Seen, asked, enrolled, go, opened, proved
@@ -36,13 +38,30 @@ def offered(folder: Path) -> Iterator[str]:
         yield f"{url}/#link={token}"
 
 
+def confirmed_until(folder: Path, at_ms: int) -> None:
+    """Until when who is signed in has proved who they are."""
+    (path,) = folder.rglob(FILE_NAME)
+    with WebStore(path) as store:
+        assert store.run("UPDATE sessions SET confirmed_until_ms = ?", (at_ms,)) == 1
+
+
 @pytest.mark.spec("AUTH-2", "UI-1")
 @pytest.mark.timeout(120)
 def test_a_sign_in_link_asks_for_the_code_of_the_second_factor(browser: Browser, seen: Seen, tmp_path: Path) -> None:
-    seen.expected |= {401, 503}  # and there is no trader
+    seen.expected |= {401, 403, 503}  # and there is no trader
     context = browser.new_context(viewport=WIDE)
     with offered(tmp_path) as link:
         page = opened(context, link, seen)
+        expect(page.get_by_role("region", name="News")).to_contain_text("fifteen minutes")
+        go(page, "users")
+        expect(page.get_by_text("Set a password", exact=True)).to_be_visible()
+        confirmed_until(tmp_path, 0)  # as when they are over
+        page.get_by_role("button", name="Set up").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("surefoot user password local")
+        expect(dialog.get_by_label("Password")).to_have_count(0)
+        dialog.get_by_role("button", name="Cancel").click()
+        confirmed_until(tmp_path, time.time_ns() // 1_000_000 + LINK_CONFIRMED_MS)
         recovery = enrolled(page, by_link=True)
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()

@@ -277,6 +277,7 @@ export interface Login {
 export interface Me {
   confirmed: boolean;
   confirmed_until_ms: number;
+  has_password: boolean;
   mode: string;
   name: string;
   role: string;
@@ -328,7 +329,7 @@ export interface Need {
 
 export interface NewPassword {
   new: string;
-  old: string;
+  old?: string | null;
 }
 
 export interface NewUser {

@@ -1,5 +1,6 @@
 // Who is signed in. One object for the whole page.
 import { type Problem, forget, get, post, refresh, take, whenSignedOut } from './api';
+import { news } from './news.svelte';
 import type { Me } from './schema';
 import { stream } from './stream.svelte';
 
@@ -48,6 +49,9 @@ class Session {
   async signInByLink(token: string, code: string): Promise<void> {
     take(await post('/auth/link', code ? { token, code } : { token }));
     await this.#entered();
+    if (this.me && !this.me.has_password && !this.me.second_factor) {
+      news.tell('warn', 'The link counts as proof for fifteen minutes. Set a password or a second factor under Users, or you cannot sell from here afterwards.');
+    }
   }
 
   async signOut(): Promise<void> {

@@ -54,7 +54,9 @@ class Confirmation(Body):
 
 
 class NewPassword(Body):
-    old: Text
+    """`old` is for who has a password; who has none sets one while confirmed, as after coming by the link."""
+
+    old: Text | None = None
     new: FreshPassword
 
 
@@ -107,6 +109,7 @@ class Me(BaseModel):
     confirmed: bool
     confirmed_until_ms: int
     second_factor: bool
+    has_password: bool
     mode: str
 
 
@@ -183,7 +186,9 @@ async def _prove(parts: Parts, user: User, session_id: str, given: Confirmation)
         parts.accounts.check_code(user, given.code)
         return
     if not user.has_password:
-        raise Problem(403, "second_factor_missing", "there is no password to ask for: enrol a second factor first")
+        way = f"surefoot user password {user.name}"
+        text = f"there is nothing to ask you for: give yourself a password in a terminal ({way}) and sign in with it"
+        raise Problem(403, "second_factor_missing", text)
     if given.password is None:
         raise Problem(401, "password_needed", "give the password")
     parts.accounts.guesses.count(session_id)
@@ -192,14 +197,17 @@ async def _prove(parts: Parts, user: User, session_id: str, given: Confirmation)
 
 @router.post("/auth/password", status_code=204)
 async def password(body: NewPassword, person: Viewer, parts: Shared) -> None:
-    """Change your password; all your other sessions end."""
+    """Change or set your password; all your other sessions end."""
     parts.throttle.sign_in(person.session_id)
     user = _user(parts, person)
     with _failure_told(parts, person.name, "password not changed", session=person.session_id):
-        if not user.has_password:
-            raise Problem(409, "no_password", "this user signs in by the link of surefoot run and has no password")
-        parts.accounts.guesses.count(person.session_id)
-        await parts.accounts.check_password(user.name, body.old)
+        if user.has_password:
+            if body.old is None:
+                raise Problem(401, "password_needed", "give the old password too")
+            parts.accounts.guesses.count(person.session_id)
+            await parts.accounts.check_password(user.name, body.old)
+        else:
+            _must_be_confirmed(person)
         try:
             await parts.accounts.set_password_aside(user.name, body.new, person.name)
         except AccountError as problem:
@@ -273,6 +281,7 @@ async def me(person: Viewer, parts: Shared) -> Me:
         confirmed=person.confirmed,
         confirmed_until_ms=person.confirmed_until_ms,
         second_factor=user.second_factor,
+        has_password=user.has_password,
         mode=parts.settings.mode,
     )
 
@@ -294,7 +303,7 @@ def _user(parts: Parts, person: Person) -> User:
 
 
 def _must_be_confirmed(person: Person) -> None:
-    # Or a stolen access token could bind the account to the thief's telephone.
+    # Or a stolen access token could bind the account to the thief's telephone, or to a password.
     if not person.confirmed:
         raise confirmation_needed()
 
