@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 import pytest
 
 from surefoot.core.facts import Books
+from surefoot.core.messages import KillRequested
 from surefoot.core.model import MS_PER_DAY, Purpose
 from tests.scenarios.test_futures_safety import SYMBOL, Trench
 from tests.stage import Stage, stage_settings
@@ -83,6 +84,67 @@ def test_a_fill_of_a_stop_under_its_new_name_is_ours() -> None:
     assert SYMBOL not in stage.engine.portfolio.positions
     assert stage.engine.books is Books.AGREE
     stage.check_books()
+
+
+def sell_on_the_site(stage: Stage, quantity: Decimal) -> None:
+    text = str(quantity.quantize(D("0.00001"), rounding=ROUND_FLOOR))
+    stage.ask("/api/v3/order", "POST", symbol=SYMBOL, side="SELL", type="MARKET", quantity=text)
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
+@pytest.mark.parametrize("heard", [True, False], ids=["told", "while dead"])
+def test_coins_that_the_owner_sold_by_hand_are_not_made_good_with_his_own(heard: bool) -> None:
+    stage = holding({"BTC": D(1)})
+    quantity = stage.engine.portfolio.positions[SYMBOL].quantity
+    if not heard:
+        stage.kill()
+    stage.ask(ORDERS, "DELETE", symbol=SYMBOL)
+    sell_on_the_site(stage, quantity)
+    if heard:
+        stage.driver.take_frames()
+    else:
+        stage.exchange.take_frames()
+        stage.start()
+    stage.wait(30_000)
+    assert resting(stage) == {}
+    assert stage.venue_balances()["BTC"] >= 1
+    assert stage.engine.books is Books.DIFFER
+    assert stage.counts["alarm books-differ"] == 1
+    assert stage.counts["alarm not-ours-to-sell"] == 1
+    stage.price(SYMBOL, D(58_000))
+    stage.driver.tell(KillRequested(stage.now_ms, "ada", "out of it"))
+    stage.wait(60_000)
+    assert stage.venue_balances()["BTC"] >= 1, "the owner keeps what was his"
+    assert stage.counts["Woke"] < 100, "nothing is looked at over and over"
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
+def test_what_the_owner_left_of_a_position_is_protected() -> None:
+    stage = holding({"BTC": D(1)})
+    quantity = stage.engine.portfolio.positions[SYMBOL].quantity
+    stage.ask(ORDERS, "DELETE", symbol=SYMBOL)
+    sell_on_the_site(stage, quantity / 2)
+    stage.driver.take_frames()
+    stage.wait(5_000)
+    left = stage.engine.instruments[SYMBOL].lots_down(stage.venue_balances()["BTC"] - 1)
+    assert list(resting(stage).values()) == [left, left]
+    stage.price(SYMBOL, D(58_000))
+    stage.wait(30_000)
+    assert stage.venue_balances()["BTC"] >= 1
+
+
+@pytest.mark.spec("ORD-5", "SAFE-3")
+def test_the_owners_sale_of_his_own_coins_leaves_the_position_and_its_exits_alone() -> None:
+    stage = holding({"BTC": D(1)})
+    before = resting(stage)
+    sell_on_the_site(stage, D("0.5"))
+    stage.driver.take_frames()
+    stage.wait(400_000)
+    assert resting(stage) == before
+    stage.driver.tell(KillRequested(stage.now_ms, "ada", "out of it"))
+    stage.wait(30_000)
+    assert SYMBOL not in stage.engine.portfolio.positions
+    assert D("0.5") <= stage.venue_balances()["BTC"] < D("0.50001")
 
 
 @pytest.mark.spec("SAFE-2", "ORD-9")

@@ -152,6 +152,7 @@ class Engine(Contracts):
         super().__init__(settings, settings_after)
         self.foreign: tuple[str, ...] = ()
         self._signals = signals
+        self._said_short: set[str] = set()  # symbols of which it was said that somebody else sold them
         self._suspicion: frozenset[str] = frozenset()  # what differed in the last reading
         self._agreed_ms: int | None = None  # when the books were last found to agree
         self._deadline: tuple[int | None] | None = None  # known until something other than a price comes
@@ -896,11 +897,24 @@ class Engine(Contracts):
         too_long = symbol not in self._overdue and now_ms >= self._overdue_ms(symbol)
         if too_long:
             self._overdue.add(symbol)
-            self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: selling it")
+            then = "it was sold by somebody else" if self._lacks(symbol) else "selling it"
+            self._alarm(now_ms, "unprotected", f"{symbol} had no resting stop for {now_ms - since} ms: {then}")
+        if now_ms < self._look_first_ms.get(symbol, 0):
+            return
+        self._say_what_is_short(symbol, now_ms)
         # A first sale is not held up by what held up the stop: exits have a greater part of the venue's limits.
         first_sale = too_long and self._refusals.get(symbol, 0) < HOPELESS
         if acts and self._may_act(symbol) and (first_sale or now_ms >= self._retry_ms.get(symbol, 0)):
             (self._cover if self.instruments[symbol].reduces_only else self._protect)(symbol, now_ms)
+
+    def _say_what_is_short(self, symbol: str, now_ms: int) -> None:
+        if not self._lacks(symbol):
+            self._said_short.discard(symbol)
+        elif symbol not in self._said_short:
+            self._said_short.add(symbol)
+            short, own = self._short[symbol], self.own_lots(symbol)
+            text = f"{symbol}: somebody else sold {short:f} of it; no more than {own:f} is protected or sold"
+            self._alarm(now_ms, "not-ours-to-sell", text)
 
     def _bare_from_ms(self, symbol: str, now_ms: int) -> int:
         """From when the bound counts of a position that this process finds without a stop. What an earlier one tried in
@@ -922,6 +936,8 @@ class Engine(Contracts):
         be done twice."""
         if self.instruments[symbol].reduces_only:
             return self._may_cover(symbol)
+        if self._lacks(symbol) and not self._may_sell_own(symbol):
+            return False
         if symbol not in self._overdue or not self._holds_nothing_else(symbol):
             return not self.orders.busy(symbol)
         return all(
@@ -929,6 +945,11 @@ class Engine(Contracts):
             or (order.request.purpose is not Purpose.EXIT and (order.state is State.IN_DOUBT or order.missing_ms))
             for order in self.orders.open_orders(symbol)
         )
+
+    def _may_sell_own(self, symbol: str) -> bool:
+        """Whether what somebody else left of a position is enough to be sold."""
+        price = self.portfolio.positions[symbol].entry_price or ZERO
+        return self.instruments[symbol].can_close(self.own_lots(symbol), price)
 
     def _holds_nothing_else(self, symbol: str) -> bool:
         """Whether the account is known to hold no base beyond our position, from which a second sale could be made."""
@@ -944,7 +965,7 @@ class Engine(Contracts):
 
     def _protect(self, symbol: str, now_ms: int) -> None:
         instrument = self.instruments[symbol]
-        quantity = instrument.lots_down(self.portfolio.sellable(symbol))
+        quantity = self.own_lots(symbol)
         plan = self._plan(symbol, instrument)
         mark = self.marks.get(symbol)
         passed = mark is not None and not plan.stop_price < mark < plan.target_price
@@ -1015,7 +1036,10 @@ class Engine(Contracts):
         serious = tuple(f for f in findings if f.label in (Label.DIFFERS, Label.UNKNOWN))
         if any(f.label is Label.ASK for f in findings):
             self._doubt_books(event.at_ms)
-        elif not serious:
+            return
+        self._look_first_ms.clear()
+        self._learn_what_is_short({finding.subject: finding.off for finding in serious})
+        if not serious:
             self._books_agree(event.at_ms)
         else:
             self._books_differ(serious, event.at_ms)
@@ -1038,7 +1062,8 @@ class Engine(Contracts):
             return
         texts = tuple(finding.text for finding in serious)
         if self.books is not Books.DIFFER or self.differences != texts:
-            self._do(RecordBooks(now_ms, texts))
+            off = tuple((finding.subject, finding.off) for finding in serious if finding.off)
+            self._do(RecordBooks(now_ms, texts, off))
             self._alarm(now_ms, "books-differ", "; ".join(texts))
 
     # -- deadlines --------------------------------------------------------------------------------------------
@@ -1064,7 +1089,7 @@ class Engine(Contracts):
                     yield due
         for symbol, since in self.unprotected_since.items():
             if self._may_act(symbol):
-                yield self._retry_ms.get(symbol, since)
+                yield max(self._retry_ms.get(symbol, since), self._look_first_ms.get(symbol, 0))
         for symbol in self.portfolio.positions:
             if self._waits_to_retry(symbol):
                 yield self._retry_ms[symbol]

@@ -8,7 +8,7 @@ prices alone (marks, signals) is not kept in the journal: prices come anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -40,6 +40,7 @@ from surefoot.core.messages import (
     MarginCalled,
     MarkPriceTold,
     OrderAmended,
+    OrderCanceled,
     OrderEvent,
     OrderExpired,
     OrderFilled,
@@ -82,6 +83,7 @@ from surefoot.core.model import (
     Instrument,
     OrderRequest,
     Purpose,
+    Side,
     Tier,
 )
 from surefoot.core.orders import Applied, Note, Order, OrderBook, OrderCount, State
@@ -97,6 +99,7 @@ RETRY_CAP_MS = 30_000
 BOOKS_QUIET_MS = 2_000
 ALONE_AFTER_MS = 3_000  # most broken links are back by then; from there on reads have to tell what the stream does not
 ALONE_READ_MS = 30_000
+LOOK_FIRST_MS = 3_000  # how long a new stop waits for a look at the account, where somebody else cancelled the old one
 REMEMBERED = 50  # decisions and alarms that a view shows
 ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
@@ -164,6 +167,7 @@ class Facts:
         self.mark_prices: dict[str, tuple[int, Decimal]] = {}  # when the venue said it, and what
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
+        self.off: dict[str, Decimal] = {}  # by how much the venue has more, of an asset or of a symbol's contracts
         self.links: set[str] = set()
         self.deaf_since_ms: int | None = None  # since when the account's link is missing, though the market is known
         self.run = ""
@@ -180,6 +184,8 @@ class Facts:
         self._unheard: dict[str, int] = {}  # not heard of since the account's link came back: when that was
         self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
         self._retry_ms: dict[str, int] = {}
+        self._short: dict[str, Decimal] = {}  # of spot positions: what somebody else sold of them, by all we know
+        self._look_first_ms: dict[str, int] = {}  # until when the account is to be looked at before a new stop
         self._overdue: set[str] = set()  # unprotected for too long: to be sold
         self._to_leave: dict[str, str] = {}  # to be sold whatever the rules say, and why
         self._to_shrink: set[str] = set()  # half of it is to be sold
@@ -412,13 +418,17 @@ class Facts:
         known = self.orders.get(client_order_id)
         awaited = known is not None and known.state in (State.SUBMITTED, State.IN_DOUBT)
         rested = known is not None and known.resting
+        unasked = rested and known is not None and known.cancelled_ms is None and known.state is not State.CANCEL_SENT
         applied = self.orders.apply(event)
         self._count_errors(event, known, awaited)
         if applied is None:
             if isinstance(event, OrderFilled):  # somebody else traded on this account: our ledger no longer tells all
                 self._doubt_books(event.at_ms)
+                self._see_foreign_fill(event.fill)
             return ()
         order = applied.order
+        if isinstance(event, OrderCanceled) and unasked:
+            self._see_foreign_cancel(order, event.at_ms)
         self._unheard.pop(order.id, None)
         if not isinstance(event, OutcomeUnknown):
             order.heard_ms = event.at_ms
@@ -457,6 +467,40 @@ class Facts:
         if applied.note in (Note.ALARM, Note.ERROR):
             return (RecordAlarm(event.at_ms, f"order-{applied.note.name.lower()}", applied.text),)
         return ()
+
+    def _see_foreign_cancel(self, order: Order, at_ms: int) -> None:
+        """Whoever takes a stop away may be about to sell: what is left is to be known before the next one."""
+        symbol = order.symbol
+        if symbol in self.portfolio.positions and not self.instruments[symbol].reduces_only:
+            self._look_first_ms[symbol] = at_ms + LOOK_FIRST_MS
+            self._compare_ms = at_ms if self._compare_ms is None else min(self._compare_ms, at_ms)
+
+    def _see_foreign_fill(self, fill: Fill) -> None:
+        if fill.side is Side.SELL and fill.symbol in self.portfolio.positions:
+            self._fall_short(fill.symbol, self._short.get(fill.symbol, ZERO) + fill.quantity)
+
+    def _learn_what_is_short(self, off: Mapping[str, Decimal]) -> None:
+        """By the account: a position of which it has less than the ledger was sold by somebody else."""
+        for symbol in self.portfolio.positions:
+            self._fall_short(symbol, max(-off.get(self.instruments[symbol].base, ZERO), ZERO))
+
+    def _fall_short(self, symbol: str, lacking: Decimal) -> None:
+        """So much base is lacking. What an order of ours holds fast is there: the rest of a position may be what lacks,
+        and whatever else the account has is not ours to sell in its place."""
+        if self.instruments[symbol].reduces_only:
+            return
+        sales = (order for order in self.orders.open_orders(symbol) if order.resting and not order.finished)
+        fast = max(((o.quantity or ZERO) - o.filled for o in sales if o.request.side is Side.SELL), default=ZERO)
+        self._short[symbol] = min(lacking, max(self.portfolio.positions[symbol].quantity - fast, ZERO))
+
+    def own_lots(self, symbol: str) -> Decimal:
+        """What of a position may be sold that no order of ours holds fast, in lots."""
+        own = self.portfolio.sellable(symbol) - self._short.get(symbol, ZERO)
+        return self.instruments[symbol].lots_down(max(own, ZERO))
+
+    def _lacks(self, symbol: str) -> bool:
+        """Whether some of a position was sold by somebody else."""
+        return self.own_lots(symbol) < self.instruments[symbol].lots_down(self.portfolio.sellable(symbol))
 
     def _see_listed(self, event: AccountSnapshot) -> Iterable[RecordAlarm]:
         """What the list of open orders says of ours, besides that they rest."""
@@ -521,7 +565,7 @@ class Facts:
             self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
         for by_symbol in (
             self.plans, self.taken, self.courses, self.unprotected_since,
-            self._refusals, self._retry_ms, self._to_leave, self._parts_due,
+            self._refusals, self._retry_ms, self._to_leave, self._parts_due, self._short, self._look_first_ms,
         ):  # fmt: skip
             by_symbol.pop(symbol, None)
         for symbols in (self._overdue, self._to_shrink, self._passed):
@@ -578,7 +622,8 @@ class Facts:
             return False
         if order.quantity is None or order.request.purpose not in (Purpose.STOP, Purpose.TARGET):
             return False
-        out = instrument.lots_down(position.quantity) - (order.quantity - order.filled)
+        held = position.quantity - self._short.get(order.symbol, ZERO)
+        out = instrument.lots_down(held) - (order.quantity - order.filled)
         return out * 100 > position.quantity * SHORT_PCT and instrument.can_close(out, position.entry_price or ZERO)
 
     def _covers(self, order: Order, purpose: Purpose) -> bool:
@@ -654,6 +699,8 @@ class Facts:
             case RecordBooks():
                 self.differences = command.differences
                 self.books = Books.DIFFER if command.differences else Books.AGREE
+                self.off = dict(command.off)
+                self._learn_what_is_short(self.off)
             case _:
                 assert_never(command)
 

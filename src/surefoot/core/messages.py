@@ -633,10 +633,14 @@ class RecordReset:
 
 @dataclass(frozen=True, slots=True)
 class RecordBooks:
-    """Ledger and venue were compared; `differences` is empty when they agree."""
+    """Ledger and venue were compared; `differences` is empty when they agree.
+
+    `off` is by how much what the venue says exceeds the ledger, by asset or symbol of a contract.
+    """
 
     at_ms: int
     differences: tuple[str, ...]
+    off: tuple[tuple[str, Decimal], ...] = ()
 
 
 Request = SubmitOrder | SubmitList | CancelOrder | ReplaceOrder | QueryOrder | ReadFills | ReadAccount | WatchPrice

@@ -30,6 +30,7 @@ class Finding:
     label: Label
     subject: str  # a client order id, an asset, or a symbol
     text: str
+    off: Decimal = ZERO  # of what differs: by how much the venue has more
 
 
 def compare(
@@ -75,7 +76,8 @@ def _balances(wallets: Mapping[str, Decimal], theirs: Mapping[str, Decimal]) -> 
     for asset in sorted(wallets.keys() | theirs.keys()):
         here, there = wallets.get(asset, ZERO), theirs.get(asset, ZERO)
         if here != there:
-            yield Finding(Label.DIFFERS, asset, f"{asset}: ledger {here:f}, venue {there:f}, off by {there - here:f}")
+            text = f"{asset}: ledger {here:f}, venue {there:f}, off by {there - here:f}"
+            yield Finding(Label.DIFFERS, asset, text, there - here)
 
 
 def _positions(ours: Mapping[str, Decimal], theirs: Mapping[str, Decimal], symbols: set[str]) -> Iterable[Finding]:
@@ -86,4 +88,5 @@ def _positions(ours: Mapping[str, Decimal], theirs: Mapping[str, Decimal], symbo
         if symbol not in ours and symbol not in symbols:
             yield Finding(Label.FOREIGN, symbol, f"{symbol}: a position of {there:f}")
         else:
-            yield Finding(Label.DIFFERS, symbol, f"{symbol}: position here {here:f}, venue {there:f}")
+            text = f"{symbol}: position here {here:f}, venue {there:f}"
+            yield Finding(Label.DIFFERS, symbol, text, there - here)

@@ -35,7 +35,7 @@ KINDS = frozenset(_DECODERS)
 
 _SILENT = (
     b',"reason":""', b',"realised":null', b',"taken":0', b',"again_ms":null', b',"in_question":[]',
-    b',"mark_price":null', b',"unlike":[]',
+    b',"mark_price":null', b',"unlike":[]', b',"off":[]',
 )  # fmt: skip
 
 # "sf-<run>-<counter><role>": everything up to the last hyphen names the run.
