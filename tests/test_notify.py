@@ -434,9 +434,10 @@ async def test_after_all_tries_an_alert_is_given_up_and_that_is_known() -> None:
     assert [each.text for each in service.sent] == ["b"]
 
 
-def test_pauses_grow() -> None:
+def test_pauses_grow_and_outlast_an_hour_without_a_network() -> None:
     assert list(notify.PAUSES_S) == sorted(notify.PAUSES_S)
     assert len(set(notify.PAUSES_S)) == len(notify.PAUSES_S)
+    assert sum(notify.PAUSES_S) > 3_600
 
 
 @pytest.mark.spec("NOTE-1")
