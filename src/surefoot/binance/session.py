@@ -81,6 +81,7 @@ from surefoot.core.model import INTERVAL_MS, Instrument, OrderLimit
 
 OFF_TICK_MAX = 20
 KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
+PRICES_EVERY_MS = 2_000  # where a connection for them is missing
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
 NO_SUCH_ORDER = -2013
@@ -159,6 +160,7 @@ class Session:
         self.reading_trips = len(dialect.reading(self._reads, None, 0).asks)
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
+        self._prices_at_ms: int | None = None  # when prices are read whose connection is missing
         self._history_from_ms: int | None = None  # candles wait for a time that the venue tells from here on
         self._account_events = 0
         self._events_at_reading = 0
@@ -311,7 +313,7 @@ class Session:
         due = self.calls.due_ms()
         times = [line.due_ms() for line in self.lines.values()]
         times += [watchdog.look_at_ms for watchdog in self._watchdogs.values()]
-        for each in (*times, self._keep_key_ms, self.clock.ask_at_ms):
+        for each in (*times, self._keep_key_ms, self._prices_at_ms, self.clock.ask_at_ms):
             if each is not None and (due is None or each < due):
                 due = each
         return due
@@ -575,6 +577,7 @@ class Session:
         for line in self.lines.values():
             line.open()
         self._open_wanted()
+        self._await_prices(now_ms)
         limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in rules.limits if each.kind == "orders")
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())), limits)]
 
@@ -671,6 +674,7 @@ class Session:
         was_announced, told.announced = told.announced, False
         if line.kind in self._watchdogs:
             self._watchdogs[line.kind].rest()
+            self._await_prices(now_ms)
             self._joining = {each for each in self._joining if each[0] != line.kind}
         if line.kind == MARKET:
             self._history_from_ms = None
@@ -712,6 +716,8 @@ class Session:
         for kind, watchdog in self._watchdogs.items():
             if watchdog.look_at_ms is not None and now_ms >= watchdog.look_at_ms:
                 events += self._look_at_streams(kind, watchdog, now_ms)
+        if self._prices_at_ms is not None and now_ms >= self._prices_at_ms:
+            self._read_missing_prices(now_ms)
         if self.clock.is_due(now_ms):
             self._read_time()
         keep = self._dialect.keep_key()
@@ -783,6 +789,21 @@ class Session:
                 feed.start_reading(self.clock.venue_ms(now_ms))
                 self._ask_for_history(now_ms)
         return [StreamSilent(now_ms, stream, watchdog.silence_max_ms) for stream in silent]
+
+    def _await_prices(self, now_ms: int) -> None:
+        """A connection for market data is missing: unless it comes soon, prices are read, where streams are watched."""
+        if self.settings.stream_silence_max_ms and self._prices_at_ms is None:
+            self._prices_at_ms = now_ms + PRICES_EVERY_MS
+
+    def _read_missing_prices(self, now_ms: int) -> None:
+        """What the core watches has a second source while there is no connection that tells it."""
+        missing = [kind for kind in self._dialect.market_links if not self.lines[kind].ready]
+        self._prices_at_ms = now_ms + PRICES_EVERY_MS if missing else None
+        for symbol in sorted(self._watched):
+            if self._dialect.book_link in missing:
+                self._read_price(Read.PRICE, self._dialect.best_prices(symbol), symbol)
+            if self._mark_link in missing:
+                self._read_price(Read.MARK_PRICE, self._dialect.mark_price(symbol), symbol)
 
     def _is_old(self, watchdog: Watchdog, stream: str, now_ms: int) -> bool:
         age_ms = watchdog.age_ms(stream, now_ms)
