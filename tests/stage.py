@@ -171,7 +171,7 @@ class Stage:
         held = sorted(self.engine.portfolio.positions)
         extra = [symbol for symbol in held if symbol not in self.settings.market.symbols]
         started = RunStarted(self.now_ms, f"r{self.runs}", "paper", self.settings.market.symbols, "stage", "0")
-        self.driver.begin(started, extra)
+        self.driver.begin(started, extra, holds=bool(held))
 
     def kill(self) -> None:
         """The process dies: what it had in memory is gone, what it had sent is on its way, connections break."""

@@ -63,6 +63,8 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (RecordAlarm(5, "venue-traded", "BTCUSDT: liquidation"), [("critical", "venue-traded")]),
     (RecordAlarm(5, "margin-call", "BTCUSDT"), [("critical", "margin-call")]),
     (RecordAlarm(5, "liquidation-near", "BTCUSDT: the mark price"), [("critical", "liquidation-near")]),
+    (RecordAlarm(5, "key-refused", "the venue does not know this API key"), [("critical", "key-refused")]),
+    (RecordAlarm(5, "read-refused", "the venue refuses GET /api/v3/account"), [("warning", "read-refused")]),
     (RecordAlarm(5, "liquidation-differs", "BTCUSDT: at 57000"), [("critical", "liquidation-near")]),
     (RecordAlarm(5, "margin-differs", "BTCUSDT is held CROSSED"), [("critical", "margin-differs")]),
     (RecordAlarm(5, "mark-price-missing", "BTCUSDT: no mark price"), [("warning", "mark-price-missing")]),

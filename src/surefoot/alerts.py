@@ -69,6 +69,8 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "books-differ": (Level.CRITICAL, "books-differ", "Books and account differ: entries are off"),
     "stream-silent": (Level.WARNING, "stream-silent", "A stream is silent"),
     "link-lost": (Level.WARNING, "link-lost", "A link is lost"),
+    "key-refused": (Level.CRITICAL, "key-refused", "The venue refuses the key: nothing is bought"),
+    "read-refused": (Level.WARNING, "read-refused", "The venue refuses to tell something: it is asked again"),
     "rate-limited": (Level.WARNING, "rate-limit", "The venue wants less of us"),
     "banned": (Level.CRITICAL, "banned", "The venue has banned us for a while"),
     "venue-traded": (Level.CRITICAL, "venue-traded", "A position was closed by the venue, or by the guardian"),

@@ -321,7 +321,7 @@ class Trader:
         if self.key_doubt is not None:
             self._react(LinkLost(started.at_ms, "key", self.key_doubt))
         held = set(self.engine.portfolio.positions) | {order.symbol for order in self.engine.orders.open_orders()}
-        self.session.start(sorted(held - set(self.engine.settings.symbols)))
+        self.session.start(sorted(held - set(self.engine.settings.symbols)), holds=bool(held))
         self._send(gateway)
         while not self.stopping.is_set():
             arrival = self.inbox.take()

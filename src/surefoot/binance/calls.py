@@ -255,6 +255,11 @@ class Calls:
         self.repeated += 1
         self._queue.append(call)
 
+    def later(self, call: Call, from_ms: int) -> None:
+        """Queue a read anew, for a later time."""
+        call.tries, call.not_before_ms = 0, from_ms
+        self._queue.append(call)
+
     def repeat_write(self, call: Call, now_ms: int) -> bool:
         """Queue a write again that did nothing at the venue; False when it is an entry, or was tried often enough."""
         call.tries += 1

@@ -82,6 +82,8 @@ from surefoot.core.model import INTERVAL_MS, Instrument, OrderLimit
 OFF_TICK_MAX = 20
 KEEP_KEY_MS = 1_800_000  # half of what a key of an account stream lives
 PRICES_EVERY_MS = 2_000  # where a connection for them is missing
+REFUSED_AGAIN_MS = 30_000  # what the venue refuses for a reason of its own is asked for again so much later
+RIGHTS = "rights"  # the key's, told as a link to the engine
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
 NO_SUCH_ORDER = -2013
@@ -151,6 +153,8 @@ class Session:
         self._tick_sizes: dict[str, Decimal] = {}  # what prices are multiples of; mark prices are not
         self._off_tick: dict[str, int] = {}  # prices in a row that were on no tick
         self._joining: set[tuple[str, int]] = set()  # subscriptions beside a connection's first, not answered yet
+        self._holds = self._is_prepared = self._had_account = False
+        self._refused_asks: dict[tuple[str, str], bool] = {}  # by method and path: whether the key is at fault
         self._study: Preparation | None = None
         self.studied: Studied | None = None
         self._reading: Reading | None = None
@@ -168,9 +172,11 @@ class Session:
 
     # -- the machine ------------------------------------------------------------------------------------------
 
-    def start(self, extra_symbols: Sequence[str] = ()) -> None:
-        """Begin: clock, then rules and fees, then the links. `extra_symbols` are held but no longer traded."""
-        self._preparation = self._dialect.preparation(self.settings.symbols, extra_symbols)
+    def start(self, extra_symbols: Sequence[str] = (), *, holds: bool = False) -> None:
+        """Begin: clock, then rules and fees, then the links. `extra_symbols` are held but no longer traded. Where
+        something is held, what the venue refuses is asked for again, and what cannot be set stays as it is."""
+        self._holds = holds
+        self._preparation = self._dialect.preparation(self.settings.symbols, extra_symbols, holds=holds)
         self._read_time()
 
     def receive(self, arrival: Arrival, now_ms: int) -> list[Event]:
@@ -359,7 +365,8 @@ class Session:
         self.clock.bound_answer(answer.headers, call.sent_ms, now_ms)
         if 200 <= answer.status < 300:
             self.calls.count(call, "done", now_ms - call.sent_ms)
-            return [] if call.outdated else self._on_success(call, answer.body, now_ms)
+            mended = self._no_longer_refused(call.ask, now_ms)
+            return mended if call.outdated else mended + self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = self._dialect.outcome(answer.status, error)
         self.calls.count(call, kind, now_ms - call.sent_ms)
@@ -410,11 +417,11 @@ class Session:
                 return self._outcome_unknown(call, str(problem), now_ms)
             if half_done is not None:
                 return half_done
-        advice = self._dialect.fatal.get(error.code or 0)
-        if advice is not None and error.code != BAD_SYMBOL:
-            raise SessionFailed(f"{advice} ({error.code} {error.text})")
         if kind == "unknown":
             return self._outcome_unknown(call, error.text, now_ms)
+        if error.code in self._dialect.fatal and error.code != BAD_SYMBOL:  # no word on the order itself
+            refused = self._refused(call, error.code, error.text, now_ms, now_ms + REFUSED_AGAIN_MS)
+            return refused + self._say_refused(call.ask, error, now_ms)
         answer = self._not_done if _is_unjudged(error, kind) else self._refused
         return answer(call, error.code, error.text, now_ms)
 
@@ -533,8 +540,32 @@ class Session:
         if call.read is Read.KEEP_KEY and error.code == BAD_KEY:
             name = self.lines[ACCOUNT].name
             return self._give_up_link(name, "the venue no longer knows the key of this stream", now_ms)
-        advice = self._dialect.fatal.get(error.code or 0, f"the venue refuses {call.ask.method} {call.ask.path}")
-        raise SessionFailed(f"{advice} ({error.code} {error.text})")
+        if not self._is_prepared and not self._holds:
+            raise SessionFailed(self._advice(call.ask, error))
+        said = self._say_refused(call.ask, error, now_ms)
+        if isinstance(call.command, QueryOrder):
+            return [*said, OutcomeUnknown(now_ms, call.command.client_order_id, error.text)]
+        if not isinstance(call.command, ReadFills):  # those the engine asks for anew
+            self.calls.later(call, now_ms + REFUSED_AGAIN_MS)
+        return said
+
+    def _advice(self, ask: Ask, error: codec.VenueError) -> str:
+        advice = self._dialect.fatal.get(error.code or 0, f"the venue refuses {ask.method} {ask.path}")
+        return f"{advice} ({error.code} {error.text})"
+
+    def _say_refused(self, ask: Ask, error: codec.VenueError, now_ms: int) -> list[Event]:
+        """A refusal that a person has to do something about is said once. Where it is the key's fault, it is the end of
+        entries; what is held is looked after as far as the venue lets us."""
+        known = (ask.method, ask.path) in self._refused_asks
+        by_key = error.code in self._dialect.fatal and error.code != BAD_SYMBOL
+        self._refused_asks[ask.method, ask.path] = by_key
+        return [] if known else [LinkLost(now_ms, RIGHTS if by_key else "venue", self._advice(ask, error))]
+
+    def _no_longer_refused(self, ask: Ask, now_ms: int) -> list[Event]:
+        if not self._refused_asks:
+            return []
+        by_key = self._refused_asks.pop((ask.method, ask.path), False)
+        return [LinkRestored(now_ms, RIGHTS)] if by_key and not any(self._refused_asks.values()) else []
 
     def _repeat(self, call: Call, text: str, now_ms: int) -> list[Event]:
         """Read again later. A query gives up after some tries and leaves asking to the engine; before the first answer
@@ -572,6 +603,7 @@ class Session:
         rules = self._preparation.rules()
         if rules is None:
             return []
+        self._is_prepared = True
         self.calls.budget.announce(rules.limits)
         self._learn_ticks(rules.instruments)
         for line in self.lines.values():
@@ -745,7 +777,7 @@ class Session:
         if not line.subscribed(name, now_ms):
             return []
         if line.kind == ACCOUNT:
-            line.announced = True
+            line.announced = self._had_account = True
             self._account_events += 1  # what is being read began before the stream told everything
             return [LinkRestored(now_ms, ACCOUNT)]
         if line.kind == ORDERS:
@@ -1008,7 +1040,7 @@ class Session:
             return self._link_ready(name, now_ms)
         code = reply.error.code
         advice = self._dialect.fatal.get(code or 0)
-        if advice is not None:
+        if advice is not None and not self._had_account and not self._holds:
             raise SessionFailed(f"{advice} ({code} {reply.error.text})")
         if code == BAD_TIMESTAMP:
             self._read_time()

@@ -113,7 +113,7 @@ class Spot:
     def read_mark_price(self, body: bytes) -> MarkPriceFrame:
         raise AssertionError("spot has no mark prices")
 
-    def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> SpotPreparation:
+    def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> SpotPreparation:
         return SpotPreparation((*symbols, *held))
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> SpotReading:

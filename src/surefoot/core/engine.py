@@ -248,7 +248,8 @@ class Engine(Contracts):
                 code = "banned" if event.banned else "rate-limited"
                 self._alarm(event.at_ms, code, f"{event.text} ({wait_s} s to wait)")
             case LinkLost():
-                self._alarm(event.at_ms, "link-lost", f"{event.link}: {event.text}")
+                code = {"rights": "key-refused", "venue": "read-refused"}.get(event.link, "link-lost")
+                self._alarm(event.at_ms, code, event.text if code != "link-lost" else f"{event.link}: {event.text}")
             case (
                 RunStarted()
                 | InstrumentsLoaded()

@@ -208,6 +208,9 @@ class Facts:
         self._venue_shares: dict[tuple[str, int], list[tuple[Decimal, Decimal]]] = {}  # what that is of each order
         self._venue_trade_was_news = False
         self._store_failed = False  # intents cannot be made durable
+        self._refused_key: str | None = (
+            None  # what the venue says to our key, while it refuses what it let us do before
+        )
         self._key_doubt: str | None = None  # why it is not known what the key may do, where it has to be
 
     def fold(self, message: Event | Command) -> None:
@@ -265,6 +268,7 @@ class Facts:
                 self.links.discard(event.link)
                 self._store_failed = self._store_failed or event.link == "store"
                 self._key_doubt = event.text if event.link == "key" else self._key_doubt
+                self._refused_key = event.text if event.link == "rights" else self._refused_key
                 if event.link == "account":
                     self._reading_account = False
                     self.deaf_since_ms = self._compare_ms = event.at_ms
@@ -361,7 +365,7 @@ class Facts:
         if event.mode == LIVE and not self._live_on:
             self.live_off = self.live_off or LIVE_NOT_ON
         self._unvalued.clear()
-        self._key_doubt = None  # each process asks
+        self._key_doubt = self._refused_key = None  # each process asks
         self.books = Books.UNKNOWN
         self.links.clear()
         self.deaf_since_ms = None  # not before the market is known again
@@ -379,6 +383,9 @@ class Facts:
             return
         if event.link == "key":
             self._key_doubt = None
+            return
+        if event.link == "rights":
+            self._refused_key = None
             return
         self.links.add(event.link)
         if event.link == "account":  # whatever happened meanwhile, the stream will not tell
@@ -778,6 +785,8 @@ class Facts:
             return "the journal cannot be written, and no intent is sent that is not on disk"
         if self._key_doubt is not None:
             return f"it is not known what the key may do: {self._key_doubt}"
+        if self._refused_key is not None:
+            return f"the venue refuses the key: {self._refused_key}"
         missing = {"market", "account"} - self.links
         return f"no link to {' and '.join(sorted(missing))}" if missing else None
 

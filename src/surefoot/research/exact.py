@@ -142,11 +142,11 @@ class VirtualTime:
     def strides_allowed(self) -> bool:
         return self.strides and self.latency_ms <= STRIDE_LATENCY_MAX_MS
 
-    def begin(self, started: RunStarted, extra_symbols: Sequence[str] = ()) -> None:
-        """Start the run at its own time."""
+    def begin(self, started: RunStarted, extra_symbols: Sequence[str] = (), *, holds: bool = False) -> None:
+        """Start the run at its own time. The rest as in `Session.start`."""
         self.now_ms = started.at_ms
         self._react(started)
-        self.session.start(extra_symbols)
+        self.session.start(extra_symbols, holds=holds)
         self._send_requests()
 
     def run(self, until_ms: int) -> None:

@@ -51,6 +51,7 @@ from surefoot.core.model import (
 
 AccountEvent = OrderTradeUpdate | AlgoUpdate | AccountUpdate | ConfigUpdate | MarginCall | KeyExpired | Ignored
 
+DELIVERING = "PERPETUAL_DELIVERING"
 FINISHED = "finished"  # why an order ended that was cut to what was held
 
 # Orders of the venue itself bear these names.
@@ -183,12 +184,13 @@ def outcome(status: int, error: VenueError) -> Outcome:
 
 
 def read_instruments(body: bytes) -> tuple[Instrument, ...]:
-    """Every perpetual contract in exchangeInfo that is settled in its quote, without its brackets."""
+    """Every perpetual contract in exchangeInfo that is settled in its quote, without its brackets; one that is about to
+    be delivered is not traded any more."""
     contracts = decode(wire.CONTRACTS, body, "exchangeInfo").symbols
     return tuple(
         _instrument(each)
         for each in contracts
-        if each.contract_type == "PERPETUAL" and each.margin_asset == each.quote_asset
+        if each.contract_type in ("PERPETUAL", DELIVERING) and each.margin_asset == each.quote_asset
     )
 
 
@@ -202,7 +204,7 @@ def _instrument(contract: wire.Contract) -> Instrument:
         symbol=contract.symbol,
         base=contract.base_asset,
         quote=contract.quote_asset,
-        trading=contract.status == "TRADING",
+        trading=contract.status == "TRADING" and contract.contract_type != DELIVERING,
         tick_size=step_of(price.tick_size, contract.price_precision),
         price_min=price.min_price,
         price_max=price.max_price,

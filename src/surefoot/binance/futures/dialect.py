@@ -218,9 +218,10 @@ class Futures:
     def read_mark_price(self, body: bytes) -> MarkPriceFrame:
         return codec.read_mark_price(body)
 
-    def preparation(self, symbols: Sequence[str], held: Sequence[str]) -> FuturesPreparation:
+    def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> FuturesPreparation:
         self._terms.symbols |= set(symbols)
-        return FuturesPreparation(symbols, held, self._wishes)
+        self._terms.in_doubt = self._terms.in_doubt or holds
+        return FuturesPreparation(symbols, held, self._wishes, holds=holds)
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
         return FuturesReading(self.income(income_since_ms, venue_ms), command.in_question, self._news, self._terms)
@@ -306,7 +307,8 @@ class Futures:
         return Ask("PUT", LISTEN_KEY_PATH, [], 1, Lane.PROTECTION, signed=False, keyed=True)
 
     def account_target(self, key_answer: bytes) -> str:
-        self._terms.in_doubt, self._had_stream = self._had_stream, True  # what was changed meanwhile is not told
+        self._terms.in_doubt = self._terms.in_doubt or self._had_stream  # what was changed meanwhile is not told
+        self._had_stream = True
         return f"/private/ws/{codec.read_listen_key(key_answer)}"
 
     def account_hello(self, request_id: int, keys: Keys, recv_window_ms: int, at_ms: int) -> str | None:

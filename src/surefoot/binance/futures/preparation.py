@@ -47,7 +47,12 @@ class MarginWishes:
 class FuturesPreparation:
     """Rules, fees and brackets of every symbol; then the account as it is wished. See the module's rules."""
 
-    def __init__(self, symbols: Sequence[str], held: Sequence[str], wishes: MarginWishes) -> None:
+    def __init__(
+        self, symbols: Sequence[str], held: Sequence[str], wishes: MarginWishes, *, holds: bool = False
+    ) -> None:
+        """Where something is held (`holds`), how a symbol is held stays as it is where the venue lets nobody change it:
+        the readings of the account tell so, and nothing of it is bought."""
+        self._holds = holds
         self._symbols, self._all, self._wishes = symbols, (*symbols, *held), wishes
         self._instruments: tuple[Instrument, ...] | None = None
         self._brackets: dict[str, tuple[Bracket, ...]] | None = None
@@ -86,6 +91,8 @@ class FuturesPreparation:
     def is_fine(self, ask: Ask, error: VenueError) -> bool:
         if error.code == NO_NEED.get(ask.path):
             return True
+        if self._holds and ask.path in (MARGIN_TYPE, LEVERAGE):
+            return True
         if error.code in ADVICE:
             symbol = dict(ask.params).get("symbol", "")
             raise SessionFailed(f"{symbol} {ADVICE[error.code]} ({error.code} {error.text})".strip())
@@ -120,6 +127,8 @@ class FuturesPreparation:
         if missing:
             raise SessionFailed(f"the venue names no leverage of {', '.join(missing)}")
         self._to_set = [ask for symbol in self._symbols for ask in self._settings(symbol, *configs[symbol])]
+        if self._holds and self._set_margin:
+            self._to_set = []
         if self._to_set and self._set_margin:
             ask = self._to_set[0]
             raise SessionFailed(f"the venue took {ask.path} {dict(ask.params)}, and says it is not so")

@@ -1,0 +1,136 @@
+"""The venue refuses what it let us do before, while something is held: a person has to see to it, and until then the
+bot lives on, looks after what it holds as far as it may, and buys nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from simex.venue import HttpRequest as VenueRequest
+from simex.venue import HttpResponse, KeyRights
+from surefoot.core.facts import Books
+from surefoot.core.messages import LinkLost
+from surefoot.research.exact import Fate
+from surefoot.store.records import decode
+from tests.scenarios.test_futures_safety import SYMBOL, Trench
+from tests.stage import KEYS, Stage, stage_settings
+
+D = Decimal
+
+
+def holding(**settings: str) -> Stage:
+    """A bot on spot that holds a protected position and trades another symbol besides."""
+    stage = Stage(stage_settings(["BTCUSDT", "ETHUSDT"], **settings))
+    stage.price("BTCUSDT", D(60_000))
+    stage.price("ETHUSDT", D(3_000))
+    stage.start()
+    stage.wait(3_000)
+    stage.script.say("BTCUSDT", 1.0)
+    stage.next_candle("BTCUSDT")
+    stage.wait(3_000)
+    assert "BTCUSDT" in stage.engine.portfolio.positions
+    return stage
+
+
+def losses(stage: Stage) -> list[str]:
+    """Of which links it was said that they are lost."""
+    lost = [decode(kind, body) for kind, body in stage.journal if kind == "LinkLost"]
+    return [each.link for each in lost if isinstance(each, LinkLost)]
+
+
+@pytest.mark.spec("SAFE-3", "NET-3")
+def test_a_key_that_may_not_trade_any_more_ends_entries_and_nothing_else() -> None:
+    stage = holding()
+    stage.exchange.change_key(KEYS.api_key, KeyRights(may_trade_spot=False))
+    stage.script.say("ETHUSDT", 1.0)
+    stage.next_candle("ETHUSDT")
+    stage.wait(3_000)
+    assert losses(stage) == ["rights"]
+    assert stage.counts["alarm key-refused"] == 1
+    assert (stage.engine.entries_off() or "").startswith("the venue refuses the key")
+    stage.price("BTCUSDT", D(58_000))
+    stage.wait(3_000)
+    assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["stop"]
+    assert stage.engine.books is Books.AGREE
+
+
+@pytest.mark.spec("SAFE-3", "NET-3")
+@pytest.mark.parametrize("path", ["/api/v3/openOrders", "/api/v3/account"])
+def test_a_read_that_the_firewall_refuses_once_is_said_and_made_again(path: str) -> None:
+    stage = holding()
+    stage.planned.requests.append(("GET", path, Fate(arrives=False, instead=403)))
+    stage.wait(400_000)
+    assert not stage.planned.requests
+    assert losses(stage) == ["venue"]
+    assert stage.counts["alarm read-refused"] == 1
+    assert stage.engine.entries_off() is None
+    assert stage.engine.books is Books.AGREE
+
+
+@pytest.mark.spec("SAFE-3", "SAFE-6")
+def test_a_start_at_which_the_firewall_refuses_a_read_goes_on_where_something_is_held() -> None:
+    stage = holding()
+    stage.kill()
+    stage.planned.requests.append(("GET", "/api/v3/exchangeInfo", Fate(arrives=False, instead=403)))
+    stage.start()
+    stage.wait(60_000)
+    assert losses(stage)[-1] == "venue"
+    assert stage.engine.entries_off() is None
+
+
+@pytest.mark.spec("SAFE-3", "SAFE-6", "MODE-3")
+def test_a_leverage_that_cannot_be_set_back_while_a_position_is_held_keeps_nobody_from_starting() -> None:
+    trench = Trench(futures__leverage="3")
+    stage = trench.stage
+    stage.ask("/fapi/v1/leverage", "POST", symbol=SYMBOL, leverage="20")
+    stage.wait(1_000)
+    stage.kill()
+    stage.start()
+    stage.wait(20_000)
+    assert stage.engine.links == {"market", "account"}
+    assert stage.counts["alarm margin-differs"] == 2
+    trench.beat.price = D(58_000)
+    stage.wait(5_000)
+    assert trench.last_exit() == "stop"
+    stage.script.say(SYMBOL, 1.0)
+    stage.wait(900_000)
+    assert "leverage 20" in stage.engine.decisions[-1].detail
+
+
+@pytest.mark.spec("SAFE-3", "SAFE-6", "MODE-3")
+def test_a_contract_that_is_about_to_be_delivered_is_not_bought_and_keeps_nobody_from_starting() -> None:
+    stage = Stage(stage_settings(["BTCUSDT", "ETHUSDT"], market__venue="futures", futures__leverage="1"))
+    stage.price("BTCUSDT", D(60_000))
+    stage.price("ETHUSDT", D(3_000))
+    stage.start()
+    stage.wait(5_000)
+    stage.script.say("BTCUSDT", 1.0)
+    stage.next_candle("BTCUSDT")
+    stage.wait(5_000)
+    assert "BTCUSDT" in stage.engine.portfolio.positions
+    asked = stage.exchange.rest
+
+    def rest(request: VenueRequest, now_ms: int) -> HttpResponse:
+        answer = asked(request, now_ms)
+        if "fapi/v1/exchangeInfo" not in request.target:
+            return answer
+        told = json.loads(answer.body)
+        for contract in told["symbols"]:
+            if contract["symbol"] == "ETHUSDT":
+                contract["contractType"] = "PERPETUAL_DELIVERING"
+        return replace(answer, body=json.dumps(told).encode())
+
+    stage.exchange.rest = rest  # type: ignore[method-assign]
+    stage.kill()
+    stage.start()
+    stage.wait(30_000)
+    assert (stage.engine.links, stage.engine.books) == ({"market", "account"}, Books.AGREE)
+    assert not stage.engine.instruments["ETHUSDT"].trading
+    stage.script.say("ETHUSDT", 1.0)
+    stage.next_candle("ETHUSDT")
+    stage.wait(5_000)
+    assert "ETHUSDT" not in stage.engine.portfolio.positions
+    assert "BTCUSDT" in stage.engine.portfolio.positions
