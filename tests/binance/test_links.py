@@ -206,3 +206,23 @@ def test_watchdog_that_is_off_never_looks() -> None:
     dog = Watchdog(0)
     dog.want(["a"], T0)
     assert dog.look_at_ms is None
+
+
+@pytest.mark.spec("NET-2", "NET-4")
+def test_while_it_is_held_no_connection_is_opened_and_those_that_are_there_go_on() -> None:
+    made = ready()
+    made.hold(T0 + 600_000)
+    assert made.replace(T0) == []
+    assert (opened(made), made.ready, made.due_ms()) == ([], True, T0 + 600_000)
+    assert made.went_down("market", T0 + 1_000)
+    assert made.due_ms() == T0 + 600_000
+    assert made.wake(T0 + 599_999) == ([], None)
+    assert opened(made) == []
+    assert made.wake(T0 + 600_000) == ([], None)
+    assert opened(made) == ["market"]
+    connect(made, "market", T0 + 600_100)
+    made.hold(T0 + 900_000)
+    made.replace(T0 + 601_000)
+    assert made.due_ms() == T0 + 900_000
+    assert made.wake(T0 + 900_000) == ([], None)
+    assert opened(made) == ["market+"]

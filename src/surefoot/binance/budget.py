@@ -120,6 +120,11 @@ class Budget:
             elif each.kind in (WEIGHT, REQUESTS, ORDERS):
                 self._windows.append(_Window(each.kind, each.interval_ms, each.limit))
 
+    @property
+    def held_until_ms(self) -> int:
+        """Before this nothing at all may be asked; long past where nothing holds."""
+        return self._held_until_ms
+
     def usage(self, now_ms: int) -> tuple[Usage, ...]:
         """Every limit and what is used of it, in the order in which they became known."""
         return tuple(Usage(each.kind, each.interval_ms, each.limit, each.used(now_ms)) for each in self._windows)

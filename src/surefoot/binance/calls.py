@@ -174,6 +174,11 @@ class Calls:
         wait_ms = self.budget.wait_ms(call.cost, call.ask.lane, self.clock.venue_ms(now_ms))
         return now_ms + max(wait_ms, RETRY_FIRST_MS)
 
+    @property
+    def held_until_ms(self) -> int:
+        """When the venue listens again, by our clock."""
+        return self.budget.held_until_ms - self.clock.offset_ms
+
     def take_late(self) -> list[Call]:
         """Writes that could not leave in time."""
         late, self._late = self._late, []

@@ -53,6 +53,7 @@ class Line:
         self._retiring: Connection | None = None
         self._failures = 0
         self._open_at_ms: int | None = None
+        self._held_until_ms = 0
 
     @property
     def up(self) -> bool:
@@ -70,6 +71,10 @@ class Line:
     def open(self) -> None:
         """Begin with the first connection."""
         self.to_open.append(self._current.name)
+
+    def hold(self, until_ms: int) -> None:
+        """No connection is opened before; those that are there go on."""
+        self._held_until_ms = until_ms
 
     def say(self, text: str) -> list[Request]:
         """Send it on every connection that listens: a subscription changes on both while there are two."""
@@ -111,6 +116,9 @@ class Line:
         """Let a successor be opened, unless one is on its way; the old connection goes on meanwhile."""
         if not self._current.ready or self._successor is not None:
             return []
+        if now_ms < self._held_until_ms:
+            self._current.end_ms = now_ms
+            return []
         requests: list[Request] = []
         if self._retiring is not None:
             requests.append(self._retire())
@@ -150,26 +158,30 @@ class Line:
         """When `wake` has something to do."""
         alone = self._successor is None and self._retiring is None and self._open_at_ms is None
         if alone and self._current.ready:  # nearly always
-            return self._current.end_ms
-        times = [self._open_at_ms, self._retiring.end_ms if self._retiring else None]
+            return self._when_free(self._current.end_ms)
+        times = [self._when_free(self._open_at_ms), self._retiring.end_ms if self._retiring else None]
         times += [each.ready_by_ms for each in self._waiting()]
         if self._successor is None:
-            times.append(self._current.end_ms)
+            times.append(self._when_free(self._current.end_ms))
         return min((each for each in times if each is not None), default=None)
 
     def wake(self, now_ms: int) -> tuple[list[Request], str | None]:
         """What is due: connections to close, and the name of a connection that was not subscribed in time."""
         requests: list[Request] = []
-        if self._open_at_ms is not None and now_ms >= self._open_at_ms:
+        open_at_ms, end_ms = self._when_free(self._open_at_ms), self._when_free(self._current.end_ms)
+        if open_at_ms is not None and now_ms >= open_at_ms:
             self._open_at_ms = None
             self.reconnects += 1
             self.open()
         if self._retiring is not None and self._retiring.end_ms is not None and now_ms >= self._retiring.end_ms:
             requests.append(self._retire())
-        if self._current.end_ms is not None and now_ms >= self._current.end_ms:
+        if end_ms is not None and now_ms >= end_ms:
             requests += self.replace(now_ms)
         late = (each.name for each in self._waiting() if each.ready_by_ms is not None and now_ms >= each.ready_by_ms)
         return requests, next(late, None)
+
+    def _when_free(self, due_ms: int | None) -> int | None:
+        return None if due_ms is None else max(due_ms, self._held_until_ms)
 
     def _retire(self) -> CloseLink:
         assert self._retiring is not None

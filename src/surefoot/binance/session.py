@@ -737,6 +737,7 @@ class Session:
         late = self.calls.take_late()
         text = "not sent: the venue's limits would have held it up"
         events = [event for call in late for event in self._not_done(call, None, text, now_ms)]
+        self._hold_lines()
         for line in self.lines.values():
             requests, unanswered = line.wake(now_ms)
             events += self._close_or_open(requests, now_ms)
@@ -758,6 +759,12 @@ class Session:
             self._read(Read.KEEP_KEY, keep)
         return events
 
+    def _hold_lines(self) -> None:
+        """Connections of the WebSocket API count like requests: while the venue has too much of us, none is opened."""
+        for line in self.lines.values():
+            if line.kind == ORDERS or (line.kind == ACCOUNT and self._dialect.account_key() is None):
+                line.hold(self.calls.held_until_ms)
+
     def _give_up_link(self, name: str, text: str, now_ms: int) -> list[Event]:
         self._requests.append(CloseLink(name))
         return self._on_link_down(LinkDown(name, text), now_ms)
@@ -767,6 +774,7 @@ class Session:
         line = self.lines[kind_of(name)]
         if line.name != name:
             return []
+        self._hold_lines()
         events = self._close_or_open(line.replace(now_ms), now_ms)
         self._open_wanted()
         return events
@@ -1044,7 +1052,10 @@ class Session:
             raise SessionFailed(f"{advice} ({code} {reply.error.text})")
         if code == BAD_TIMESTAMP:
             self._read_time()
-        return self._give_up_link(name, f"the subscription was refused: {reply.error.text}", now_ms)
+        answer = HttpAnswer(reply.id or 0, reply.status, reply.headers, reply.body)
+        limited = self.calls.limited(answer, reply.error, self._dialect.outcome(reply.status, reply.error), now_ms)
+        lost = self._give_up_link(name, f"the subscription was refused: {reply.error.text}", now_ms)
+        return lost if limited is None else [limited, *lost]
 
 
 def _is_unjudged(error: codec.VenueError, kind: str) -> bool:
