@@ -22,6 +22,7 @@ from surefoot.api.webstore import WebStore, store_path
 from surefoot.cli import main
 from surefoot.core.messages import RecordAlarm, RunStarted
 from surefoot.store.journal import Journal
+from tests.api.desks import until
 from tests.api.served import PASSWORD, Clock, code_of, place
 
 ROWS = 6
@@ -189,6 +190,34 @@ async def test_the_last_records_of_an_earlier_journal_are_taken_up_at_the_next_s
     traded(tmp_path / "paper-2.sqlite", "ccc", 2)
     await anchored(tmp_path / "paper-2.sqlite")
     assert check_all(tmp_path / "paper-2.sqlite").records == 9
+
+
+@pytest.mark.spec("AUTH-4")
+async def test_the_journal_is_taken_up_again_after_the_trail_could_not_be_written(tmp_path: Path) -> None:
+    journal = tmp_path / "surefoot.sqlite"
+    traded(journal, "aaa", 3)
+    with WebStore(store_path(journal)) as store:
+        anchors = Anchors(Trail(store, Clock()), journal, every_s=0.01)
+        store.row("PRAGMA query_only = ON")
+        async with anchors:
+            await until(lambda: anchors.problem)
+            assert anchors.problem is not None
+            assert "cannot be taken up in the audit trail" in anchors.problem
+            store.row("PRAGMA query_only = OFF")
+            await until(lambda: not anchors.problem)
+            traded(journal, "bbb", 4)
+            await until(lambda: check_all(journal).records == 7)
+            journal.rename(tmp_path / "aside.sqlite")
+            journal.write_text("no journal")
+            await until(lambda: anchors.problem)
+            (tmp_path / "aside.sqlite").rename(journal)
+            await until(lambda: not anchors.problem)
+            store.row("PRAGMA query_only = ON")
+            await until(lambda: anchors.problem is None)
+            traded(journal, "ccc", 2)
+        # What came at the end is taken up at the next start; that it could not be now breaks nothing else.
+    await anchored(journal)
+    assert check_all(journal).records == 9
 
 
 # -- what is in it ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from simex.market import GeneratedMarket
 from surefoot.api import jobs as module
 from surefoot.api.roles import Role
+from tests.api.desks import until
 from tests.api.served import Place, Visitor, code_of, place
 from tests.journals import START_MS
 
@@ -102,6 +103,33 @@ async def test_one_that_fails_says_why(here: Place, trader: Visitor) -> None:
     assert "ETHUSDT-1m.csv" in told["job"]["problem"]
     assert told["result"] is None
     assert code_of(await trader.get(f"/backtests/{job['id']}/report")) == "not_done"
+
+
+@pytest.mark.spec("API-1")
+async def test_the_queue_goes_on_after_what_could_not_be_written_or_read(
+    here: Place, trader: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_wait = asyncio.Event()
+
+    async def nothing_left(words: object, out: int, errors: int) -> asyncio.subprocess.Process:
+        """As on a full disk: the command ends well, and its result is not there."""
+        await both_wait.wait()
+        if here.parts.jobs._running == one:
+            here.parts.store.row("PRAGMA query_only = ON")
+        return await asyncio.create_subprocess_exec("true", stdout=out, stderr=errors)
+
+    monkeypatch.setattr(module, "started", nothing_left)
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    one, two = [(await trader.post("/backtests", json=FILE)).json()["id"] for _ in range(2)]
+    both_wait.set()
+    await until(lambda: here.parts.jobs.problem)
+    assert (await trader.get("/health")).json()["problem"].startswith("backtests wait: ")
+    assert await _states(trader) == {one: "running", two: "waiting"}
+    here.parts.store.row("PRAGMA query_only = OFF")
+    for job_id in (one, two):
+        assert (await ended(trader, job_id))["job"]["problem"].startswith("it could not be run: ")
+    await until(lambda: here.parts.jobs.problem is None)
+    assert (await trader.get("/health")).json()["problem"] is None
 
 
 @pytest.mark.spec("AUTH-3")

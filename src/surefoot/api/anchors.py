@@ -3,7 +3,8 @@
 Rules. The journal holds every order, fill, setting and operator's wish, in order. Once a minute, and at the start and
 the end of the web process, a row of the trail takes the SHA-256 of the records that have come since the last one. To
 verify, the records are read again; where a newer version has rewritten the file since, they cannot be compared, and are
-counted apart. Journals of paper runs make room for newer ones, which is no problem of the trail.
+counted apart. Journals of paper runs make room for newer ones, which is no problem of the trail. What cannot be taken
+up now is taken up at the next turn.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class Checked:
 
 
 class Anchors:
-    """Writes the fingerprints while it is entered."""
+    """Writes the fingerprints while it is entered. `problem` is why the last turn did not, in one line."""
 
     def __init__(self, trail: Trail, journal_path: Path, every_s: float = EVERY_S) -> None:
+        self.problem: str | None = None
         self._trail = trail
         self._journal_path = journal_path
         self._every_s = every_s
@@ -58,26 +60,36 @@ class Anchors:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        await self.catch_up()
+        await self._take_turn()
 
     async def catch_up(self) -> None:
         """A row for each journal of the folder that has records which no row tells of."""
+        problem: str | None = None
         folder = self._journal_path.parent
         for name in dict.fromkeys((*known_journals(self._trail), self._journal_path.name)):
             since_seq = anchored_seq(self._trail, name)
             try:
                 found = await asyncio.to_thread(fingerprint_since, folder / name, since_seq)
-            except StoreError as problem:
-                _log.warning("%s is not in the audit trail from record %d on: %s", name, since_seq + 1, problem)
+            except StoreError as trouble:
+                problem = f"{name} is not in the audit trail from record {since_seq + 1} on: {trouble}"
+                _log.warning("%s", problem)
                 continue
             if found is not None:
                 last_seq, version, digest = found
                 detail = {"file": name, "first_seq": since_seq + 1, "last_seq": last_seq}
                 self._trail.add(WHO, ACTION, **detail, version=version, sha256=digest)
+        self.problem = problem
+
+    async def _take_turn(self) -> None:
+        try:
+            await self.catch_up()
+        except Exception as trouble:  # such as a full disk: what is missing now comes with the next turn
+            _log.exception("the journal cannot be taken up in the audit trail")
+            self.problem = f"the journal cannot be taken up in the audit trail: {trouble}"
 
     async def _go_on(self) -> None:
         while True:
-            await self.catch_up()
+            await self._take_turn()
             await asyncio.sleep(self._every_s)
 
 

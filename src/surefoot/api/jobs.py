@@ -2,13 +2,15 @@
 
 Rules. A backtest is the command `surefoot backtest` in a process of its own, so that it can neither hold up an answer
 nor take the trader's processor. Its settings are those in force with the changes that were asked for; files are those
-of the configured folder and no others. What it leaves, result and report, is kept in a folder beside the journal.
+of the configured folder and no others. What it leaves, result and report, is kept in a folder beside the journal. What
+goes wrong with one ends that one; the queue goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import shutil
@@ -23,18 +25,19 @@ import msgspec
 from surefoot.api.desk import Desk
 from surefoot.api.problems import Problem
 from surefoot.api.running import as_backtest, end, last_line, started
-from surefoot.api.webstore import WebStore
+from surefoot.api.webstore import WebStore, WebStoreError
 from surefoot.config import ConfigError, Settings, changed, is_setting
 
 WAITING_MAX = 10
 KEPT_MAX = 50
 FILES_MAX = 20
 SUFFIXES = (".parquet", ".csv", ".zip")
-LOOK_EVERY_S = 0.2
+RETRY_S = 5.0
 
 Engine = Literal["fast", "exact", "both"]
 State = Literal["waiting", "running", "done", "failed", "canceled"]
 
+_log = logging.getLogger("surefoot.web")
 _PROGRESS = re.compile(rb"([0-9,]+) of ([0-9,]+) candles")
 _SUMMARY = ("symbols", "interval", "period", "candles", "seconds", "initial_equity", "final_equity", "return_pct")
 # Code of one's own is not started from afar, and where things are kept is not a backtest's to say.
@@ -74,7 +77,8 @@ class Jobs:
     """The backtests of a web store. Runs them while it is entered."""
 
     def __init__(self, store: WebStore, desk: Desk, now_ms: Callable[[], int]) -> None:
-        """`strategies` is what was listed of them; None before."""
+        """`strategies` is what was listed of them; None before. `problem` is why the queue waits, in one line."""
+        self.problem: str | None = None
         self.strategies: list[dict[str, Any]] | None = None
         self._store = store
         self._desk = desk
@@ -86,9 +90,6 @@ class Jobs:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        text = "the web process ended while it ran"
-        sql = "UPDATE backtests SET state = 'failed', problem = ?, ended_ms = ? WHERE state = 'running'"
-        self._store.run(sql, (text, self._now_ms()))
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
         return self
@@ -249,17 +250,42 @@ class Jobs:
     # -- the work -------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        sql = "UPDATE backtests SET state = 'failed', problem = ?, ended_ms = ? WHERE state = 'running'"
+        await self._keep(sql, ("the web process ended while it ran", self._now_ms()))
         while True:
             await self._wake.wait()
-            row = self._store.row("SELECT id FROM backtests WHERE state = 'waiting' ORDER BY rowid LIMIT 1")
-            if row is None:
-                self._wake.clear()
-                continue
-            self._running = row[0]
             try:
-                await self._run(row[0])
-            finally:
-                self._running = self._process = None
+                await self._take_next()
+                self.problem = None
+            except Exception as trouble:  # such as a full disk: it waits until it is better
+                _log.exception("the queue of backtests waits")
+                await self._wait_because(trouble)
+
+    async def _take_next(self) -> None:
+        row = self._store.row("SELECT id FROM backtests WHERE state = 'waiting' ORDER BY rowid LIMIT 1")
+        if row is None:
+            self._wake.clear()
+            return
+        self._running = row[0]
+        try:
+            await self._run(row[0])
+        finally:
+            self._running = self._process = None
+
+    async def _keep(self, sql: str, values: tuple[object, ...]) -> None:
+        """Change the store, as soon as that can be."""
+        while True:
+            try:
+                self._store.run(sql, values)
+            except WebStoreError as trouble:
+                _log.error("the queue of backtests waits: %s", trouble)
+                await self._wait_because(trouble)
+            else:
+                return
+
+    async def _wait_because(self, trouble: Exception) -> None:
+        self.problem = f"backtests wait: {trouble}"
+        await asyncio.sleep(RETRY_S)
 
     async def _run(self, job_id: str) -> None:
         place = self._place(job_id)
@@ -274,10 +300,12 @@ class Jobs:
                     end(process)
                     raise
             state, summary, problem = self._ended(place, code)
-        except OSError as trouble:  # it was removed meanwhile, or the disk refuses
-            state, summary, problem = "failed", None, f"it could not be run: {trouble.strerror or trouble}"
+        except Exception as trouble:  # it was removed meanwhile, or the disk refuses, or what it left is not whole
+            _log.info("a backtest could not be run", exc_info=trouble)
+            state, summary = "failed", None
+            problem = f"it could not be run: {getattr(trouble, 'strerror', None) or trouble}"
         sql = "UPDATE backtests SET state = ?, summary = ?, problem = ?, ended_ms = ? WHERE id = ?"
-        self._store.run(sql, (state, summary, problem, self._now_ms(), job_id))
+        await self._keep(sql, (state, summary, problem, self._now_ms(), job_id))
 
     def _ended(self, place: Path, code: int) -> tuple[str, str | None, str | None]:
         if code:

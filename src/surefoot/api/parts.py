@@ -40,6 +40,7 @@ class Parts:
     desk: Desk
     answers: Answers
     jobs: Jobs
+    anchors: Anchors
     record: TrackRecord
     now_ms: Callable[[], int]
     lasting: list[AbstractAsyncContextManager[object]] = field(default_factory=list)
@@ -55,15 +56,23 @@ class Parts:
         sessions = Sessions(store, trail, tokens, now_ms)
         throttle, desk = Throttle(settings.web), Desk(settings)
         answers, jobs = Answers(store, now_ms), Jobs(store, desk, now_ms)
-        lasting: list[AbstractAsyncContextManager[object]] = [
-            desk,
-            jobs,
-            Anchors(trail, settings.store.journal_path),
-            rotating(tokens),
-        ]
-        record = TrackRecord(desk)
+        anchors, record = Anchors(trail, settings.store.journal_path), TrackRecord(desk)
+        lasting: list[AbstractAsyncContextManager[object]] = [desk, jobs, anchors, rotating(tokens)]
         return cls(
-            settings, store, trail, tokens, accounts, sessions, throttle, desk, answers, jobs, record, now_ms, lasting
+            settings=settings,
+            store=store,
+            trail=trail,
+            tokens=tokens,
+            accounts=accounts,
+            sessions=sessions,
+            throttle=throttle,
+            desk=desk,
+            answers=answers,
+            jobs=jobs,
+            anchors=anchors,
+            record=record,
+            now_ms=now_ms,
+            lasting=lasting,
         )
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Response
 
 from surefoot import __version__
-from surefoot.api.guard import Viewer
+from surefoot.api.guard import Shared, Viewer
 from surefoot.api.problems import Problem
 from surefoot.api.reading import TheDesk, told
 
@@ -44,9 +44,10 @@ async def ready(desk: TheDesk) -> dict[str, str]:
 
 
 @router.get("/health", response_model=Health)
-async def health(person: Viewer, desk: TheDesk) -> Response:
-    """What the web process sees of the trader and its journal."""
+async def health(person: Viewer, desk: TheDesk, parts: Shared) -> Response:
+    """What the web process sees of the trader and its journal, and what keeps it from its own work."""
     records = desk.records
+    problems = [each for each in (desk.problem, parts.anchors.problem, parts.jobs.problem) if each is not None]
     return told(
         Health(
             version=__version__,
@@ -55,6 +56,6 @@ async def health(person: Viewer, desk: TheDesk) -> Response:
             heard_ms=None if desk.heard_s is None else round((time.monotonic() - desk.heard_s) * 1_000),
             journal=desk.journal_name,
             seq=None if records is None else records.seq,
-            problem=desk.problem,
+            problem="; ".join(problems) or None,
         )
     )
