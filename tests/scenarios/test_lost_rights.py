@@ -134,3 +134,35 @@ def test_a_contract_that_is_about_to_be_delivered_is_not_bought_and_keeps_nobody
     stage.wait(5_000)
     assert "ETHUSDT" not in stage.engine.portfolio.positions
     assert "BTCUSDT" in stage.engine.portfolio.positions
+
+
+@pytest.mark.spec("SAFE-3", "SAFE-6")
+@pytest.mark.parametrize("venue", ["spot", "futures"])
+def test_a_symbol_that_the_venue_does_not_know_any_more_keeps_nobody_from_starting(venue: str) -> None:
+    more = {"futures__leverage": "1"} if venue == "futures" else {}
+    stage = holding(market__venue=venue, **more)
+    asked = stage.exchange.rest
+
+    def rest(request: VenueRequest, now_ms: int) -> HttpResponse:
+        answer, path = asked(request, now_ms), request.target
+        if "ETHUSDT" in path:
+            return replace(answer, status=400, body=b'{"code":-1121,"msg":"Invalid symbol."}')
+        if "exchangeInfo" in path:
+            told = json.loads(answer.body)
+            told["symbols"] = [each for each in told["symbols"] if each["symbol"] != "ETHUSDT"]
+            return replace(answer, body=json.dumps(told).encode())
+        if "symbolConfig" in path:
+            configs = [each for each in json.loads(answer.body) if each["symbol"] != "ETHUSDT"]
+            return replace(answer, body=json.dumps(configs).encode())
+        return answer
+
+    stage.exchange.rest = rest  # type: ignore[method-assign]
+    stage.kill()
+    stage.start()
+    stage.wait(40_000)
+    assert "account" in stage.engine.links
+    assert stage.engine.books is Books.AGREE
+    assert "venue" in losses(stage), "its candles are missing, and that is said"
+    stage.price("BTCUSDT", D(58_000))
+    stage.wait(5_000)
+    assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["stop"]

@@ -27,26 +27,35 @@ from surefoot.core.model import Balance, FeeRates, Instrument, Purpose, VenueOrd
 TRANSFERS_REMEMBERED = 100
 REPLACE_FAILED = (-2021, -2022)  # the body tells what became of each half
 ORDER_PATH = "/api/v3/order"
+EXCHANGE_INFO = "/api/v3/exchangeInfo"
+NO_SYMBOL = -1121
 
 
 class SpotPreparation:
-    """Rules and fees of every symbol."""
+    """Rules and fees of every symbol. Where something is held (`holds`), those of the others are enough when the venue
+    does not know one any more."""
 
-    def __init__(self, symbols: Sequence[str]) -> None:
-        self._symbols = symbols
+    def __init__(self, symbols: Sequence[str], *, holds: bool = False) -> None:
+        self._symbols, self._holds = symbols, holds
+        self._gone: set[str] = set()
         self._instruments: tuple[Instrument, ...] | None = None
         self._fees: dict[str, FeeRates] = {}
         self._limits: tuple[codec.RateLimit, ...] = ()
 
     def begin(self) -> Sequence[Ask]:
         names = "[" + ",".join(f'"{symbol}"' for symbol in self._symbols) + "]"
-        rules = Ask("GET", "/api/v3/exchangeInfo", [("symbols", names)], 20, signed=False)
+        rules = Ask("GET", EXCHANGE_INFO, [("symbols", names)], 20, signed=False)
         fees = [Ask("GET", "/api/v3/account/commission", [("symbol", symbol)], 20) for symbol in self._symbols]
         return rules, *fees
 
     def take(self, ask: Ask, body: bytes) -> Sequence[Ask]:
-        if ask.path == "/api/v3/exchangeInfo":
-            self._instruments = codec.read_instruments(body)
+        if not body and ask.path == EXCHANGE_INFO:  # one of these is unknown, and no list tells which
+            return (Ask("GET", EXCHANGE_INFO, [], 20, signed=False),)
+        if not body:
+            self._gone.add(dict(ask.params)["symbol"])
+        elif ask.path == EXCHANGE_INFO:
+            known = codec.read_instruments(body)
+            self._instruments = tuple(each for each in known if each.symbol in self._symbols)
             self._limits = codec.read_rate_limits(body)
         else:
             symbol, rates = codec.read_fee_rates(body)
@@ -54,10 +63,10 @@ class SpotPreparation:
         return ()
 
     def is_fine(self, ask: Ask, error: VenueError) -> bool:
-        return False
+        return self._holds and error.code == NO_SYMBOL
 
     def rules(self) -> Rules | None:
-        if self._instruments is None or len(self._fees) < len(self._symbols):
+        if self._instruments is None or len(self._fees) + len(self._gone) < len(self._symbols):
             return None
         return Rules(self._instruments, self._fees, self._limits)
 
@@ -114,7 +123,7 @@ class Spot:
         raise AssertionError("spot has no mark prices")
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> SpotPreparation:
-        return SpotPreparation((*symbols, *held))
+        return SpotPreparation((*symbols, *held), holds=holds)
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> SpotReading:
         return SpotReading()

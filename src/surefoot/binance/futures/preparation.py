@@ -25,6 +25,7 @@ CONFIG = "/fapi/v1/symbolConfig"
 MARGIN_TYPE = "/fapi/v1/marginType"
 LEVERAGE = "/fapi/v1/leverage"
 
+NO_SYMBOL = -1121
 NO_NEED = {MARGIN_TYPE: -4046, POSITION_MODE: -4059}
 ADVICE = {
     -4047: "close the open orders of this symbol, or choose the margin type that the account has",
@@ -53,6 +54,7 @@ class FuturesPreparation:
         """Where something is held (`holds`), how a symbol is held stays as it is where the venue lets nobody change it:
         the readings of the account tell so, and nothing of it is bought."""
         self._holds = holds
+        self._gone: set[str] = set()  # symbols that the venue does not know any more
         self._symbols, self._all, self._wishes = symbols, (*symbols, *held), wishes
         self._instruments: tuple[Instrument, ...] | None = None
         self._brackets: dict[str, tuple[Bracket, ...]] | None = None
@@ -77,6 +79,9 @@ class FuturesPreparation:
             case "/fapi/v1/leverageBracket":
                 self._brackets = codec.read_brackets(body)
                 return ()
+            case "/fapi/v1/commissionRate" if not body:
+                self._gone.add(dict(ask.params)["symbol"])
+                return ()
             case "/fapi/v1/commissionRate":
                 symbol, rates = codec.read_fee_rates(body)
                 self._fees[symbol] = rates
@@ -91,7 +96,7 @@ class FuturesPreparation:
     def is_fine(self, ask: Ask, error: VenueError) -> bool:
         if error.code == NO_NEED.get(ask.path):
             return True
-        if self._holds and ask.path in (MARGIN_TYPE, LEVERAGE):
+        if self._holds and (ask.path in (MARGIN_TYPE, LEVERAGE) or (ask.path == FEES and error.code == NO_SYMBOL)):
             return True
         if error.code in ADVICE:
             symbol = dict(ask.params).get("symbol", "")
@@ -99,7 +104,7 @@ class FuturesPreparation:
         return False
 
     def rules(self) -> Rules | None:
-        if self._instruments is None or self._brackets is None or len(self._fees) < len(self._all):
+        if self._instruments is None or self._brackets is None or len(self._fees) + len(self._gone) < len(self._all):
             return None
         if not self._verified:
             return None
@@ -109,7 +114,7 @@ class FuturesPreparation:
 
     def _check_symbols(self, instruments: Sequence[Instrument]) -> None:
         missing = sorted(set(self._symbols) - {each.symbol for each in instruments})
-        if missing:
+        if missing and not self._holds:
             raise SessionFailed(f"no perpetual contract {', '.join(missing)}: check market.symbols")
 
     def _on_mode(self, ask: Ask, body: bytes) -> Sequence[Ask]:
@@ -124,9 +129,11 @@ class FuturesPreparation:
 
     def _on_config(self, configs: dict[str, tuple[str, int]]) -> Sequence[Ask]:
         missing = [symbol for symbol in self._symbols if symbol not in configs]
-        if missing:
+        if missing and not self._holds:
             raise SessionFailed(f"the venue names no leverage of {', '.join(missing)}")
-        self._to_set = [ask for symbol in self._symbols for ask in self._settings(symbol, *configs[symbol])]
+        self._to_set = [
+            ask for symbol in self._symbols if symbol in configs for ask in self._settings(symbol, *configs[symbol])
+        ]
         if self._holds and self._set_margin:
             self._to_set = []
         if self._to_set and self._set_margin:
