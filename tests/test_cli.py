@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from surefoot.chronicle import PAPER_JOURNALS_KEPT, fresh_journal
-from surefoot.cli import _spread
+from surefoot.cli import _spread, main
 from surefoot.control import Answer, ControlServer, Wish, socket_path
 from surefoot.core.messages import (
     PauseRequested,
@@ -48,6 +48,9 @@ COMMANDS = (
         "close",
         "cancel-all",
         "kill",
+        "adopt transfer",
+        "adopt gone",
+        "adopt position",
         "web",
         "user add",
         "user password",
@@ -437,6 +440,35 @@ async def test_an_operator_is_heard_by_the_running_trader_with_a_reason_and_a_na
     kinds = ["pause", "resume", "flatten", "close BTCUSDT", "cancel-all", "kill"]
     kinds += ["live-on", "live-off", "breaker-reset"]
     assert heard == [(kind, "a drill", me) for kind in kinds]
+
+
+@pytest.mark.spec("ORD-5", "OPS-1")
+def test_what_an_operator_says_of_the_books_is_asked_of_the_trader_with_its_numbers(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[Wish] = []
+
+    def trader(path: Path, wish: Wish) -> Answer:
+        assert path.resolve() == socket_path(journal)
+        heard.append(wish)
+        return Answer(wish.kind != "adopt-gone", "so it is")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("surefoot.control.ask_trader", trader)
+    said = ["--reason", "a drill"]
+    for words, wish, code in [
+        (["transfer", "usdt", "-0.01"], Wish("adopt-transfer", "a drill", "USDT", amount=Decimal("-0.01")), 0),
+        (["gone", "BTCUSDT", "--price", "60.5"], Wish("adopt-gone", "a drill", "BTCUSDT", price=Decimal("60.5")), 1),
+        (["position", "BTCUSDT", "0.05"], Wish("adopt-position", "a drill", "BTCUSDT", amount=Decimal("0.05")), 0),
+    ]:
+        assert main(["adopt", *words, *said]) == 2
+        assert capsys.readouterr().err.rstrip().endswith("add --yes to do it")
+        assert main(["adopt", *words, *said, "--yes"]) == code
+        assert heard.pop() == wish
+        assert capsys.readouterr().out == "so it is\n"
+    assert main(["adopt", "transfer", "USDT", "much", *said, "--yes"]) == 2
+    assert "'much' is no number" in capsys.readouterr().err
+    assert not heard
 
 
 @pytest.mark.spec("CFG-4", "CFG-2")

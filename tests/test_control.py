@@ -20,6 +20,7 @@ import pytest
 
 from surefoot import control
 from surefoot.control import (
+    ADOPT_KINDS,
     KINDS,
     LIVE_KINDS,
     SETTINGS_KINDS,
@@ -278,7 +279,9 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         return Answer(True, "taken")
 
     settings = {"risk.positions_max": "2", "rsi.period": None} if kind in SETTINGS_KINDS else {}
-    wish = Wish(kind, "so that nothing happens tonight", "BTCUSDT" if kind == "close" else "", settings)
+    symbol = "BTCUSDT" if kind == "close" or kind in ADOPT_KINDS else ""
+    amount = Decimal("0.01") if kind in ADOPT_KINDS else None
+    wish = Wish(kind, "so that nothing happens tonight", symbol, settings, amount)
     async with serving(tmp_path / "s", ask=engine):
         assert await asyncio.to_thread(ask_trader, tmp_path / "s", wish) == Answer(True, "taken")
     assert heard == [(wish, getpass.getuser())]
@@ -296,6 +299,11 @@ async def test_a_wish_reaches_the_engine_with_the_name_of_who_has_it(tmp_path: P
         (b'{"kind": "pause", "reason": "two\\nlines"}', "one line"),
         (b"pause", "cannot be read"),
         (b'{"kind": "close", "reason": "enough"}', "close needs a symbol"),
+        (b'{"kind": "adopt-gone", "reason": "why not"}', "adopt-gone needs a symbol"),
+        (b'{"kind": "adopt-transfer", "reason": "why not", "symbol": "USDT"}', "needs an amount"),
+        (b'{"kind": "adopt-transfer", "reason": "why", "symbol": "USDT", "amount": "NaN"}', "are numbers, and not 0"),
+        (b'{"kind": "adopt-transfer", "reason": "why", "symbol": "USDT", "amount": "0"}', "are numbers, and not 0"),
+        (b'{"kind": "adopt-gone", "reason": "why", "symbol": "BTCUSDT", "price": "-1"}', "below 0"),
         (b'{"kind": "settings", "reason": "why not"}', "settings needs settings"),
         (b'{"kind": "settings", "reason": "", "settings": {"rsi.period": "9"}}', "a reason is needed"),
         (b'{"kind": "settings", "reason": "why not", "settings": {"rsi.period": 9}}', "cannot be read"),
@@ -332,7 +340,7 @@ async def test_a_trader_that_leaves_does_not_keep_an_operator_waiting(tmp_path: 
 
 
 @pytest.mark.spec("OPS-1")
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {*SETTINGS_KINDS}))
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*SETTINGS_KINDS, *ADOPT_KINDS}))
 def test_each_wish_is_an_event_of_its_own_that_says_when_who_and_why(kind: str) -> None:
     event = event_of(Wish(kind, "a drill", "BTCUSDT"), "ada", 17)
     assert (event.at_ms, event.who, event.reason) == (17, "ada", "a drill")

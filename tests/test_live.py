@@ -326,6 +326,8 @@ async def test_each_wish_is_on_disk_with_who_when_and_why_when_it_is_answered_an
             trader._take(asked)
             return asked.answered.result()
 
+        nothing_gone = "nothing of BTCUSDT is held, so that nothing of it can be gone"
+        assert answer_to("adopt-gone", "BTCUSDT") == Answer(False, nothing_gone)
         assert answer_to("close", "BTCUSDT") == Answer(False, "nothing of BTCUSDT is held or on its way")
         for kind in ("pause", "resume", "flatten", "cancel-all", "kill"):
             assert answer_to(kind) == Answer(True, f"{kind} taken from ada")

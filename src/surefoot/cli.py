@@ -28,7 +28,7 @@ from surefoot.commands.doctor import doctor
 from surefoot.commands.export import export
 from surefoot.commands.guard import guard
 from surefoot.commands.keys import keys_app
-from surefoot.commands.operator import cancel_all, close, flatten, kill, live_app, pause, resume
+from surefoot.commands.operator import adopt_app, cancel_all, close, flatten, kill, live_app, pause, resume
 from surefoot.commands.optimize import optimize
 from surefoot.commands.options import (
     EXIT_DATA,
@@ -90,7 +90,7 @@ COMMANDS_WITH_HELP = frozenset(
         "strategy",
     }
     | {"breaker", "reset", "drill", "pause", "resume", "flatten", "close", "cancel-all", "kill"}
-    | {"live", "on", "off", "promote"}
+    | {"live", "on", "off", "promote", "adopt", "transfer", "gone", "position"}
     | {"web", "guard", "user", "add", "audit", "verify", "alerts", "doctor"}
 )
 
@@ -135,6 +135,7 @@ app.command()(optimize)
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(live_app, name="live")
+app.add_typer(adopt_app, name="adopt")
 app.add_typer(keys_app, name="keys")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(user_app, name="user")

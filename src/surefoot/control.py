@@ -29,6 +29,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +46,7 @@ from surefoot.core.messages import (
     PauseRequested,
     ResumeRequested,
 )
-from surefoot.core.model import Candle
+from surefoot.core.model import Adoption, Candle
 from surefoot.core.view import View
 
 WATCH_EVERY_S = 0.25
@@ -77,9 +78,10 @@ _OF_ALL: Mapping[str, Callable[[int, str, str], OperatorEvent]] = {
     "live-on": partial(LiveSwitched, on=True),
     "live-off": partial(LiveSwitched, on=False),
 }
+ADOPT_KINDS = tuple(f"adopt-{what}" for what in Adoption)  # of which the trader knows what it can book
 LIVE_KINDS = ("live-on", "live-off")  # of a run with real money only
 SETTINGS_KINDS = ("settings", "settings-check")
-KINDS = (*_OF_ALL, "close", *SETTINGS_KINDS)
+KINDS = (*_OF_ALL, "close", *ADOPT_KINDS, *SETTINGS_KINDS)
 _REQUEST = b"request "
 _SIGNED = b"signed "
 _CANDLES = b"candles "
@@ -91,7 +93,8 @@ ADDRESS_BYTES_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an operator asks for; see `KINDS`. `symbol` is for `close`.
+    """What an operator asks for; see `KINDS`. `symbol` is for `close` and `adopt-…`: of a transfer it is an asset,
+    `amount` is then what came or went, or a position's quantity, `price` what it was closed or entered at.
 
     `settings` are for `settings`, and for `settings-check`, which needs no reason and only says what they would change:
     texts by dotted key; None takes back what was changed of a key.
@@ -101,6 +104,13 @@ class Wish:
     reason: str
     symbol: str = ""
     settings: Mapping[str, str | None] = field(default_factory=dict)
+    amount: Decimal | None = None
+    price: Decimal | None = None
+
+    @property
+    def adoption(self) -> Adoption:
+        """What an `adopt-…` is to take in."""
+        return Adoption(self.kind.removeprefix("adopt-"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +191,23 @@ def refusal_of(wish: Wish) -> str | None:
         return "close needs a symbol"
     if wish.kind in SETTINGS_KINDS and not wish.settings:
         return f"{wish.kind} needs settings"
+    return _adopt_refusal(wish) if wish.kind in ADOPT_KINDS else None
+
+
+def _adopt_refusal(wish: Wish) -> str | None:
+    if not wish.symbol:
+        return f"{wish.kind} needs a symbol, or an asset"
+    if wish.amount is None and wish.adoption is Adoption.TRANSFER:
+        return f"{wish.kind} needs an amount"
+    if any(number is not None and (not number.is_finite() or not number) for number in (wish.amount, wish.price)):
+        return "amount and price are numbers, and not 0"
+    if wish.price is not None and wish.price < 0:
+        return "no price is below 0"
     return None
 
 
 def event_of(wish: Wish, who: str, at_ms: int) -> OperatorEvent:
-    """What the engine hears of a wish that was not refused; settings are for the trader to judge first."""
+    """What the engine hears of a wish that was not refused; settings and `adopt-…` the trader judges first."""
     if wish.kind == "close":
         return CloseRequested(at_ms, who, wish.reason, wish.symbol)
     return _OF_ALL[wish.kind](at_ms, who, wish.reason)

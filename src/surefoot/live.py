@@ -40,6 +40,7 @@ from surefoot.binance.signing import sign_rest
 from surefoot.changes import differences
 from surefoot.config import VENUES, ConfigError, Mode, Settings, Venue, settings_digest
 from surefoot.control import (
+    ADOPT_KINDS,
     LIVE_KINDS,
     SETTINGS_KINDS,
     Answer,
@@ -49,6 +50,7 @@ from surefoot.control import (
     event_of,
     socket_path,
 )
+from surefoot.core.adopt import adoption, said
 from surefoot.core.messages import (
     ClockRead,
     Event,
@@ -404,6 +406,9 @@ class Trader:
         if wish.kind in SETTINGS_KINDS:
             self._take_settings(asked)
             return
+        if wish.kind in ADOPT_KINDS:
+            self._take_adoption(asked)
+            return
         if wish.kind == "close" and not self.engine.involves(wish.symbol):
             asked.answer(Answer(False, f"nothing of {wish.symbol} is held or on its way"))
             return
@@ -439,6 +444,17 @@ class Trader:
             for event in self.in_force.settle(self.session, now_ms):
                 self._react(event)
             asked.answer(Answer(True, f"{_said(differing)}, taken from {asked.who}{self._kept()}", differing))
+
+    def _take_adoption(self, asked: Asked) -> None:
+        wish, now_ms = asked.wish, self.clock.now_ms()
+        event = adoption(
+            self.engine, wish.adoption, wish.symbol, wish.amount, wish.price, now_ms, asked.who, wish.reason
+        )
+        if isinstance(event, str):
+            asked.answer(Answer(False, event))
+            return
+        self._react(event)
+        asked.answer(Answer(True, f"{said(self.engine, event)}{self._kept()}"))
 
     def _new_symbols(self, wish: Wish) -> list[str]:
         traded = self.in_force.settings.market.symbols

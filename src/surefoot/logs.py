@@ -28,6 +28,7 @@ import structlog
 from surefoot.config import MASK, SECRETS, LogSettings
 from surefoot.core.messages import (
     AccountSnapshot,
+    AdoptRequested,
     BreakerResetRequested,
     CancelAllRequested,
     CancelOrder,
@@ -90,7 +91,7 @@ LEVELS: Mapping[type[Any], int] = {
     **dict.fromkeys((LinkRestored, SettingsChanged, RecordReset, PauseRequested, ResumeRequested), logging.INFO),
     **dict.fromkeys((FlattenRequested, CloseRequested, CancelAllRequested, BreakerResetRequested), logging.INFO),
     **dict.fromkeys((OrderRejected, CancelRefused, OutcomeUnknown, OrderNotFound, OrderAmended), logging.WARNING),
-    **dict.fromkeys((KillRequested, LiveSwitched), logging.WARNING),
+    **dict.fromkeys((KillRequested, LiveSwitched, AdoptRequested), logging.WARNING),
     **dict.fromkeys((LinkLost, StreamSilent, VenueLimited, RecordAlarm), logging.WARNING),
     **dict.fromkeys((RecordTrip, VenueTraded), logging.ERROR),
 }

@@ -6,11 +6,12 @@ from decimal import ROUND_FLOOR, Decimal
 
 import pytest
 
+from surefoot.core.adopt import adoption, said
 from surefoot.core.facts import Books
-from surefoot.core.messages import KillRequested
-from surefoot.core.model import MS_PER_DAY, Purpose
+from surefoot.core.messages import BreakerResetRequested, KillRequested
+from surefoot.core.model import MS_PER_DAY, Adoption, Purpose
 from tests.scenarios.test_futures_safety import SYMBOL, Trench
-from tests.stage import Stage, stage_settings
+from tests.stage import KEYS, Stage, stage_settings
 
 D = Decimal
 ORDERS, AMEND = "/api/v3/openOrders", "/api/v3/order/amend/keepPriority"
@@ -145,6 +146,161 @@ def test_the_owners_sale_of_his_own_coins_leaves_the_position_and_its_exits_alon
     stage.wait(30_000)
     assert SYMBOL not in stage.engine.portfolio.positions
     assert D("0.5") <= stage.venue_balances()["BTC"] < D("0.50001")
+
+
+def adopt(stage: Stage, what: Adoption, subject: str, amount: str = "", price: str = "") -> str:
+    """What the trader would say to the operator, who is heard when it makes sense."""
+    number, paid = D(amount) if amount else None, D(price) if price else None
+    event = adoption(stage.engine, what, subject, number, paid, stage.now_ms, "ada", "a test")
+    if isinstance(event, str):
+        return f"no: {event}"
+    stage.driver.tell(event)
+    stage.wait(1)
+    return said(stage.engine, event)
+
+
+def agrees_after_a_reset(stage: Stage) -> None:
+    """Books agree, a restart knows it, and entries are let on by a reset of the breaker alone."""
+    stage.wait(5_000)
+    assert stage.engine.books is Books.AGREE, stage.engine.differences
+    stage.check_books()
+    stage.kill()
+    stage.start()
+    stage.wait(5_000)
+    assert stage.engine.books is Books.AGREE, stage.engine.differences
+    assert "books differ" in stage.engine.breaker.trips
+    stage.driver.tell(BreakerResetRequested(stage.now_ms, "ada", "a test"))
+    stage.wait(1)
+    assert stage.engine.entries_off() is None
+    assert stage.engine.breaker.off_text() is None
+
+
+@pytest.mark.spec("ORD-5", "ORD-9")
+def test_a_deposit_that_nobody_told_of_is_booked_by_its_name_and_amount() -> None:
+    stage = holding()
+    stage.kill()
+    stage.exchange.deposit(KEYS.api_key, "USDT", D("0.01"), stage.now_ms)
+    stage.exchange.take_frames()
+    stage.start()
+    stage.wait(10_000)
+    assert stage.engine.books is Books.DIFFER
+    equity = stage.engine.equity()
+    for asset, amount, why in [
+        ("USDT", "0.02", "no: USDT differs by 0.01"),
+        ("BTC", "0.01", "no: no difference of BTC between ledger and account is known: what differs is USDT by 0.01"),
+    ]:
+        assert adopt(stage, Adoption.TRANSFER, asset, amount).startswith(why)
+    assert adopt(stage, Adoption.TRANSFER, "USDT", "0.01") == (
+        "0.01 USDT booked as a transfer; nothing that was known to differ is left"
+    )
+    assert equity is not None
+    assert stage.engine.equity() == equity + D("0.01")
+    assert stage.counts["RecordTransfer"] == 1
+    assert adopt(stage, Adoption.TRANSFER, "USDT", "0.01").startswith("no: no difference of USDT between")
+    assert len(resting(stage)) == 2
+    agrees_after_a_reset(stage)
+
+
+@pytest.mark.spec("ORD-5", "ORD-9")
+def test_a_position_that_was_sold_by_hand_leaves_the_books_at_its_price() -> None:
+    stage = holding({"BTC": D(1)})
+    quantity = stage.engine.portfolio.positions[SYMBOL].quantity
+    assert adopt(stage, Adoption.GONE, SYMBOL).startswith(f"no: {SYMBOL}: nothing is known to lack")
+    assert adopt(stage, Adoption.GONE, "ETHUSDT").startswith("no: nothing of ETHUSDT is held")
+    sell_on_the_site(stage, quantity)  # from coins of their own: the stop rests meanwhile, until they say so
+    stage.driver.take_frames()
+    stage.wait(10_000)
+    assert len(resting(stage)) == 2
+    answer = adopt(stage, Adoption.GONE, SYMBOL, price="60000")
+    assert "booked as closed by hand at 60000; still off: USDT by -" in answer
+    stage.wait(5_000)
+    assert resting(stage) == {}
+    (trip,) = stage.engine.portfolio.round_trips
+    assert (trip.reason, trip.exit_price) == ("by hand", D(60_000))
+    assert SYMBOL not in stage.engine.portfolio.positions
+    off = stage.engine.off["USDT"]
+    assert adopt(stage, Adoption.TRANSFER, "USDT", str(off)).endswith("nothing that was known to differ is left")
+    assert stage.venue_balances()["BTC"] >= 1
+    agrees_after_a_reset(stage)
+
+
+@pytest.mark.spec("ORD-5", "ORD-9")
+def test_of_a_position_that_is_gone_in_part_the_rest_gets_a_new_stop() -> None:
+    stage = holding()
+    quantity = stage.engine.portfolio.positions[SYMBOL].quantity
+    stage.ask(ORDERS, "DELETE", symbol=SYMBOL)
+    sell_on_the_site(stage, quantity / 2)
+    stage.driver.take_frames()
+    stage.wait(10_000)
+    adopt(stage, Adoption.GONE, SYMBOL)
+    stage.wait(5_000)
+    left = stage.engine.instruments[SYMBOL].lots_down(stage.venue_balances()["BTC"])
+    assert list(resting(stage).values()) == [left, left]
+    assert stage.engine.portfolio.positions[SYMBOL].quantity == stage.venue_balances()["BTC"]
+    adopt(stage, Adoption.TRANSFER, "USDT", str(stage.engine.off["USDT"]))
+    agrees_after_a_reset(stage)
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
+def test_a_position_of_the_owners_gets_a_stop_when_the_bot_takes_it_over() -> None:
+    stage = Stage(stage_settings([SYMBOL]), balances={"BTC": D(1)})
+    stage.price(SYMBOL, D(60_000))
+    stage.start()
+    stage.wait(3_000)
+    stage.next_candle(SYMBOL)
+    stage.wait(1_000)
+    for amount, price, why in [
+        ("", "", "name how much of the 1 BTC"),
+        ("1.5", "", "name how much of the 1 BTC"),
+        ("0.00001", "", "too little"),
+        ("0.05", "70000", "it is sold"),
+    ]:
+        answer = adopt(stage, Adoption.POSITION, SYMBOL, amount, price)
+        assert answer.startswith("no: "), answer
+        assert why in answer
+    equity = stage.engine.equity()
+    adopt(stage, Adoption.POSITION, SYMBOL, "0.05")
+    assert stage.engine.equity() == equity
+    stage.wait(3_000)
+    assert list(resting(stage).values()) == [D("0.05"), D("0.05")]
+    assert stage.engine.unprotected_since == {}
+    assert adopt(stage, Adoption.POSITION, SYMBOL, "0.05").endswith("the bot's already, or on its way")
+    stage.price(SYMBOL, D(58_000))
+    stage.wait(5_000)
+    assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["stop"]
+    assert stage.venue_balances()["BTC"] == D("0.95")
+    assert stage.engine.books is Books.AGREE
+    stage.check_books()
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
+def test_contracts_that_the_owner_bought_or_sold_by_hand_are_taken_over_and_let_go() -> None:
+    trench = Trench(futures__leverage="1")
+    stage = trench.stage
+    held = stage.engine.portfolio.positions[SYMBOL].quantity
+    place = {"symbol": SYMBOL, "type": "MARKET", "quantity": str(held)}
+    stage.ask("/fapi/v1/order", "POST", side="SELL", **place)
+    stage.driver.take_frames()
+    stage.wait(8_000)
+    assert "booked as closed by hand" in adopt(stage, Adoption.GONE, SYMBOL)
+    stage.wait(5_000)
+    assert SYMBOL not in stage.engine.portfolio.positions
+    assert stage.ask("/fapi/v1/openAlgoOrders") == []
+    adopt(stage, Adoption.TRANSFER, "USDT", str(stage.engine.off["USDT"]))
+    stage.wait(5_000)
+    trench.check_books()
+    stage.ask("/fapi/v1/order", "POST", side="SELL", **place)
+    stage.driver.take_frames()
+    stage.wait(400_000)
+    assert "is the bot's from now on" in adopt(stage, Adoption.POSITION, SYMBOL)
+    stage.wait(5_000)
+    assert stage.engine.portfolio.positions[SYMBOL].signed_quantity == -held
+    algos = stage.ask("/fapi/v1/openAlgoOrders")
+    assert isinstance(algos, list)
+    assert {algo["side"] for algo in algos} == {"BUY"}
+    adopt(stage, Adoption.TRANSFER, "USDT", str(stage.engine.off["USDT"]))  # its fee
+    stage.wait(5_000)
+    trench.check_books()
 
 
 @pytest.mark.spec("SAFE-2", "ORD-9")

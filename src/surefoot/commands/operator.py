@@ -1,15 +1,19 @@
-"""`surefoot pause`, `resume`, `flatten`, `close`, `cancel-all`, `kill`, `live`: what an operator asks of the running
-trader."""
+"""`surefoot pause`, `resume`, `flatten`, `close`, `cancel-all`, `kill`, `live`, `adopt`: what an operator asks of the
+running trader."""
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from surefoot.commands.options import EXIT_FAILED, EXIT_OK, AsJson, CommandError, ConfigFile, JournalFile, loaded
+
+if TYPE_CHECKING:
+    from surefoot.control import Wish
 
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the journal with your user name.")]
 
@@ -151,15 +155,123 @@ def live_off(reason: Reason, config: ConfigFile = None, journal: JournalFile = N
     return ask("live-off", reason, config, journal, as_json)
 
 
+adopt_app = typer.Typer(
+    rich_markup_mode=None, help="Tell the books what the account went through without the bot: each says what it books."
+)
+Price = Annotated[
+    str | None, typer.Option(metavar="PRICE", help="What it was closed or bought at; else the last price.")
+]
+NEGATIVE = {"ignore_unknown_options": True}  # an amount may begin with a minus
+
+
+@adopt_app.command("transfer", context_settings=NEGATIVE)
+def adopt_transfer(
+    asset: Annotated[str, typer.Argument(help="The asset that differs.")],
+    amount: Annotated[str, typer.Argument(help="By how much the account has more; negative when it has less.")],
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, book it.")] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Book a difference as money that came or went without a trade.
+
+    For a deposit, a withdrawal, interest or a fee that nobody told the bot of.
+    The alarm books-differ names the amount; another one is refused. Then
+    surefoot breaker reset lets entries on again.
+
+    \b
+    examples:
+      surefoot adopt transfer USDT 0.01 --reason "interest, told while restarting" --yes
+      surefoot adopt transfer BTC -0.5 --reason "moved to the cold wallet" --yes
+    """
+    if not yes:
+        raise CommandError("adopt transfer books a difference as neither profit nor loss: add --yes to do it")
+    return _adopt("transfer", asset, amount, None, reason, config, journal, as_json)
+
+
+@adopt_app.command("gone")
+def adopt_gone(
+    symbol: Annotated[str, typer.Argument(help="The symbol of the position.")],
+    reason: Reason,
+    price: Price = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, book it.")] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Take a position out of the books that you closed by hand.
+
+    What the account lacks of it is booked as closed at the price. The bot's
+    orders of the symbol are canceled; what is left of it gets a new stop. Fees
+    and another price leave a difference of the quote asset, which is named:
+    book it with surefoot adopt transfer.
+
+    \b
+    examples:
+      surefoot adopt gone BTCUSDT --price 59950.5 --reason "sold it on the site" --yes
+    """
+    if not yes:
+        raise CommandError("adopt gone takes a position out of the books and cancels its stop: add --yes to do it")
+    return _adopt("gone", symbol, None, price, reason, config, journal, as_json)
+
+
+@adopt_app.command("position", context_settings=NEGATIVE)
+def adopt_position(
+    symbol: Annotated[str, typer.Argument(help="One of market.symbols of which the bot holds nothing.")],
+    reason: Reason,
+    quantity: Annotated[str | None, typer.Argument(help="How much; of futures all that is there.")] = None,
+    price: Price = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Yes, let the bot have it.")] = False,
+    config: ConfigFile = None,
+    journal: JournalFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Let the bot have a position that you opened by hand.
+
+    It gets a stop and a target at once, measured from the price, and ends by
+    the bot's exit rules like any other. Limits for entries are not asked.
+
+    \b
+    examples:
+      surefoot adopt position BTCUSDT 0.05 --reason "bought by hand, guard it" --yes
+    """
+    if not yes:
+        raise CommandError("adopt position lets the bot sell what you bought, by its rules: add --yes to do it")
+    return _adopt("position", symbol, quantity, price, reason, config, journal, as_json)
+
+
+def _adopt(
+    what: str, subject: str, amount: str | None, price: str | None, reason: str,
+    config: Path | None, journal: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    from surefoot.control import Wish
+
+    wish = Wish(f"adopt-{what}", reason.strip(), subject.upper(), amount=_number(amount), price=_number(price))
+    return _send(wish, config, journal, as_json)
+
+
+def _number(text: str | None) -> Decimal | None:
+    try:
+        return None if text is None else Decimal(text)
+    except InvalidOperation:
+        raise CommandError(f"{text!r} is no number") from None
+
+
 def ask(kind: str, reason: str, config: Path | None, journal: Path | None, as_json: bool, symbol: str = "") -> int:
     """Ask the running trader and say what it answers; the exit code. Raises ControlError when none is running."""
-    from surefoot.chronicle import journal_path
-    from surefoot.control import Wish, ask_trader, refusal_of, socket_path
+    from surefoot.control import Wish
 
-    wish = Wish(kind, reason.strip(), symbol)
+    return _send(Wish(kind, reason.strip(), symbol), config, journal, as_json)
+
+
+def _send(wish: Wish, config: Path | None, journal: Path | None, as_json: bool) -> int:
+    from surefoot.chronicle import journal_path
+    from surefoot.control import ask_trader, refusal_of, socket_path
+
     refusal = refusal_of(wish)
     if refusal is not None:
-        raise CommandError(f"--reason: {refusal}")
+        raise CommandError(f"--reason: {refusal}" if "reason" in refusal else refusal)
     path = journal_path(journal, loaded(config, {}).settings)
     answer = ask_trader(socket_path(path), wish)
     print(json.dumps({"taken": answer.taken, "text": answer.text}) if as_json else answer.text)

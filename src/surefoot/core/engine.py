@@ -35,6 +35,7 @@ from surefoot.core.exits import (
 from surefoot.core.facts import ASK_FIRST_MS, CANCEL_ANSWER_MS, GUARDS, SHRINK, Books, EngineSettings, SettingsAfter
 from surefoot.core.messages import (
     AccountSnapshot,
+    AdoptRequested,
     BalanceMoved,
     BreakerResetRequested,
     CancelAllRequested,
@@ -94,6 +95,7 @@ from surefoot.core.model import (
     ENTRY_LIST_ORDERS,
     MS_PER_MINUTE,
     ZERO,
+    Adoption,
     Candle,
     Income,
     Instrument,
@@ -236,6 +238,10 @@ class Engine(Contracts):
                 self._alarm(event.at_ms, "margin-call", f"{called}: the venue says that the margin runs short")
             case BreakerResetRequested():
                 self._reset(event)
+            case AdoptRequested():
+                if event.what is Adoption.TRANSFER:
+                    self._on_transfer(event.at_ms, event.subject, event.amount)
+                self._judge_equity(event.at_ms)
             case AccountSnapshot():
                 self._hear_margins(event)
                 self._on_account(event)
@@ -855,8 +861,8 @@ class Engine(Contracts):
             due = 0 if order.first_fill_ms is None else order.first_fill_ms + CANCEL_ANSWER_MS
         elif order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
-        elif order.resting and self._falls_short(order):
-            due = 0  # it makes way for a whole one
+        elif order.id in self._to_cancel or (order.resting and self._falls_short(order)):
+            due = 0  # nobody wants it, or it makes way for a whole one
         elif order.request.purpose is Purpose.ENTRY:
             unwanted = order.symbol in self._to_leave or order.id in self._to_cancel
             unwanted = unwanted or order.symbol not in self.settings.symbols

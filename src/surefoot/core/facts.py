@@ -19,6 +19,7 @@ from surefoot.core.exits import Course, ExitSettings, Plan
 from surefoot.core.margin import MarginSettings
 from surefoot.core.messages import (
     AccountSnapshot,
+    AdoptRequested,
     BalanceMoved,
     BreakerResetRequested,
     CancelAllRequested,
@@ -76,6 +77,7 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import (
     ZERO,
+    Adoption,
     Candle,
     FeeRates,
     Fill,
@@ -108,6 +110,7 @@ SHORT_PCT = Decimal(1)  # of a position, which its stop may leave out for fees t
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 LIVE = "live"  # the mode with real money
 LIVE_NOT_ON = "real money is not switched on yet"
+BY_HAND = "by hand"  # why a position ended that somebody else closed
 SHRINK = "shrink"  # why a part is sold, when the breaker wants it
 
 
@@ -165,6 +168,7 @@ class Facts:
         self.marked_ms: dict[str, int] = {}
         self.spreads_pct: dict[str, Decimal] = {}
         self.mark_prices: dict[str, tuple[int, Decimal]] = {}  # when the venue said it, and what
+        self.locked: dict[str, Decimal] = {}  # by asset: what orders hold fast, ours and others', as last read
         self.books = Books.UNKNOWN
         self.differences: tuple[str, ...] = ()
         self.off: dict[str, Decimal] = {}  # by how much the venue has more, of an asset or of a symbol's contracts
@@ -249,6 +253,7 @@ class Facts:
                 self.mark_prices[event.symbol] = event.source_ms, event.price
             case AccountSnapshot():
                 self._reading_account = False
+                self.locked = {balance.asset: balance.locked for balance in event.balances if balance.locked}
                 self._income_ms = max(self._income_ms or 0, self._asked_account_ms)  # it was read along
                 if not self.portfolio.opened:
                     self.portfolio.open(event.balances)
@@ -295,6 +300,8 @@ class Facts:
                 self.cooldown_until_ms = self._losses_in_row = 0
                 self._errors_ms.clear()
                 self._same_refusals.clear()
+            case AdoptRequested():
+                self._adopt(event)
             case SettingsChanged():
                 self._take_settings(event)
             case MarginCalled():  # the venue reckons otherwise than we do, or knows of more
@@ -313,6 +320,42 @@ class Facts:
         if new:  # what the account has of them is to be looked at before anything is bought
             self._await_confirmation(event.at_ms)
             self._unvalued |= new - self.marks.keys()
+
+    def _adopt(self, event: AdoptRequested) -> None:
+        """Book what the operator says. What is known to differ becomes less by it; the next comparison has the word."""
+        before = self.portfolio.wallets()
+        if event.what is Adoption.TRANSFER:
+            self.portfolio.transfer(event.subject, event.amount)
+        else:
+            self._adopt_position(event)
+        wallets = self.portfolio.wallets()
+        for asset in wallets:
+            self._explain(asset, wallets[asset] - before.get(asset, ZERO))
+        self._await_confirmation(event.at_ms)
+
+    def _adopt_position(self, event: AdoptRequested) -> None:
+        symbol, instrument, price = event.subject, self.instruments[event.subject], event.price
+        assert price is not None, "what is closed or entered has a price"
+        gone, held = event.what is Adoption.GONE, self.portfolio.positions.get(symbol)
+        change = -event.amount * held.direction if gone and held is not None else event.amount
+        side, quantity = (Side.BUY if change > 0 else Side.SELL), abs(change)
+        fill = Fill("", symbol, 0, side, price, quantity, ZERO, instrument.quote, False, event.at_ms)
+        if not gone and not instrument.reduces_only:  # the coins are there, and are paid: they change hands only
+            self.portfolio.transfer(instrument.base, -quantity)
+            self.portfolio.transfer(instrument.quote, quantity * price)
+        self.portfolio.apply(fill, instrument, BY_HAND, closes=gone)
+        if instrument.reduces_only:
+            self._explain(symbol, change)
+        if gone:
+            self._short.pop(symbol, None)
+            self._to_cancel.update(order.id for order in self.orders.open_orders(symbol) if not order.finished)
+            self._close_if_flat(symbol, event.at_ms)
+        self._note_bare(symbol, event.at_ms)
+
+    def _explain(self, subject: str, change: Decimal) -> None:
+        left = self.off.pop(subject, ZERO) - change
+        if left:
+            self.off[subject] = left
 
     def _await_confirmation(self, now_ms: int) -> None:
         """Sizes rest on what we own: none is made from a transfer that the account has not confirmed."""
@@ -751,8 +794,8 @@ class Facts:
         """On spot a leg is cancelled alone only where it stands in the way of a sale: of what nothing else says that it
         is to be left, it was unprotected for too long, and a restart goes on with that sale."""
         order = self.orders.get(cancelled_id)
-        if order is not None and self._falls_short(order):
-            return  # it makes way for a whole one
+        if order is not None and (order.id in self._to_cancel or self._falls_short(order)):
+            return  # its position is gone, or it makes way for a whole one
         if order is None or order.symbol not in self.portfolio.positions or order.symbol in self._to_leave:
             return
         if order.request.purpose in (Purpose.STOP, Purpose.TARGET) and not self.instruments[order.symbol].reduces_only:

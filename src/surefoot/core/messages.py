@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from surefoot.core.model import (
     ZERO,
+    Adoption,
     Balance,
     Candle,
     FeeRates,
@@ -363,6 +364,23 @@ class BreakerResetRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptRequested:
+    """The operator says what a difference between ledger and account is, or makes something of the account the bot's.
+
+    `subject` is an asset of a transfer, else a symbol. `amount` of a transfer is what came, negative what went; of what
+    is gone a quantity; of a position what it is, negative when short. `price` is what it was closed or entered at.
+    """
+
+    at_ms: int
+    who: str
+    reason: str
+    what: Adoption
+    subject: str
+    amount: Decimal
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """The operator changed settings, by dotted key and as text; None takes back what was changed of a key before.
 
@@ -417,6 +435,7 @@ Event = (
     | CancelAllRequested
     | KillRequested
     | BreakerResetRequested
+    | AdoptRequested
     | SettingsChanged
     | Woke
 )
@@ -430,6 +449,7 @@ OperatorEvent = (
     | CancelAllRequested
     | KillRequested
     | BreakerResetRequested
+    | AdoptRequested
     | SettingsChanged
 )
 

@@ -85,6 +85,15 @@ class Income(StrEnum):
     TRANSFER = "transfer"
 
 
+class Adoption(StrEnum):
+    """What an operator says that the ledger is to take in: money that came or went without a trade, a position that was
+    closed by hand, one that is to be the bot's."""
+
+    TRANSFER = "transfer"
+    GONE = "gone"
+    POSITION = "position"
+
+
 class Tier(StrEnum):
     """What a limit of the breaker does when it is reached, mildest first. Each one does what those before it do."""
 

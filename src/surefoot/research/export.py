@@ -21,7 +21,7 @@ from surefoot.assembly import engine_settings
 from surefoot.changes import Changed
 from surefoot.config import Settings
 from surefoot.core.facts import Facts
-from surefoot.core.messages import BalanceMoved, CandleClosed, IncomePaid, RecordEquity, RecordTransfer
+from surefoot.core.messages import AdoptRequested, BalanceMoved, CandleClosed, IncomePaid, RecordEquity, RecordTransfer
 from surefoot.core.model import ZERO, Balance, Fill, Instrument, RoundTrip
 from surefoot.core.portfolio import Portfolio, Posting
 from surefoot.research.tax_lots import Disposal, Lot, Method, Moved, TaxLots, Traded, plain_text, tax_lots
@@ -227,7 +227,7 @@ class Bookkeeping:
         if len(books.fills) > booked[0]:
             books.see_equity(facts.equity(), "fill")
         elif len(books.moves) > booked[1]:
-            moved = isinstance(message, BalanceMoved | IncomePaid)
+            moved = isinstance(message, BalanceMoved | IncomePaid | AdoptRequested)
             books.see_equity(facts.equity(), "transfer" if moved else "opening")
         elif isinstance(message, RecordTransfer):
             books.see_transfer(message.value, facts.equity() if message.equity is None else message.equity)
