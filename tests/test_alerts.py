@@ -68,6 +68,7 @@ RECORDS_TOLD: list[tuple[Event | Command, list[tuple[str, str]]]] = [
     (RecordAlarm(5, "liquidation-differs", "BTCUSDT: at 57000"), [("critical", "liquidation-near")]),
     (RecordAlarm(5, "margin-differs", "BTCUSDT is held CROSSED"), [("critical", "margin-differs")]),
     (RecordAlarm(5, "mark-price-missing", "BTCUSDT: no mark price"), [("warning", "mark-price-missing")]),
+    (RecordAlarm(5, "rules-changed", "BTCUSDT: trading True is now False"), [("warning", "rules-changed")]),
     (RecordAlarm(5, "price-dropped", "NaN"), [("warning", "price-dropped")]),
     (RecordAlarm(5, "withdrawal", "5 BNB left the account without a trade"), [("warning", "transfer")]),
     (RecordAlarm(5, "deposit", "5 BNB came into the account without a trade"), [("info", "transfer")]),

@@ -7,6 +7,7 @@ same object stands behind real sockets and inside the virtual-time backtest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -299,6 +300,14 @@ class Exchange:
             self._books[symbol].status = status
         if self.futures is not None and symbol in self.futures.books:
             self.futures.set_status(symbol, status)
+
+    def change_rules(self, symbol: str, **rules: object) -> None:
+        """Other rules of a spot symbol, by the names of `InstrumentSpec`; orders that rest stay as they are.
+
+        KeyError when unknown.
+        """
+        book = self._books[symbol]
+        book.spec = replace(book.spec, **rules)  # type: ignore[arg-type]
 
     def announce_delisting(self, symbol: str, at_ms: int) -> None:
         """Let clients read when a symbol ends: in the schedule of delistings, of a contract in its date of delivery.

@@ -85,6 +85,7 @@ ALARMS: dict[str, tuple[Level, str, str]] = {
     "mark-price-missing": (Level.WARNING, "mark-price-missing", "No mark price: the last price decides"),
     "withdrawal": (Level.WARNING, "transfer", "Money has left the account"),
     "deposit": (Level.INFO, "transfer", "Money has come into the account"),
+    "rules-changed": (Level.WARNING, "rules-changed", "The venue changed the rules of a symbol"),
     "price-dropped": (Level.WARNING, "price-dropped", "A price that cannot be was dropped"),
 }
 RECORDS: tuple[type[Event] | type[Command], ...] = (

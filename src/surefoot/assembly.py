@@ -156,6 +156,7 @@ def build_session(
             context_intervals=filters_of(settings).context_of(market.interval),
             stream_silence_max_ms=market.stream_silence_max_s * 1_000 if supervised else 0,
             clock_every_ms=ASK_EVERY_MS if supervised else 0,
+            rereads_rules=supervised,
             price_age_max_ms=settings.risk.price_age_max_ms,
         ),
         keys,

@@ -120,10 +120,10 @@ def cancelled(at: Desk, command: ReplaceOrder) -> None:
         at.cancel(member.id)
 
 
-def refused(at: Desk, command: ReplaceOrder, code: int | None = -1015) -> list[Command]:
+def refused(at: Desk, command: ReplaceOrder, code: int | None = -1015, text: str = "no") -> list[Command]:
     """The venue did nothing of it."""
-    commands = at.tell(CancelRefused(at.now_ms, command.cancel_id, code, "no"))
-    return commands + at.tell(OrderRejected(at.now_ms, command.order.client_order_id, code, "no"))
+    commands = at.tell(CancelRefused(at.now_ms, command.cancel_id, code, text))
+    return commands + at.tell(OrderRejected(at.now_ms, command.order.client_order_id, code, text))
 
 
 def answered(at: Desk, ms: int) -> list[Command]:
@@ -543,6 +543,63 @@ def test_sale_that_is_refused_stays_decided_and_is_tried_again() -> None:
     assert (again.order.purpose, again.order.reason) == (Purpose.EXIT, "opposite")
 
 
+@pytest.mark.spec("SAFE-2", "SAFE-3")
+@pytest.mark.parametrize(
+    ("code", "text"), [(-1013, "Filter failure: LOT_SIZE"), (-2010, "Market is closed."), (-1122, ""), (-2010, "no")]
+)
+def test_sale_that_is_refused_for_anything_but_its_stop_leaves_the_stop_alone(code: int, text: str) -> None:
+    at = holding(replace(EXITS, opposite_score_min=0.7))
+    commands, tries = next_candle(at, "30100", -1.0), 0
+    for _ in range(40):
+        for replacement in of(ReplaceOrder, commands):
+            tries += 1
+            refused(at, replacement, code, text)
+        assert not of(CancelOrder, commands)
+        commands = answered(at, 1_000)
+    assert tries > 4
+    assert stop_of(at).stop_price == dec("29400")
+    fold_is_what_was_lived(at)
+
+
+@pytest.mark.spec("SAFE-2", "SAFE-3", "ORD-8")
+def test_other_rules_are_obeyed_at_once_and_told() -> None:
+    at = holding(replace(EXITS, opposite_score_min=0.7))
+    refused(at, only(ReplaceOrder, next_candle(at, "30100", -1.0)), -1013, "Filter failure: LOT_SIZE")
+    answered(at, 500)
+    coarse = replace(BTC, lot_size=dec("0.001"), quantity_min=dec("0.001"))
+    commands = at.tell(InstrumentsLoaded(at.now_ms, (coarse,), ()))
+    assert codes(commands) == ["rules-changed"]
+    commands += answered(at, 6_000)
+    sale = only(ReplaceOrder, commands).order
+    assert sale.quantity == coarse.lots_down(held(at)) < held(at)
+    assert not codes(at.tell(InstrumentsLoaded(at.now_ms, (coarse,), ())))
+    fold_is_what_was_lived(at)
+
+
+@pytest.mark.spec("SAFE-2")
+def test_part_that_is_due_waits_for_its_market_to_open() -> None:
+    at = holding(PARTS)
+    free = only(ReplaceOrder, at.mark("30600"))
+    at.tell(InstrumentsLoaded(at.now_ms, (replace(BTC, trading=False),), ()))
+    assert quiet(replaced(at, free) + at.wait(60_000))
+    commands = at.tell(InstrumentsLoaded(at.now_ms, (BTC,), ()))
+    assert only(SubmitOrder, commands).order.purpose is Purpose.PART
+
+
+@pytest.mark.spec("ORD-8")
+def test_what_can_no_longer_be_sold_under_other_rules_is_dust() -> None:
+    at = holding()
+    amount, stop = held(at), stop_of(at)
+    commands = at.tell(InstrumentsLoaded(at.now_ms, (replace(BTC, notional_min=dec(10_000)),), ()))
+    assert codes(commands) == ["rules-changed"]
+    assert held(at) == amount, "what its stop sells is no dust"
+    for order in list(at.engine.orders.open_orders()):
+        at.cancel(order.id)
+    assert at.order(stop.client_order_id).state is State.CANCELED
+    assert (at.engine.portfolio.positions, at.engine.portfolio.dust) == ({}, {"BTCUSDT": amount})
+    fold_is_what_was_lived(at)
+
+
 @pytest.mark.spec("EXIT-7", "SAFE-2", "SAFE-3")
 def test_symbol_that_takes_no_cancel_replace_is_left_by_cancelling_first() -> None:
     at = holding(replace(EXITS, opposite_score_min=0.7))
@@ -550,7 +607,7 @@ def test_symbol_that_takes_no_cancel_replace_is_left_by_cancelling_first() -> No
     for _ in range(20):
         for replacement in of(ReplaceOrder, commands):
             tries += 1
-            refused(at, replacement, -2010)
+            refused(at, replacement, -2010, "Order cancel-replace is not supported for this symbol.")
         cancels = of(CancelOrder, commands)
         if cancels:
             break

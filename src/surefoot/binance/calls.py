@@ -39,6 +39,7 @@ class Read(Enum):
     TIME = auto()
     PREPARATION = auto()
     STUDY = auto()
+    RULES = auto()
     CANDLES = auto()
     CONTEXT = auto()
     PRICE = auto()

@@ -34,6 +34,9 @@ COMMON_FATAL = {
     -1121: "the venue does not know one of the symbols: check market.symbols",
 }
 
+# A filter, too many digits, and a symbol that does not take orders.
+COMMON_RULE_CODES = frozenset({-1013, -1111, -1122})
+
 Write = SubmitOrder | SubmitList | CancelOrder | ReplaceOrder
 Question = QueryOrder | ReadFills
 
@@ -142,6 +145,16 @@ class Dialect(Protocol):
         ...
 
     @property
+    def rules_every_ms(self) -> int:
+        """How often the rules of what is held are read again."""
+        ...
+
+    @property
+    def rule_codes(self) -> frozenset[int]:
+        """Refusals after which a symbol may not be what it was."""
+        ...
+
+    @property
     def fatal(self) -> Mapping[int, str]:
         """Refusals that only a person can do something about, and what."""
         ...
@@ -162,6 +175,14 @@ class Dialect(Protocol):
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> Preparation:
         """`held` are symbols that are not traded any more; with `holds`, what cannot be set is no reason to raise."""
+        ...
+
+    def rules(self, symbols: Sequence[str]) -> Sequence[Ask]:
+        """How to read the rules of symbols again."""
+        ...
+
+    def read_rules(self, ask: Ask, body: bytes, known: Sequence[Instrument]) -> tuple[Instrument, ...]:
+        """What those of the known symbols are now of which the answer tells."""
         ...
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> Reading: ...

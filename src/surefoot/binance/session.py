@@ -11,7 +11,7 @@ made again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import assert_never
 
@@ -41,6 +41,7 @@ from surefoot.binance.dialogue import (
 from surefoot.binance.links import Line, kind_of
 from surefoot.binance.numbers import is_off
 from surefoot.binance.quotes import read_best
+from surefoot.binance.rulebook import RuleBook
 from surefoot.binance.watchdog import Watchdog
 from surefoot.core.messages import (
     CancelOrder,
@@ -90,6 +91,7 @@ NO_SUCH_ORDER = -2013
 BAD_TIMESTAMP = -1021
 BAD_KEY = -1125
 BAD_SYMBOL = -1121
+RULE_TEXTS = ("Market is closed", "not supported for this symbol")
 
 
 # -- state ----------------------------------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ class SessionSettings:
     context_intervals: tuple[str, ...] = ()  # greater intervals whose past is read once, ahead of the candles
     stream_silence_max_ms: int = 0  # 0: streams may be silent, as those of a replay are
     clock_every_ms: int = 0  # how often the venue's time is asked for; 0: our clock is the market's own
+    rereads_rules: bool = False  # of its own accord, not only when something was refused for them
     price_age_max_ms: int = 5_000  # from here on a watched price is read from elsewhere, where streams are watched
 
 
@@ -150,6 +153,7 @@ class Session:
         self._preparation = dialect.preparation(settings.symbols, ())
         self._requests: list[Request] = []
         self._watched: set[str] = set()
+        self._rules = RuleBook(dialect.rules_every_ms if settings.rereads_rules else 0)
         self._tick_sizes: dict[str, Decimal] = {}  # what prices are multiples of; mark prices are not
         self._off_tick: dict[str, int] = {}  # prices in a row that were on no tick
         self._joining: set[tuple[str, int]] = set()  # subscriptions beside a connection's first, not answered yet
@@ -319,7 +323,8 @@ class Session:
         due = self.calls.due_ms()
         times = [line.due_ms() for line in self.lines.values()]
         times += [watchdog.look_at_ms for watchdog in self._watchdogs.values()]
-        for each in (*times, self._keep_key_ms, self._prices_at_ms, self.clock.ask_at_ms):
+        bells = self._keep_key_ms, self._prices_at_ms, self.clock.ask_at_ms, self._rules.look_at_ms
+        for each in (*times, *bells):
             if each is not None and (due is None or each < due):
                 due = each
         return due
@@ -380,7 +385,9 @@ class Session:
             return told + self._on_read_refused(call, error, kind, now_ms)
         if _is_unjudged(error, kind) and self._may_repeat(call, now_ms):
             return told
-        return told + self._on_write_refused(call, answer.body, error, kind, now_ms)
+        events = self._on_write_refused(call, answer.body, error, kind, now_ms)
+        self._doubt_rules(call.command, events, now_ms)
+        return told + events
 
     def _on_failure(self, failure: HttpFailed, now_ms: int) -> list[Event]:
         if not self.calls.waits_for(failure.request_id):  # given up with its link, and asked about by now
@@ -475,6 +482,9 @@ class Session:
                 return self._prepared(now_ms)
             case Read.STUDY:
                 return self._on_study(call, body, now_ms)
+            case Read.RULES:
+                known = self._rules.known([call.symbol] if call.symbol else self._feeds)
+                return self._on_rules(self._dialect.read_rules(call.ask, body, known), now_ms)
             case Read.CANDLES:
                 return self._on_candle_page(call, body, now_ms)
             case Read.CONTEXT:
@@ -512,6 +522,7 @@ class Session:
             return []
         self._study, self.studied = None, Studied()
         self._learn_ticks(rules.instruments)
+        self._rules.learn(rules.instruments, now_ms)
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())))]
 
     def _study_failed(self, problem: str) -> list[Event]:
@@ -533,6 +544,8 @@ class Session:
             return self._repeat(call, f"{error.code} {error.text}", now_ms)
         if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
             return [OrderNotFound(now_ms, call.command.client_order_id)]
+        if call.read is Read.RULES:
+            return self._on_rules_refused(call, error, now_ms)
         if call.read is Read.STUDY:
             return self._on_study_refused(call, error, now_ms)
         if call.read is Read.PREPARATION and self._preparation.is_fine(call.ask, error):
@@ -576,6 +589,8 @@ class Session:
                 return [OutcomeUnknown(now_ms, call.command.client_order_id, text)]
             if isinstance(call.command, ReadFills):
                 return []
+            if call.read is Read.RULES:  # its time comes again
+                return []
             if call.read is Read.STUDY:
                 return self._study_failed(f"the venue does not answer ({text})")
             if not self.venue_ms:
@@ -606,12 +621,38 @@ class Session:
         self._is_prepared = True
         self.calls.budget.announce(rules.limits)
         self._learn_ticks(rules.instruments)
+        self._rules.learn(rules.instruments, now_ms)
         for line in self.lines.values():
             line.open()
         self._open_wanted()
         self._await_prices(now_ms)
         limits = tuple(OrderLimit(each.interval_ms, each.limit) for each in rules.limits if each.kind == "orders")
         return [InstrumentsLoaded(now_ms, rules.instruments, tuple(sorted(rules.fees.items())), limits)]
+
+    # -- rules that change ------------------------------------------------------------------------------------
+
+    def _read_rules(self, symbols: Sequence[str]) -> None:
+        for ask in self._dialect.rules(symbols) if symbols else ():
+            if not any(call.read is Read.RULES and call.ask == ask for call in self.calls.pending()):
+                self._read(Read.RULES, ask, dict(ask.params).get("symbol", ""))
+
+    def _doubt_rules(self, command: Command | None, events: Sequence[Event], now_ms: int) -> None:
+        """What was refused for a symbol's rules may have other rules by now."""
+        if any(isinstance(event, OrderRejected) and self._is_about_rules(event) for event in events):
+            self._read_rules(self._rules.doubted(_symbols_of(command), now_ms))
+
+    def _is_about_rules(self, refusal: OrderRejected) -> bool:
+        return refusal.code in self._dialect.rule_codes or any(each in refusal.text for each in RULE_TEXTS)
+
+    def _on_rules(self, instruments: Sequence[Instrument], now_ms: int) -> list[Event]:
+        news = self._rules.news(instruments)
+        self._learn_ticks(news)
+        return [InstrumentsLoaded(now_ms, news, ())] if news else []
+
+    def _on_rules_refused(self, call: Call, error: codec.VenueError, now_ms: int) -> list[Event]:
+        """A symbol that the venue no longer knows is not traded any more."""
+        gone = self._rules.known([call.symbol]) if error.code == BAD_SYMBOL else ()
+        return self._on_rules([replace(each, trading=False) for each in gone], now_ms)
 
     def _learn_ticks(self, instruments: Sequence[Instrument]) -> None:
         self._tick_sizes |= {each.symbol: each.tick_size for each in instruments}
@@ -753,6 +794,8 @@ class Session:
             self._read_missing_prices(now_ms)
         if self.clock.is_due(now_ms):
             self._read_time()
+        if self._rules.look_at_ms is not None and now_ms >= self._rules.look_at_ms:
+            self._read_rules(self._rules.due(self._feeds, self._watched, now_ms))
         keep = self._dialect.keep_key()
         if keep is not None and self._keep_key_ms is not None and now_ms >= self._keep_key_ms:
             self._keep_key_ms = now_ms + KEEP_KEY_MS
@@ -908,6 +951,7 @@ class Session:
         count = self._off_tick[symbol] = self._off_tick.get(symbol, 0) + 1
         if count == OFF_TICK_MAX:
             del self._tick_sizes[symbol], self._off_tick[symbol]
+            self._read_rules(self._rules.doubted([symbol], now_ms))
             text += f"; {count} in a row are not, so that it seems to have changed: prices are taken as they come"
         return [PriceDropped(now_ms, text)]
 
@@ -1061,6 +1105,16 @@ class Session:
 def _is_unjudged(error: codec.VenueError, kind: str) -> bool:
     """Whether the venue turned a write away without a look at it: it had too much of us, or our clock was wrong."""
     return kind in ("limited", "banned") or error.code == BAD_TIMESTAMP
+
+
+def _symbols_of(command: Command | None) -> list[str]:
+    match command:
+        case SubmitOrder() | ReplaceOrder():
+            return [command.order.symbol]
+        case SubmitList():
+            return [command.orders[0].symbol]
+        case _:
+            return []
 
 
 def _orders_of(command: Command | None) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from surefoot.binance import codec, signing
 from surefoot.binance.budget import Lane
 from surefoot.binance.codec import MarkPriceFrame, VenueError
-from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Ending, Heard, Question, Rules, Write
+from surefoot.binance.dialect import COMMON_FATAL, COMMON_RULE_CODES, Ask, Ended, Ending, Heard, Question, Rules, Write
 from surefoot.binance.dialogue import MARKET, Keys
 from surefoot.core.messages import (
     AccountSnapshot,
@@ -101,6 +101,8 @@ class Spot:
     mark_link: str | None = None
     order_target: str | None = None
     fatal: Mapping[int, str] = COMMON_FATAL
+    rules_every_ms = 60_000  # a cancel-replace on a symbol that only takes cancels would leave a position bare
+    rule_codes = COMMON_RULE_CODES
 
     def __init__(self) -> None:
         self._transfers: deque[codec.BalanceUpdate] = deque(maxlen=TRANSFERS_REMEMBERED)
@@ -124,6 +126,13 @@ class Spot:
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> SpotPreparation:
         return SpotPreparation((*symbols, *held), holds=holds)
+
+    def rules(self, symbols: Sequence[str]) -> list[Ask]:
+        return [Ask("GET", EXCHANGE_INFO, [("symbol", symbol)], 20, signed=False) for symbol in symbols]
+
+    def read_rules(self, ask: Ask, body: bytes, known: Sequence[Instrument]) -> tuple[Instrument, ...]:
+        asked = {each.symbol for each in known}
+        return tuple(each for each in codec.read_instruments(body) if each.symbol in asked)
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> SpotReading:
         return SpotReading()

@@ -25,7 +25,7 @@ from surefoot.core.exits import (
 from surefoot.core.facts import SHRINK, EngineSettings, Facts, SettingsAfter
 from surefoot.core.margin import Backing, MarginSettings, bracket_of, liquidation_price, maintenance
 from surefoot.core.messages import AccountSnapshot, Command, RecordAlarm, SubmitOrder
-from surefoot.core.model import CONDITIONAL, ZERO, Instrument, MarginTerms, Purpose, Side, VenuePosition
+from surefoot.core.model import CONDITIONAL, ZERO, Instrument, MarginTerms, Purpose, VenuePosition
 from surefoot.core.orders import Order
 from surefoot.core.reconcile import OUR_PREFIX
 
@@ -347,16 +347,6 @@ class Contracts(Facts):
                 return True
             newer = newer or other is order
         return False
-
-    def _entering_direction(self, symbol: str) -> int:
-        """Which way a symbol is held, or an entry of it goes."""
-        position = self.portfolio.positions.get(symbol)
-        if position is not None:
-            return position.direction
-        sides: Iterable[Side] = (
-            order.request.side for order in self.orders.open_orders(symbol) if order.request.purpose is Purpose.ENTRY
-        )
-        return -1 if Side.SELL in sides else 1
 
     def _shrink_contracts(self, symbol: str, now_ms: int) -> None:
         """Half of it goes; too small to be halved, it stays."""

@@ -645,7 +645,9 @@ class Engine(Contracts):
 
     def _quiet_stop(self, symbol: str) -> Order | None:
         """The position's resting stop, when nothing of the symbol is on its way and nothing else is due."""
-        if symbol in self._overdue or symbol in self._parts_due or not self._worth_selling(symbol):
+        if symbol in self._overdue or symbol in self._parts_due:
+            return None
+        if not self._worth_selling(symbol) or self._keeps_its_stop(symbol):
             return None
         stop = None
         for order in self.orders.open_orders(symbol):
@@ -656,6 +658,11 @@ class Engine(Contracts):
             elif order.request.purpose is not Purpose.TARGET:
                 return None
         return stop
+
+    def _keeps_its_stop(self, symbol: str) -> bool:
+        """Whether the venue trades nothing of a symbol: it might cancel the stop and take nothing in its place."""
+        instrument = self.instruments[symbol]
+        return not instrument.trading and not instrument.reduces_only
 
     def _act(self, symbol: str, action: Action, now_ms: int) -> None:
         instrument = self.instruments[symbol]
@@ -687,7 +694,8 @@ class Engine(Contracts):
         """A stop like the resting one, for another quantity."""
         assert stop.request.stop_price is not None, f"{stop.id} is a stop"
         instrument, request = self.instruments[stop.symbol], stop.request
-        return stop_order(self._next_id(1, "s"), instrument, stop.request.stop_price, quantity, request.reason)
+        stop_price = instrument.price_down(stop.request.stop_price)
+        return stop_order(self._next_id(1, "s"), instrument, stop_price, quantity, request.reason)
 
     def _tend_parts(self, symbol: str, now_ms: int) -> None:
         """Second step: what the resting stop does not cover is sold; when the venue will not have it, it is covered
@@ -700,7 +708,7 @@ class Engine(Contracts):
         stop = open_orders[0] if len(open_orders) == 1 and open_orders[0].request.purpose is Purpose.STOP else None
         if stop is None or quantity <= 0 or not instrument.can_close(quantity, stop.request.stop_price or ZERO):
             self._parts_due.pop(symbol)  # done, or the stop was not replaced and nothing was freed
-        elif now_ms < self._retry_ms.get(symbol, 0):
+        elif now_ms < self._retry_ms.get(symbol, 0) or self._keeps_its_stop(symbol):
             return
         elif self._refusals.get(symbol, 0) >= HOPELESS:
             self._parts_due.pop(symbol)
@@ -861,8 +869,10 @@ class Engine(Contracts):
             due = 0 if order.first_fill_ms is None else order.first_fill_ms + CANCEL_ANSWER_MS
         elif order.request.purpose is not Purpose.EXIT and self._stands_in_the_way(order):
             due = 0  # its quantity is needed for the sale
-        elif order.id in self._to_cancel or (order.resting and self._falls_short(order)):
-            due = 0  # nobody wants it, or it makes way for a whole one
+        elif order.id in self._to_cancel:
+            due = 0  # nobody wants it
+        elif order.resting and self._falls_short(order) and not self._keeps_its_stop(order.symbol):
+            due = 0  # it makes way for a whole one
         elif order.request.purpose is Purpose.ENTRY:
             unwanted = order.symbol in self._to_leave or order.id in self._to_cancel
             unwanted = unwanted or order.symbol not in self.settings.symbols
@@ -879,7 +889,8 @@ class Engine(Contracts):
 
     def _stands_in_the_way(self, order: Order) -> bool:
         """Whether an order keeps a position from being sold: the sale cannot take its place in one request."""
-        if self.instruments[order.symbol].reduces_only and order.request.purpose is not Purpose.ENTRY:
+        instrument = self.instruments[order.symbol]
+        if (instrument.reduces_only or not instrument.trading) and order.request.purpose is not Purpose.ENTRY:
             return False
         if order.symbol in self._overdue:
             return True
@@ -889,8 +900,9 @@ class Engine(Contracts):
         return waits_for_its_price or self._is_hopeless(order.symbol)
 
     def _is_hopeless(self, symbol: str) -> bool:
-        """Whether the venue refused a sale in the stop's place so often that the stop is to be cancelled first."""
-        return symbol in self._to_leave and self._refusals.get(symbol, 0) >= HOPELESS
+        """Whether the venue refused a sale in the stop's place so often that the stop is to be cancelled first. What it
+        refuses for anything but the stop, it would refuse after that as well."""
+        return symbol in self._to_leave and self._locked_refusals.get(symbol, 0) >= HOPELESS
 
     def _tend_position(self, symbol: str, now_ms: int, *, acts: bool) -> None:
         guards = list(self._guards(symbol))
@@ -1105,7 +1117,7 @@ class Engine(Contracts):
 
     def _waits_to_retry(self, symbol: str) -> bool:
         """Whether something that the venue refused is to be tried again, see `_tend_parts` and `_tend_wishes`."""
-        if symbol not in self._retry_ms:
+        if symbol not in self._retry_ms or self._keeps_its_stop(symbol):
             return False
         if symbol in self._parts_due:
             return not self._part_moves(symbol)

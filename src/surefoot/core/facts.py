@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
@@ -107,6 +107,9 @@ ERRORS_REMEMBERED = 100
 INCOMES_REMEMBERED = 1_000
 OPENING_MS = 300_000  # what was paid so long before the books opened is surely in them, whatever the two clocks say
 SHORT_PCT = Decimal(1)  # of a position, which its stop may leave out for fees that were reckoned too high
+# Refusals of a sale in its stop's place that go away when the stop is cancelled first; any other is there after that.
+REJECTED = -2010
+LOCKED_TEXTS = ("insufficient balance", "cancel-replace is not supported")
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 LIVE = "live"  # the mode with real money
 LIVE_NOT_ON = "real money is not switched on yet"
@@ -187,6 +190,7 @@ class Facts:
         self._to_ask: dict[str, int] = {}
         self._unheard: dict[str, int] = {}  # not heard of since the account's link came back: when that was
         self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
+        self._locked_refusals: dict[str, int] = {}  # sales refused in a row for what their own stop locks or is
         self._retry_ms: dict[str, int] = {}
         self._short: dict[str, Decimal] = {}  # of spot positions: what somebody else sold of them, by all we know
         self._look_first_ms: dict[str, int] = {}  # until when the account is to be looked at before a new stop
@@ -232,11 +236,11 @@ class Facts:
             case RunStarted():
                 self._begin_run(event)
             case InstrumentsLoaded():
-                self.instruments.update({instrument.symbol: instrument for instrument in event.instruments})
                 self.fees.update(dict(event.fee_rates))
                 if "account" not in self.links and self.deaf_since_ms is None:
                     self.deaf_since_ms = event.at_ms
                 self.order_count.limits = event.order_limits or self.order_count.limits
+                return [alarm for each in event.instruments for alarm in self._learn_rules(each, event.at_ms)]
             case HistoryLoaded():
                 for candle in event.candles[-1:]:
                     self.closes[candle.symbol] = candle.close
@@ -311,6 +315,32 @@ class Facts:
             case _:
                 return self._hear(event)
         return ()
+
+    def _learn_rules(self, instrument: Instrument, now_ms: int) -> Iterable[RecordAlarm]:
+        """What the venue says of a symbol. What it refused under other rules is tried again at once, and what can no
+        longer be sold under these is dust."""
+        symbol = instrument.symbol
+        before = self.instruments.get(symbol, instrument)
+        self.instruments[symbol] = instrument
+        if before == instrument:
+            return ()
+        for by_symbol in (self._refusals, self._locked_refusals, self._retry_ms):
+            by_symbol.pop(symbol, None)
+        plan = self.plans.get(symbol)
+        if plan is not None and before.tick_size != instrument.tick_size:
+            direction = self._entering_direction(symbol)
+            stop_price = instrument.price_back(plan.stop_price, direction)
+            target_price = instrument.price_ahead(plan.target_price, direction)
+            self.plans[symbol] = replace(plan, stop_price=stop_price, target_price=target_price)
+        if symbol in self.portfolio.positions:
+            self._close_if_flat(symbol, now_ms)
+            self._note_bare(symbol, now_ms)
+        text = "; ".join(
+            f"{name} {value} is now {getattr(instrument, name)}"
+            for name, value in asdict(replace(before, brackets=())).items()
+            if name != "brackets" and value != getattr(instrument, name)
+        )
+        return (RecordAlarm(now_ms, "rules-changed", f"{symbol}: {text or 'other brackets'}"),)
 
     def _take_settings(self, event: SettingsChanged) -> None:
         assert self._settings_after is not None, "these settings were said not to change"
@@ -492,7 +522,7 @@ class Facts:
         if applied.fill is not None or order.owed:
             self._doubt_books(event.at_ms)
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
-            self._count_refusal(order.symbol, event)
+            self._count_refusal(order, event)
             if event.again_ms is None and self.instruments[order.symbol].reduces_only:  # there may be nothing to close
                 soon_ms = event.at_ms + BOOKS_QUIET_MS
                 self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
@@ -501,6 +531,7 @@ class Facts:
             self._retry_ms[order.symbol] = min(self._retry_ms[order.symbol], event.at_ms + RETRY_FIRST_MS)
         if order.request.purpose is Purpose.STOP and order.resting and not rested:
             self._refusals.pop(order.symbol, None)
+            self._locked_refusals.pop(order.symbol, None)
         if applied.note is Note.ERROR:
             self.books, self._compare_ms = Books.UNKNOWN, event.at_ms
         self._mark_for_asking(applied, event)
@@ -589,12 +620,15 @@ class Facts:
         elif awaited and order.state in (State.NEW, State.PARTIALLY_FILLED, State.FILLED):
             self._same_refusals.pop(key, None)
 
-    def _count_refusal(self, symbol: str, event: OrderRejected) -> None:
+    def _count_refusal(self, order: Order, event: OrderRejected) -> None:
         """Refused, the next try has to wait, longer each time; not judged, only until the venue listens again."""
+        symbol = order.symbol
         if event.again_ms is not None:
             self._retry_ms[symbol] = event.again_ms
             return
         count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
+        locked = event.code == REJECTED and any(each in event.text for each in LOCKED_TEXTS)
+        self._locked_refusals[symbol] = self._locked_refusals.get(symbol, 0) + 1 if locked else 0
         wait_ms = min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
         self._retry_ms[symbol] = event.at_ms + wait_ms
 
@@ -614,8 +648,8 @@ class Facts:
             self._losses_in_row = 0
             self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
         for by_symbol in (
-            self.plans, self.taken, self.courses, self.unprotected_since,
-            self._refusals, self._retry_ms, self._to_leave, self._parts_due, self._short, self._look_first_ms,
+            self.plans, self.taken, self.courses, self.unprotected_since, self._short, self._look_first_ms,
+            self._refusals, self._locked_refusals, self._retry_ms, self._to_leave, self._parts_due,
         ):  # fmt: skip
             by_symbol.pop(symbol, None)
         for symbols in (self._overdue, self._to_shrink, self._passed):
@@ -625,6 +659,16 @@ class Facts:
         """Whether the position is large enough to be sold, at the price it was bought for."""
         position = self.portfolio.positions[symbol]
         return self.instruments[symbol].can_close(position.quantity, position.entry_price or ZERO)
+
+    def _entering_direction(self, symbol: str) -> int:
+        """Which way a symbol is held, or an entry of it goes."""
+        position = self.portfolio.positions.get(symbol)
+        if position is not None:
+            return position.direction
+        sides: Iterable[Side] = (
+            order.request.side for order in self.orders.open_orders(symbol) if order.request.purpose is Purpose.ENTRY
+        )
+        return -1 if Side.SELL in sides else 1
 
     def _note_bare(self, symbol: str, now_ms: int) -> None:
         """The bound of an unprotected position counts over a restart: so its begin is what the journal tells."""

@@ -232,6 +232,45 @@ def test_an_account_that_is_as_wished_is_left_alone() -> None:
     assert [name for name in account.asked if name.startswith("POST")] == ["POST /fapi/v1/listenKey"]
 
 
+def hourly(**changes: object) -> tuple[Account, Talk]:
+    """An account whose contract has other rules from now on, and an hour later."""
+    account = Account(leverage=3, margin_type="ISOLATED")
+    talk = Talk(account, rereads_rules=True).start()
+    told = payload("um_exchange_info")
+    told["symbols"] = [one | changes for one in told["symbols"]]
+    account.answers["GET /fapi/v1/exchangeInfo"] = lambda params: (200, told)
+    account.asked.clear()
+    return account, talk
+
+
+@pytest.mark.spec("SAFE-3", "ORD-8")
+def test_rules_are_read_again_every_hour_and_told_when_they_changed() -> None:
+    account, talk = hourly(status="SETTLING")
+    assert not of(InstrumentsLoaded, talk.wait(3_599_000))
+    (loaded,) = of(InstrumentsLoaded, talk.wait(1_000))
+    (contract,) = loaded.instruments
+    assert (contract.symbol, contract.trading, len(contract.brackets)) == ("BTCUSDT", False, 1)
+    assert not of(InstrumentsLoaded, talk.wait(3_600_000)), "nothing is new"
+    assert account.asked.count("GET /fapi/v1/exchangeInfo") == 2
+
+
+@pytest.mark.spec("EXIT-1")
+def test_brackets_that_changed_are_learned() -> None:
+    account, talk = hourly()
+    row = {"bracket": 1, "initialLeverage": 20, "notionalCap": 300000, "notionalFloor": 0, "cum": 0.0}
+    answer = 200, [{"symbol": "BTCUSDT", "brackets": [row | {"maintMarginRatio": 0.1}]}]
+    account.answers["GET /fapi/v1/leverageBracket"] = lambda params: answer
+    (loaded,) = of(InstrumentsLoaded, talk.wait(3_600_000))
+    assert [bracket.rate for bracket in loaded.instruments[0].brackets] == [D("0.1")]
+
+
+@pytest.mark.spec("SAFE-3")
+def test_contract_that_is_no_longer_listed_is_not_traded() -> None:
+    _, talk = hourly(contractType="CURRENT_QUARTER")
+    (loaded,) = of(InstrumentsLoaded, talk.wait(3_600_000))
+    assert not loaded.instruments[0].trading
+
+
 @pytest.mark.spec("MODE-3", "SAFE-6")
 @pytest.mark.parametrize(
     ("call", "answer", "told"),

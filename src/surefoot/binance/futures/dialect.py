@@ -9,10 +9,10 @@ from dataclasses import replace
 from surefoot.binance import signing
 from surefoot.binance.budget import Lane
 from surefoot.binance.codec import MarkPriceFrame, Outcome, VenueError
-from surefoot.binance.dialect import COMMON_FATAL, Ask, Ended, Heard, Question, Write
+from surefoot.binance.dialect import COMMON_FATAL, COMMON_RULE_CODES, Ask, Ended, Heard, Question, Write
 from surefoot.binance.dialogue import BOOK, MARKET, Keys
 from surefoot.binance.futures import codec
-from surefoot.binance.futures.preparation import CONFIG, FuturesPreparation, MarginWishes
+from surefoot.binance.futures.preparation import BRACKETS, CONFIG, EXCHANGE_INFO, FuturesPreparation, MarginWishes
 from surefoot.binance.signing import decimal_text
 from surefoot.core.messages import (
     AccountSnapshot,
@@ -30,6 +30,7 @@ from surefoot.core.model import (
     CONDITIONAL,
     Balance,
     Income,
+    Instrument,
     MarginTerms,
     OrderRequest,
     OrderType,
@@ -193,6 +194,9 @@ class Futures:
     mark_link: str | None = MARKET
     order_target: str | None = "/ws-fapi/v1"
     fatal: Mapping[int, str] = COMMON_FATAL
+    rules_every_ms = 3_600_000
+    # The filters' own codes, an order type and a symbol's status, and the least notional.
+    rule_codes = COMMON_RULE_CODES | {*range(-4007, -4000), -4013, -4014, -4023, -4139, -4140, -4141, -4164}
 
     def __init__(self, wishes: MarginWishes) -> None:
         self._wishes = wishes
@@ -222,6 +226,19 @@ class Futures:
         self._terms.symbols |= set(symbols)
         self._terms.in_doubt = self._terms.in_doubt or holds
         return FuturesPreparation(symbols, held, self._wishes, holds=holds)
+
+    def rules(self, symbols: Sequence[str]) -> list[Ask]:
+        return [Ask("GET", EXCHANGE_INFO, [], 1, signed=False), Ask("GET", BRACKETS, [])]
+
+    def read_rules(self, ask: Ask, body: bytes, known: Sequence[Instrument]) -> tuple[Instrument, ...]:
+        """What is no longer listed is not traded any more."""
+        if ask.path == BRACKETS:
+            brackets = codec.read_brackets(body)
+            return tuple(replace(each, brackets=brackets.get(each.symbol, each.brackets)) for each in known)
+        listed = {each.symbol: each for each in codec.read_instruments(body)}
+        return tuple(
+            replace(listed.get(each.symbol, replace(each, trading=False)), brackets=each.brackets) for each in known
+        )
 
     def reading(self, command: ReadAccount, income_since_ms: int | None, venue_ms: int) -> FuturesReading:
         return FuturesReading(self.income(income_since_ms, venue_ms), command.in_question, self._news, self._terms)
