@@ -446,7 +446,12 @@ def facts(engine: Engine) -> dict[str, Any]:
         "bare": (dict(engine.bare_since), dict(engine._unheard), set(engine._passed)),
         "was bare": (dict(engine.bare_ms), engine.bare_total_ms),
         "round trips bare": [trip.unprotected_ms for trip in engine.portfolio.round_trips],
-        "refusals": (dict(engine._refusals), dict(engine._locked_refusals), dict(engine._retry_ms)),
+        "refusals": (
+            dict(engine._refusals),
+            dict(engine._locked_refusals),
+            dict(engine._small_refusals),
+            dict(engine._retry_ms),
+        ),
         "decisions": list(engine.decisions),
         "alarms": list(engine.alarms),
     }

@@ -500,6 +500,16 @@ def test_refused_sale_is_tried_again_with_a_pause_that_grows_to_a_bound() -> Non
     assert (pauses[0], pauses[-1]) == (1_000, 30_000)
 
 
+@pytest.mark.spec("SAFE-3", "ORD-8")
+def test_large_position_is_no_dust_whatever_the_venue_says_of_its_worth() -> None:
+    desk = open_desk(NO_LISTS_OF_THREE)
+    reject(desk, *sent(bought_without_a_list(desk)))
+    for _ in range(5):
+        (sale,) = sent(desk.wait(6_000))
+        desk.tell(OrderRejected(desk.now_ms, sale.client_order_id, -1013, "Filter failure: NOTIONAL"))
+    assert "BTCUSDT" in desk.engine.portfolio.positions
+
+
 @pytest.mark.spec("SAFE-2")
 @pytest.mark.parametrize("price", ["29399", "31201"])
 def test_price_that_has_already_passed_the_plan_is_sold_at_once(price: str) -> None:

@@ -20,9 +20,9 @@ BTC = "BTCUSDT"
 STOP_TYPES = ["LIMIT_MAKER", "STOP_LOSS"]
 
 
-def holding(**overrides: str) -> Stage:
+def holding(usdt: str = "10000") -> Stage:
     """A stage that bought at 60000; its stop rests at 58800."""
-    stage = Stage(stage_settings([BTC], **overrides), supervised=True)
+    stage = Stage(stage_settings([BTC]), usdt=usdt, supervised=True)
     stage.price(BTC, Decimal(60_000))
     stage.start()
     stage.wait(3_000)
@@ -114,6 +114,18 @@ def unknown(rest: Callable[[HttpRequest, int], HttpResponse]) -> Callable[[HttpR
         return rest(request, now_ms)
 
     return answer
+
+
+@pytest.mark.spec("ORD-8", "SAFE-2")
+def test_what_a_thin_market_left_of_a_stop_and_is_worth_too_little_by_now_is_dust() -> None:
+    stage = holding(usdt="100")
+    stage.price(BTC, Decimal(45_000), Decimal("0.00023"))
+    stage.wait(9_000)
+    assert (stage.engine.portfolio.positions, stage.engine.portfolio.dust) == ({}, {BTC: Decimal("0.00009967")})
+    assert (stage.counts["OrderRejected"], stage.counts["alarm unprotected"]) == (4, 0)  # a list of two, two sales
+    (trip,) = stage.engine.portfolio.round_trips
+    assert trip.dust_loss > 0
+    stage.check_books()
 
 
 @pytest.mark.spec("SAFE-2", "ORD-8")

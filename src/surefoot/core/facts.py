@@ -109,6 +109,9 @@ OPENING_MS = 300_000  # what was paid so long before the books opened is surely 
 SHORT_PCT = Decimal(1)  # of a position, which its stop may leave out for fees that were reckoned too high
 # Refusals of a sale in its stop's place that go away when the stop is cancelled first; any other is there after that.
 REJECTED = -2010
+BAD_FILTER = -1013
+SMALL_REFUSALS = 2  # sales in a row, with nothing at rest, that the venue says are worth too little
+SMALL_TIMES = 10  # the least that an order has to be worth: what was worth more when it was bought is never dust
 LOCKED_TEXTS = ("insufficient balance", "cancel-replace is not supported")
 GUARDS = frozenset({Purpose.STOP, Purpose.EXIT})  # what ends a position by itself at any price
 LIVE = "live"  # the mode with real money
@@ -191,6 +194,7 @@ class Facts:
         self._unheard: dict[str, int] = {}  # not heard of since the account's link came back: when that was
         self._refusals: dict[str, int] = {}  # by symbol: exits and protections refused in a row
         self._locked_refusals: dict[str, int] = {}  # sales refused in a row for what their own stop locks or is
+        self._small_refusals: dict[str, int] = {}  # see SMALL_REFUSALS
         self._retry_ms: dict[str, int] = {}
         self._short: dict[str, Decimal] = {}  # of spot positions: what somebody else sold of them, by all we know
         self._look_first_ms: dict[str, int] = {}  # until when the account is to be looked at before a new stop
@@ -324,7 +328,7 @@ class Facts:
         self.instruments[symbol] = instrument
         if before == instrument:
             return ()
-        for by_symbol in (self._refusals, self._locked_refusals, self._retry_ms):
+        for by_symbol in (self._refusals, self._locked_refusals, self._small_refusals, self._retry_ms):
             by_symbol.pop(symbol, None)
         plan = self.plans.get(symbol)
         if plan is not None and before.tick_size != instrument.tick_size:
@@ -516,6 +520,7 @@ class Facts:
             for member in list(self.orders.list_members(order.list_id)):  # it would have gone with the order
                 self.orders.apply(replace(event, client_order_id=member.id))
         if applied.fill is not None:
+            self._small_refusals.pop(order.symbol, None)
             reason = order.request.reason or order.request.purpose.value
             closes = order.request.purpose is not Purpose.ENTRY
             self.portfolio.apply(applied.fill, self.instruments[order.symbol], reason, closes=closes)
@@ -629,6 +634,9 @@ class Facts:
         count = self._refusals[symbol] = self._refusals.get(symbol, 0) + 1
         locked = event.code == REJECTED and any(each in event.text for each in LOCKED_TEXTS)
         self._locked_refusals[symbol] = self._locked_refusals.get(symbol, 0) + 1 if locked else 0
+        if order.request.purpose is Purpose.EXIT:
+            small = event.code == BAD_FILTER and "NOTIONAL" in event.text and not any(self._guards(symbol))
+            self._small_refusals[symbol] = self._small_refusals.get(symbol, 0) + 1 if small else 0
         wait_ms = min(RETRY_FIRST_MS << min((count - 1) // 2, 8), RETRY_CAP_MS)
         self._retry_ms[symbol] = event.at_ms + wait_ms
 
@@ -648,17 +656,21 @@ class Facts:
             self._losses_in_row = 0
             self.cooldown_until_ms = now_ms + self.settings.risk.cooldown_ms
         for by_symbol in (
-            self.plans, self.taken, self.courses, self.unprotected_since, self._short, self._look_first_ms,
-            self._refusals, self._locked_refusals, self._retry_ms, self._to_leave, self._parts_due,
+            self.plans, self.taken, self.courses, self.unprotected_since, self._to_leave, self._parts_due, self._short,
+            self._refusals, self._locked_refusals, self._small_refusals, self._retry_ms, self._look_first_ms,
         ):  # fmt: skip
             by_symbol.pop(symbol, None)
         for symbols in (self._overdue, self._to_shrink, self._passed):
             symbols.discard(symbol)
 
     def _worth_selling(self, symbol: str) -> bool:
-        """Whether the position is large enough to be sold, at the price it was bought for."""
-        position = self.portfolio.positions[symbol]
-        return self.instruments[symbol].can_close(position.quantity, position.entry_price or ZERO)
+        """Whether the position is large enough to be sold, at the price it was bought for, and as the venue says."""
+        position, instrument = self.portfolio.positions[symbol], self.instruments[symbol]
+        entry_price = position.entry_price or ZERO
+        small = self._small_refusals.get(symbol, 0) >= SMALL_REFUSALS
+        if small and position.quantity * entry_price < instrument.notional_min * SMALL_TIMES:
+            return False
+        return instrument.can_close(position.quantity, entry_price)
 
     def _entering_direction(self, symbol: str) -> int:
         """Which way a symbol is held, or an entry of it goes."""
