@@ -14,6 +14,8 @@ import pytest
 from simex.venue import HttpRequest, HttpResponse
 from surefoot.core.messages import FlattenRequested
 from surefoot.research.exact import Fate
+from tests.scenarios.test_futures_safety import SYMBOL as CONTRACT
+from tests.scenarios.test_futures_safety import Beat
 from tests.stage import Stage, stage_settings
 
 BTC = "BTCUSDT"
@@ -126,6 +128,39 @@ def test_what_a_thin_market_left_of_a_stop_and_is_worth_too_little_by_now_is_dus
     (trip,) = stage.engine.portfolio.round_trips
     assert trip.dust_loss > 0
     stage.check_books()
+
+
+BUSY = {
+    "unavailable": (503, b'{"code":-1000,"msg":"Service Unavailable."}'),
+    "late": (400, b'{"code":-5028,"msg":"Timestamp for this request is outside of the ME recvWindow."}'),
+}
+
+
+@pytest.mark.spec("NET-3", "SAFE-2")
+@pytest.mark.parametrize("says", BUSY)
+def test_stop_that_a_busy_venue_did_not_look_at_is_placed_a_moment_later(
+    says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = stage_settings([CONTRACT], market__venue="futures", futures__leverage="1")
+    stage = Stage(settings, tape=Beat(), supervised=True)
+    stage.start()
+    stage.wait(5_000)
+    rest, left = stage.exchange.rest, [5]
+
+    def busy(request: HttpRequest, now_ms: int) -> HttpResponse:
+        if request.method != "POST" or "STOP_MARKET" not in request.target or not left[0]:
+            return rest(request, now_ms)
+        left[0] -= 1
+        status, body = BUSY[says]
+        return HttpResponse(status, {}, body)
+
+    monkeypatch.setattr(stage.exchange, "rest", busy)
+    stage.script.say(CONTRACT, 1.0)
+    stage.wait(895_000 + 20_000)
+    assert (left, len(stage.engine.portfolio.round_trips)) == ([0], 0)
+    assert CONTRACT in stage.engine.portfolio.positions
+    assert stage.engine.unprotected_since == {}
+    assert stage.counts["alarm unprotected"] == 0
 
 
 @pytest.mark.spec("SAFE-2", "ORD-8")

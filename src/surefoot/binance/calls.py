@@ -26,6 +26,7 @@ from surefoot.core.tally import Tally
 
 RETRY_FIRST_MS = 1_000
 RETRY_CAP_MS = 30_000
+BUSY_FIRST_MS = 200  # as the venue advises
 RETRY_JITTER = 0.25
 TRIES_MAX = 3
 WRITE_HELD_MAX_MS = 5_000  # well before an order that nobody answers for counts as lost
@@ -96,9 +97,9 @@ def counts_in(headers: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
             yield kind, int(found[2]) * _UNIT_MS[found[3]], int(value)
 
 
-def delay_ms(failures: int, cap_ms: int) -> int:
-    """How long to wait after so many failures in a row: doubling from a second up to the cap, before jitter."""
-    return min(RETRY_FIRST_MS << min(max(failures - 1, 0), 8), cap_ms)
+def delay_ms(failures: int, cap_ms: int, first_ms: int = RETRY_FIRST_MS) -> int:
+    """How long to wait after so many failures in a row: doubling from the first up to the cap, before jitter."""
+    return min(first_ms << min(max(failures - 1, 0), 8), cap_ms)
 
 
 class Calls:
@@ -255,9 +256,9 @@ class Calls:
         self._told_until_ms[kind] = until_ms
         return VenueLimited(now_ms, until_ms, kind == "banned", f"{answer.status} {error.text}".rstrip())
 
-    def repeat(self, call: Call, now_ms: int) -> None:
-        """Queue a read again, later each time."""
-        call.not_before_ms = now_ms + self.jittered(delay_ms(call.tries, RETRY_CAP_MS))
+    def repeat(self, call: Call, now_ms: int, first_ms: int = RETRY_FIRST_MS) -> None:
+        """Queue a call again, later each time."""
+        call.not_before_ms = now_ms + self.jittered(delay_ms(call.tries, RETRY_CAP_MS, first_ms))
         self.repeated += 1
         self._queue.append(call)
 
@@ -266,12 +267,12 @@ class Calls:
         call.tries, call.not_before_ms = 0, from_ms
         self._queue.append(call)
 
-    def repeat_write(self, call: Call, now_ms: int) -> bool:
+    def repeat_write(self, call: Call, now_ms: int, first_ms: int = RETRY_FIRST_MS) -> bool:
         """Queue a write again that did nothing at the venue; False when it is an entry, or was tried often enough."""
         call.tries += 1
         if call.is_entry or call.tries >= TRIES_MAX:
             return False
-        self.repeat(call, now_ms)
+        self.repeat(call, now_ms, first_ms)
         return True
 
     def jittered(self, wait_ms: int) -> int:

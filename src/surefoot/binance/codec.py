@@ -58,7 +58,8 @@ from surefoot.core.messages import (
 )
 from surefoot.core.model import ZERO, Balance, Candle, FeeRates, Fill, Instrument, Side, VenueOrder
 
-Outcome = Literal["refused", "unknown", "limited", "banned"]
+# `busy`: the venue had no time to look at it, and did nothing.
+Outcome = Literal["refused", "unknown", "busy", "limited", "banned"]
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from surefoot.binance import codec
-from surefoot.binance.calls import TRIES_MAX, Call, Calls, Read
+from surefoot.binance.calls import BUSY_FIRST_MS, RETRY_FIRST_MS, TRIES_MAX, Call, Calls, Read
 from surefoot.binance.candles import CandleFeed, closed_rows
 from surefoot.binance.clock import VenueClock
 from surefoot.binance.dialect import Ask, Dialect, Ended, Ending, Heard, Preparation, Question, Reading
@@ -88,7 +88,7 @@ RIGHTS = "rights"  # the key's, told as a link to the engine
 READINGS_MAX = 5  # disturbed account readings in a row before one is taken as it is
 
 NO_SUCH_ORDER = -2013
-BAD_TIMESTAMP = -1021
+BAD_TIMESTAMPS = (-1021, -5028)  # at the door, and where orders are matched
 BAD_KEY = -1125
 BAD_SYMBOL = -1121
 RULE_TEXTS = ("Market is closed", "not supported for this symbol")
@@ -377,13 +377,14 @@ class Session:
         self.calls.count(call, kind, now_ms - call.sent_ms)
         limited = self.calls.limited(answer, error, kind, now_ms)
         told: list[Event] = [] if limited is None else [limited]
-        if error.code == BAD_TIMESTAMP:
+        if error.code in BAD_TIMESTAMPS:
             self._read_time()
         if call.outdated:
             return told
         if call.read is not None:
             return told + self._on_read_refused(call, error, kind, now_ms)
-        if _is_unjudged(error, kind) and self._may_repeat(call, now_ms):
+        first_ms = BUSY_FIRST_MS if kind == "busy" else RETRY_FIRST_MS
+        if _is_unjudged(error, kind) and self._may_repeat(call, now_ms, first_ms):
             return told
         events = self._on_write_refused(call, answer.body, error, kind, now_ms)
         self._doubt_rules(call.command, events, now_ms)
@@ -407,9 +408,9 @@ class Session:
             return []
         return self._not_done(call, None, f"not sent: {failure.text}", now_ms)
 
-    def _may_repeat(self, call: Call, now_ms: int) -> bool:
+    def _may_repeat(self, call: Call, now_ms: int, first_ms: int = RETRY_FIRST_MS) -> bool:
         """Queue again what did nothing. A cancel-replace is told half by half, so that it is left to the core."""
-        return not isinstance(call.command, ReplaceOrder) and self.calls.repeat_write(call, now_ms)
+        return not isinstance(call.command, ReplaceOrder) and self.calls.repeat_write(call, now_ms, first_ms)
 
     # -- answers to writes ------------------------------------------------------------------------------------
 
@@ -540,7 +541,7 @@ class Session:
         return self._study_failed(f"the venue refuses {call.ask.path}: {error.code} {error.text}")
 
     def _on_read_refused(self, call: Call, error: codec.VenueError, kind: str, now_ms: int) -> list[Event]:
-        if kind != "refused" or error.code == BAD_TIMESTAMP:
+        if kind != "refused" or error.code in BAD_TIMESTAMPS:
             return self._repeat(call, f"{error.code} {error.text}", now_ms)
         if isinstance(call.command, QueryOrder) and error.code == NO_SUCH_ORDER:
             return [OrderNotFound(now_ms, call.command.client_order_id)]
@@ -1094,7 +1095,7 @@ class Session:
         advice = self._dialect.fatal.get(code or 0)
         if advice is not None and not self._had_account and not self._holds:
             raise SessionFailed(f"{advice} ({code} {reply.error.text})")
-        if code == BAD_TIMESTAMP:
+        if code in BAD_TIMESTAMPS:
             self._read_time()
         answer = HttpAnswer(reply.id or 0, reply.status, reply.headers, reply.body)
         limited = self.calls.limited(answer, reply.error, self._dialect.outcome(reply.status, reply.error), now_ms)
@@ -1103,8 +1104,9 @@ class Session:
 
 
 def _is_unjudged(error: codec.VenueError, kind: str) -> bool:
-    """Whether the venue turned a write away without a look at it: it had too much of us, or our clock was wrong."""
-    return kind in ("limited", "banned") or error.code == BAD_TIMESTAMP
+    """Whether the venue turned a write away without a look at it: it had too much of us or of all, or our clock was
+    wrong."""
+    return kind in ("busy", "limited", "banned") or error.code in BAD_TIMESTAMPS
 
 
 def _symbols_of(command: Command | None) -> list[str]:

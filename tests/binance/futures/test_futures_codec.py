@@ -282,9 +282,9 @@ def test_income_is_what_fills_do_not_tell() -> None:
     ("status", "code", "text", "outcome"),
     [
         (503, -1000, "Unknown error, please check your request or try again later.", "unknown"),
-        (503, None, "Service Unavailable.", "refused"),
-        (503, -1000, "Internal error; unable to process your request. Please try again.", "refused"),
-        (503, -1008, "Request throttled by system-level protection.", "refused"),
+        (503, None, "Service Unavailable.", "busy"),
+        (503, -1000, "Internal error; unable to process your request. Please try again.", "busy"),
+        (503, -1008, "Request throttled by system-level protection.", "busy"),
         (408, -1007, "Timeout waiting for response from backend server.", "unknown"),
         (400, -4116, "ClientOrderId is duplicated.", "unknown"),
         (400, -2021, "Order would immediately trigger.", "refused"),

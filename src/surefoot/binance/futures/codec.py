@@ -173,11 +173,12 @@ _OFF = wire.ContractFilter("")
 
 
 def outcome(status: int, error: VenueError) -> Outcome:
-    """What a failed order call means. Of the texts of a 503 only one leaves it open, see the protocol's 3.2."""
+    """What a failed order call means. Of the texts of a 503 only one leaves it open, the others did nothing, see the
+    protocol's 3.2."""
     if status == 503 and (
         error.code == -1008 or error.text.startswith(("Service Unavailable", "Internal error; unable to process"))
     ):
-        return "refused"
+        return "busy"
     if error.code == -4116:  # a duplicate is our own earlier sending: it arrived, and a query tells what became of it
         return "unknown"
     return spot_outcome(status, error)
