@@ -81,6 +81,17 @@ def page(signed_in: BrowserContext, running: Bot, seen: Seen) -> Iterator[Page]:
     found.close()
 
 
+@pytest.fixture
+def still(page: Page) -> Iterator[Page]:
+    """The overview, whose clock stands. It is that of the whole browser, so it is let go afterwards."""
+    expect(page.locator("[data-chart=there]")).to_be_visible()
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 1_000)
+    page.wait_for_timeout(500)  # what was asked for before is there
+    yield page
+    page.clock.resume()
+
+
 @pytest.mark.spec("UI-1")
 def test_the_first_screen_answers_whether_i_am_safe_and_what_i_hold(page: Page) -> None:
     expect(page.locator("[data-safety]")).to_have_attribute(
@@ -110,14 +121,12 @@ def test_a_fill_arrives_while_one_looks(page: Page) -> None:
 
 
 @pytest.mark.spec("UI-1", "SIG-8")
-def test_what_never_pauses_is_shown_all_the_same(page: Page) -> None:
+def test_what_never_pauses_is_shown_all_the_same(still: Page) -> None:
     """For the page's clock no 0.6 s pass without a decision: it waits for no longer pause before it reads anew."""
+    page = still
     go(page, "signals")
     newest, listed = page.locator(".cards-now time").first, page.get_by_role("region", name="Decisions").locator("time")
     expect(listed.first).to_be_visible()
-    page.clock.install()
-    page.clock.pause_at(page.evaluate("Date.now()") + 1_000)
-    page.wait_for_timeout(2_000)  # what was asked for before is there
     before = newest.inner_text(), listed.first.inner_text()
     for _ in range(10):
         page.wait_for_timeout(700)  # in which candles close
@@ -128,14 +137,14 @@ def test_what_never_pauses_is_shown_all_the_same(page: Page) -> None:
 
 @pytest.mark.spec("UI-1", "PERF-5")
 def test_what_the_stream_brings_is_shown_without_asking(page: Page) -> None:
-    """The page's clock stands, so what news make it ask waits; pictures come all the time, and ask nothing."""
+    """What news make the page ask waits until it is let go; pictures come all the time, and ask nothing."""
     expect(page.locator("[data-chart=there]")).to_be_visible()
-    page.clock.install()
-    page.clock.pause_at(page.evaluate("Date.now()") + 1_000)
-    page.wait_for_timeout(500)  # what was asked for before is there
+    page.evaluate(
+        "() => { window.waiting = []; window.setInterval = () => 0; window.setTimeout = (does) => waiting.push(does) }"
+    )
     asked_for: Counter[str] = Counter()
     page.on("request", lambda request: asked_for.update([urlsplit(request.url).path]))
-    for name in ("overview", "alerts", "risk"):
+    for name in ("alerts", "risk", "overview"):
         go(page, name)
         expect(page.locator(".bones")).to_have_count(0)
         asked_for.clear()
@@ -143,13 +152,10 @@ def test_what_the_stream_brings_is_shown_without_asking(page: Page) -> None:
             before = page.locator("time.clock").inner_text()
             expect(page.locator("time.clock")).not_to_have_text(before)
         assert asked_for == {}, name
-    go(page, "overview")
-    expect(page.locator("[data-chart=there]")).to_be_visible()
-    asked_for.clear()
     minute = page.locator("time.clock b").inner_text()[:5]
-    expect(page.locator("time.clock b")).not_to_contain_text(minute)  # a candle has closed
+    expect(page.locator("time.clock b")).not_to_contain_text(minute)  # a candle has closed, which the chart hears of
     page.wait_for_timeout(700)
-    page.clock.run_for(1_000)
+    page.evaluate("() => waiting.splice(0).forEach((does) => does())")
     page.wait_for_timeout(100)
     assert asked_for["/api/v1/market/candles"] == max(asked_for.values()) == 1
 
@@ -165,6 +171,29 @@ def test_a_pause_is_asked_back_takes_hold_and_ends(page: Page) -> None:
     go(page, "journal")
     page.get_by_role("button", name="People").click()
     expect(page.get_by_text(re.compile("lunch")).first).to_be_visible()
+
+
+@pytest.mark.spec("UI-1")
+def test_the_journal_is_read_from_its_end_and_back_without_a_hole(page: Page) -> None:
+    go(page, "journal")
+    listed = page.locator("section[aria-labelledby=records] summary .mono")
+
+    def seqs() -> list[int]:
+        return [int(text) for text in listed.all_inner_texts()]
+
+    expect(listed.first).to_be_visible()
+    while seqs()[0] < 500:
+        page.wait_for_timeout(200)
+    page.reload()
+    expect(listed.nth(199)).to_be_visible()
+    page.get_by_role("button", name="Hold").click()
+    held = len(seqs())
+    page.get_by_role("button", name="Older").click()
+    expect(listed).to_have_count(held + 200)
+    assert seqs() == list(range(seqs()[0], seqs()[0] - held - 200, -1))
+    page.get_by_role("button", name="Follow").click()
+    followed = seqs()
+    assert followed == list(range(followed[0], followed[-1] - 1, -1))
 
 
 @pytest.mark.spec("UI-1")
@@ -242,6 +271,7 @@ def test_a_setting_is_changed_which_trips_the_breaker_and_the_breaker_is_reset(p
     asked(page, "Reset", "it was a test")
     expect(page.locator("[data-breaker=armed]")).to_be_visible()
     expect(page.locator(".turns li").first).to_contain_text("it was a test")
+    expect(page.locator(".turns li").nth(1)).to_contain_text(re.compile(r"· \d[\d hmins]+ later [+−\d]"))
 
 
 @pytest.mark.spec("UI-1", "SAFE-6")
