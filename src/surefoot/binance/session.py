@@ -164,8 +164,7 @@ class Session:
         self._reading: Reading | None = None
         self._reads = ReadAccount(0)  # why the account is being read
         self._reads_alone = False  # it is read though its stream is not there: the core wants it so
-        # How many requests one after the other a reading takes in which nothing is in question and nothing disturbs it.
-        self.reading_trips = len(dialect.reading(self._reads, None, 0).asks)
+        self._usual_trips = len(dialect.reading(self._reads, None, 0).asks)
         self._income_ms: int | None = None  # of the newest income that was told
         self._keep_key_ms: int | None = None
         self._prices_at_ms: int | None = None  # when prices are read whose connection is missing
@@ -675,6 +674,12 @@ class Session:
                     self._read(Read.ACCOUNT_KEY, key)
 
     # -- the account, read at a quiet moment --------------------------------------------------------------------
+
+    def reading_trips(self) -> int | None:
+        """How many requests one after the other the next reading takes in which nothing is in question and nothing
+        disturbs it; None when it will ask for more than is usual."""
+        trips = len(self._dialect.reading(ReadAccount(0), None, 0).asks)
+        return trips if trips == self._usual_trips else None
 
     def _begin_reading(self) -> None:
         if any(call.read is Read.ACCOUNT for call in self.calls.pending()):

@@ -321,11 +321,12 @@ class _Walk:
     def _compare_books(self, number: int, stop: int) -> int:
         """Compare the books as often as it is due on the way to a candle; the last one that this allows to come to."""
         engine, driver = self._engine, self._driver
-        takes_ms = 2 * driver.session.reading_trips * self._latency_ms
+        trips = driver.session.reading_trips()
+        takes_ms = 0 if trips is None else 2 * trips * self._latency_ms
         while (due_ms := engine.deadline_ms()) is not None and due_ms <= self._heard_ms(stop):
             reading = driver.last_reading
             is_reading = due_ms == engine.reading_due_ms() and due_ms > self._heard_ms(number)
-            if reading is None or not is_reading or due_ms + takes_ms >= self._first.opens_ms(stop) - 1:
+            if reading is None or trips is None or not is_reading or due_ms + takes_ms >= self._first.opens_ms(stop) - 1:
                 return max(number, min(stop, self._number_before(due_ms)))
             self._catch_up(due_ms)
             driver.hear(Woke(due_ms))
