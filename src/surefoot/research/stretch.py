@@ -326,7 +326,12 @@ class _Walk:
         while (due_ms := engine.deadline_ms()) is not None and due_ms <= self._heard_ms(stop):
             reading = driver.last_reading
             is_reading = due_ms == engine.reading_due_ms() and due_ms > self._heard_ms(number)
-            if reading is None or trips is None or not is_reading or due_ms + takes_ms >= self._first.opens_ms(stop) - 1:
+            if (
+                reading is None
+                or trips is None
+                or not is_reading
+                or due_ms + takes_ms >= self._first.opens_ms(stop) - 1
+            ):
                 return max(number, min(stop, self._number_before(due_ms)))
             self._catch_up(due_ms)
             driver.hear(Woke(due_ms))
