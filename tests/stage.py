@@ -210,6 +210,16 @@ class Stage:
         self.driver.take_frames()
         self.driver.run(self.now_ms)
 
+    def start_holding(self, symbol: str, price: Decimal) -> None:
+        """Start, and let it buy at this price and protect what it bought."""
+        self.price(symbol, price)
+        self.start()
+        self.wait(3_000)
+        self.script.say(symbol, 1.0)
+        self.next_candle(symbol)
+        self.wait(3_000)
+        assert symbol in self.engine.portfolio.positions
+
     def next_candle(self, symbol: str, liquidity: Decimal = PLENTY) -> None:
         """Go to the next quarter of an hour; its first print, at the last price, closes the candle."""
         price = self.exchange.last_price(symbol)

@@ -20,13 +20,7 @@ ORDERS, AMEND = "/api/v3/openOrders", "/api/v3/order/amend/keepPriority"
 def holding(balances: dict[str, Decimal] | None = None) -> Stage:
     """A spot bot that holds a position of 2000 USDT, bought at 60000, with its stop and target at rest."""
     stage = Stage(stage_settings([SYMBOL]), balances=balances)
-    stage.price(SYMBOL, D(60_000))
-    stage.start()
-    stage.wait(3_000)
-    stage.script.say(SYMBOL, 1.0)
-    stage.next_candle(SYMBOL)
-    stage.wait(3_000)
-    assert SYMBOL in stage.engine.portfolio.positions
+    stage.start_holding(SYMBOL, D(60_000))
     assert len(resting(stage)) == 2
     return stage
 

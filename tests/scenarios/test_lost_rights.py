@@ -24,14 +24,8 @@ D = Decimal
 def holding(**settings: str) -> Stage:
     """A bot on spot that holds a protected position and trades another symbol besides."""
     stage = Stage(stage_settings(["BTCUSDT", "ETHUSDT"], **settings))
-    stage.price("BTCUSDT", D(60_000))
     stage.price("ETHUSDT", D(3_000))
-    stage.start()
-    stage.wait(3_000)
-    stage.script.say("BTCUSDT", 1.0)
-    stage.next_candle("BTCUSDT")
-    stage.wait(3_000)
-    assert "BTCUSDT" in stage.engine.portfolio.positions
+    stage.start_holding("BTCUSDT", D(60_000))
     return stage
 
 

@@ -25,12 +25,7 @@ STOP_TYPES = ["LIMIT_MAKER", "STOP_LOSS"]
 def holding(usdt: str = "10000") -> Stage:
     """A stage that bought at 60000; its stop rests at 58800."""
     stage = Stage(stage_settings([BTC]), usdt=usdt, supervised=True)
-    stage.price(BTC, Decimal(60_000))
-    stage.start()
-    stage.wait(3_000)
-    stage.script.say(BTC, 1.0)
-    stage.next_candle(BTC)
-    stage.wait(3_000)
+    stage.start_holding(BTC, Decimal(60_000))
     assert resting(stage) == STOP_TYPES
     return stage
 

@@ -7,13 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from simex.signing import hmac_signature
-from simex.venue import HttpRequest as VenueRequest
 from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.core.messages import KillRequested
 from surefoot.research.exact import FINE, ON_TIME, Fate
 from tests.scenarios.test_futures_safety import SYMBOL, Cutting, Trench
-from tests.stage import KEYS, Stage, stage_settings
+from tests.stage import Stage, stage_settings
 
 D = Decimal
 OWN_BTC = D(1)  # the owner's: a sale that is made twice would be made of it
@@ -39,13 +37,7 @@ class Apart:
 def spot(**settings: str) -> Stage:
     """A bot on spot that holds a position beside the owner's own coins."""
     stage = Stage(stage_settings([SYMBOL], **settings), balances={"BTC": OWN_BTC})
-    stage.price(SYMBOL, D(60_000))
-    stage.start()
-    stage.wait(3_000)
-    stage.script.say(SYMBOL, 1.0)
-    stage.next_candle(SYMBOL)
-    stage.wait(3_000)
-    assert SYMBOL in stage.engine.portfolio.positions
+    stage.start_holding(SYMBOL, D(60_000))
     return stage
 
 
@@ -77,7 +69,7 @@ def test_futures_without_a_stop_are_closed_within_the_bound() -> None:
     stage = trench.stage
     stage.planned.requests += [("POST", "/fapi/v1/algoOrder", Fate(arrives=False, instead=503))] * 2
     stop = next(order for order in stage.engine.orders.open_orders(SYMBOL) if order.id.endswith("s"))
-    cancel_by_hand(stage, "/fapi/v1/algoOrder", clientAlgoId=stop.id)
+    stage.ask("/fapi/v1/algoOrder", "DELETE", clientAlgoId=stop.id)
     stage.wait(300)
     assert SYMBOL in stage.engine.unprotected_since
     cutting = stage.driver.fates = Cutting(stage.planned)
@@ -101,22 +93,12 @@ def test_that_a_stop_is_gone_is_found_out_by_asking() -> None:
     stage.driver.cut("account", "host down")
     stage.wait(5_000)
     stop = next(order for order in stage.engine.orders.open_orders(SYMBOL) if order.id.endswith("s"))
-    cancel_by_hand(stage, "/fapi/v1/algoOrder", clientAlgoId=stop.id)
+    stage.ask("/fapi/v1/algoOrder", "DELETE", clientAlgoId=stop.id)
     stage.wait(5_000)
     resting = stage.ask("/fapi/v1/openAlgoOrders")
     assert isinstance(resting, list)
     assert [row["orderType"] for row in resting if row["side"] == "SELL"].count("STOP_MARKET") == 1
     assert stage.engine.unprotected_since == {}
-
-
-def cancel_by_hand(stage: Stage, path: str, **params: str) -> None:
-    """Somebody else cancels an order of ours."""
-    signed = {**params, "recvWindow": "60000", "timestamp": str(stage.now_ms)}
-    query = "&".join(f"{name}={value}" for name, value in signed.items())
-    target = f"{path}?{query}&signature={hmac_signature(KEYS.secret, query.encode())}"
-    answer = stage.exchange.rest(VenueRequest("DELETE", target, {"x-mbx-apikey": KEYS.api_key}), stage.now_ms)
-    assert answer.status == 200, answer.body
-    stage.driver.take_frames()
 
 
 @pytest.mark.spec("SAFE-3", "NET-5")

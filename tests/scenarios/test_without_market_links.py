@@ -57,13 +57,7 @@ def test_a_position_is_left_before_its_liquidation_by_prices_that_are_read(targe
 @pytest.mark.spec("DATA-3", "EXIT-7")
 def test_a_time_exit_on_spot_comes_by_prices_that_are_read() -> None:
     stage = Stage(stage_settings([SYMBOL], exits__hold_max_s="60"), supervised=True)
-    stage.price(SYMBOL, D(60_000))
-    stage.start()
-    stage.wait(3_000)
-    stage.script.say(SYMBOL, 1.0)
-    stage.next_candle(SYMBOL)
-    stage.wait(3_000)
-    assert SYMBOL in stage.engine.portfolio.positions
+    stage.start_holding(SYMBOL, D(60_000))
     blind = lose_market_links(stage)
     stage.wait(65_000)
     assert [trip.reason for trip in stage.engine.portfolio.round_trips] == ["time"]
