@@ -268,6 +268,30 @@ def test_a_position_of_the_owners_gets_a_stop_when_the_bot_takes_it_over() -> No
 
 
 @pytest.mark.spec("ORD-5", "SAFE-2")
+def test_an_entry_that_bought_nothing_leaves_no_plan_for_what_is_taken_over() -> None:
+    stage = Stage(stage_settings([SYMBOL]), balances={"BTC": D(1)})
+    stage.price(SYMBOL, D(60_000))
+    stage.start()
+    stage.wait(3_000)
+    stage.script.say(SYMBOL, 1.0)
+    stage.next_candle(SYMBOL, D(0))
+    for _ in range(10):
+        stage.price(SYMBOL, D(62_000))
+        stage.wait(30_000)
+    assert list(stage.engine.orders.open_orders()) == []
+    assert SYMBOL in stage.engine.plans
+    stage.price(SYMBOL, D(70_000))
+    stage.wait(3_000)
+    for _ in range(4):
+        stage.next_candle(SYMBOL)
+        stage.wait(1_000)
+    adopt(stage, Adoption.POSITION, SYMBOL, "0.05")
+    stage.wait(5_000)
+    assert stage.venue_balances()["BTC"] == 1
+    assert list(resting(stage).values()) == [D("0.05"), D("0.05")]
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
 def test_contracts_that_the_owner_bought_or_sold_by_hand_are_taken_over_and_let_go() -> None:
     trench = Trench(futures__leverage="1")
     stage = trench.stage

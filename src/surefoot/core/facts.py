@@ -372,6 +372,8 @@ class Facts:
         assert price is not None, "what is closed or entered has a price"
         gone, held = event.what is Adoption.GONE, self.portfolio.positions.get(symbol)
         change = -event.amount * held.direction if gone and held is not None else event.amount
+        if not gone:  # what is left of an entry that bought nothing is no plan for this
+            self.plans.pop(symbol, None)
         side, quantity = (Side.BUY if change > 0 else Side.SELL), abs(change)
         fill = Fill("", symbol, 0, side, price, quantity, ZERO, instrument.quote, False, event.at_ms)
         if not gone and not instrument.reduces_only:  # the coins are there, and are paid: they change hands only
