@@ -292,6 +292,23 @@ def test_an_entry_that_bought_nothing_leaves_no_plan_for_what_is_taken_over() ->
 
 
 @pytest.mark.spec("ORD-5", "SAFE-2")
+def test_dust_of_the_bots_is_not_among_what_can_be_taken_over() -> None:
+    stage = holding({"BTC": D("0.1")})
+    stage.price(SYMBOL, D(58_000))
+    stage.wait(5_000)
+    for _ in range(2):
+        stage.next_candle(SYMBOL)
+        stage.wait(2_000)
+    dust = stage.engine.portfolio.dust[SYMBOL]
+    assert dust > 0
+    assert stage.venue_balances()["BTC"] == D("0.1") + dust
+    assert "name how much of the 0.1 BTC" in adopt(stage, Adoption.POSITION, SYMBOL, str(D("0.1") + dust))
+    adopt(stage, Adoption.POSITION, SYMBOL, "0.1")
+    stage.wait(5_000)
+    assert list(resting(stage).values()) == [D("0.1"), D("0.1")]
+
+
+@pytest.mark.spec("ORD-5", "SAFE-2")
 def test_contracts_that_the_owner_bought_or_sold_by_hand_are_taken_over_and_let_go() -> None:
     trench = Trench(futures__leverage="1")
     stage = trench.stage

@@ -107,7 +107,8 @@ def _position(
 def _coins(facts: Facts, instrument: Instrument, amount: Decimal | None) -> Decimal | str:
     if facts.books is not Books.AGREE:
         return f"ledger and account have to agree first: {_differing(facts)}"
-    free = facts.portfolio.wallet(instrument.base) - facts.locked.get(instrument.base, ZERO)
+    dust = max(facts.portfolio.dust.get(instrument.symbol, ZERO), ZERO)  # the bot's already, and sold along
+    free = facts.portfolio.wallet(instrument.base) - facts.locked.get(instrument.base, ZERO) - dust
     if amount is None or not 0 < amount <= free:
         return f"name how much of the {_text(free)} {instrument.base} that are free in the account"
     return amount
