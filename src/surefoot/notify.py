@@ -307,7 +307,7 @@ class Outbox:
         told: Callable[[int, Delivery], None],
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
-        """`told` gets the number of an alert and what became of it."""
+        """`told` gets the number of an alert and what became of it, at its first failure and in the end."""
         self.dropped = 0
         self._service = service
         self._told = told
@@ -374,7 +374,8 @@ class Outbox:
                 letter.due_s = loop.time() + self._pauses_s[letter.pauses]
                 letter.pauses += 1
             self._waiting.append(letter)
-            return
+            if letter.tries > 1:
+                return
         self._told(letter.number, Delivery(self._service.name, problem, letter.tries))
 
 
@@ -432,7 +433,8 @@ class AlertLog:
 
 def recent_alerts(path: Path, limit: int = RECENT_MAX) -> list[dict[str, Any]]:
     """The newest alerts, newest first: number, told_ms (this machine's clock), at_ms (the trader's), level, kind,
-    title, text, count, and deliveries {service, problem, tries}. Empty when there are none."""
+    title, text, count, and of each address what became of it last: deliveries {service, problem, tries}. Empty when
+    there are none."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
@@ -445,7 +447,9 @@ def recent_alerts(path: Path, limit: int = RECENT_MAX) -> list[dict[str, Any]]:
             continue
         if "of" in said:
             if said["of"] in alerts:
-                alerts[said.pop("of")]["deliveries"].append(said)
+                alert = alerts[said.pop("of")]
+                before = [each for each in alert["deliveries"] if each["service"] != said["service"]]
+                alert["deliveries"] = [*before, said]
         else:
             alerts[said["number"]] = {**said, "deliveries": []}
     return list(reversed(alerts.values()))[:limit]
