@@ -64,6 +64,25 @@ def test_a_read_that_the_firewall_refuses_once_is_said_and_made_again(path: str)
     assert stage.engine.books is Books.AGREE
 
 
+@pytest.mark.spec("SAFE-3", "NET-3")
+def test_an_order_that_the_firewall_refuses_to_tell_of_is_asked_for_more_and_more_seldom() -> None:
+    stage = holding()
+    stage.kill()
+    asked, refused = stage.exchange.rest, []
+
+    def rest(request: VenueRequest, now_ms: int) -> HttpResponse:
+        if request.method == "GET" and request.target.startswith("/api/v3/order?"):
+            refused.append(now_ms)
+            return HttpResponse(403, {}, b"")
+        return asked(request, now_ms)
+
+    stage.exchange.rest = rest  # type: ignore[method-assign]
+    stage.start()
+    stage.wait(600_000)
+    assert losses(stage)[-1] == "venue"
+    assert 20 < len(refused) < 60, "two orders: each soon, then twice a minute"
+
+
 @pytest.mark.spec("SAFE-3", "SAFE-6")
 def test_a_start_at_which_the_firewall_refuses_a_read_goes_on_where_something_is_held() -> None:
     stage = holding()

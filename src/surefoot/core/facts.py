@@ -605,10 +605,13 @@ class Facts:
         cancel that the venue has not judged leaves nothing open."""
         if isinstance(event, CancelRefused) and event.again_ms is not None:
             return
-        if applied.order.state not in (State.NEW, State.PARTIALLY_FILLED):
+        order = applied.order
+        if order.state not in (State.NEW, State.PARTIALLY_FILLED):
             return
-        if isinstance(event, OutcomeUnknown) or applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
-            self._to_ask[applied.order.id] = event.at_ms + ASK_FIRST_MS
+        if isinstance(event, OutcomeUnknown):  # asked in vain, it may be refused for long
+            self._to_ask[order.id] = event.at_ms + min(ASK_FIRST_MS << min(order.asks, 8), RETRY_CAP_MS)
+        elif applied.note in (Note.ALARM, Note.ASK, Note.ERROR):
+            self._to_ask[order.id] = event.at_ms + ASK_FIRST_MS
 
     def _count_errors(self, event: OrderEvent, order: Order | None, awaited: bool) -> None:
         """What the breaker looks at: errors of the venue by their time, one request counted once, and refusals that
