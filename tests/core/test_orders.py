@@ -23,7 +23,7 @@ from surefoot.core.messages import (
     OutcomeUnknown,
 )
 from surefoot.core.model import ZERO, Purpose
-from surefoot.core.orders import TABLE, Applied, Note, Order, OrderBook, Report, State
+from surefoot.core.orders import LAG_MS, TABLE, Applied, Note, Order, OrderBook, Report, State
 from tests.core.desk import LOST_AFTER_MS, START_MS, dec, fill, request
 
 ID = "sf-r1-1e"
@@ -346,3 +346,23 @@ def test_true_reports_in_any_order_and_number_come_to_the_same_end(
     assert order.settled
     assert book.quiet()
     assert not any(each.note is Note.ERROR for each in applied)
+
+
+@pytest.mark.spec("ORD-4", "ORD-9")
+def test_unknown_since_when_it_was_first_said_and_over_by_the_next_list() -> None:
+    book = book_with(ACCEPTED)
+    for again_ms in (0, 1_000):
+        told(book, OrderNotFound(PAST_BOUND_MS + again_ms, ID))
+    (lost,) = book.see_listed([], PAST_BOUND_MS + 500, PAST_BOUND_MS + 1_500)
+    assert lost[0].state is State.LOST
+
+
+@pytest.mark.spec("SAFE-2", "ORD-4")
+def test_not_known_so_soon_after_it_was_told_of_proves_nothing() -> None:
+    book = book_with(ACCEPTED)
+    order = the_order(book)
+    order.heard_ms = PAST_BOUND_MS
+    assert told(book, OrderNotFound(PAST_BOUND_MS + LAG_MS - 1, ID)).note is Note.ASK
+    assert (order.resting, order.missing_ms) == (True, None)
+    told(book, OrderNotFound(PAST_BOUND_MS + LAG_MS, ID))
+    assert (order.resting, order.missing_ms) == (False, PAST_BOUND_MS + LAG_MS)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from simex.venue import HttpRequest as VenueRequest
+from simex.venue import HttpResponse
 from surefoot.binance.dialogue import HttpRequest, SocketRequest
 from surefoot.core.messages import KillRequested
 from surefoot.research.exact import FINE, ON_TIME, Fate
@@ -178,3 +181,33 @@ def test_back_again_it_goes_on_as_if_it_had_never_been_away() -> None:
     assert stage.engine.entries_off() is None
     assert (stage.counts["alarm unprotected"], stage.counts["alarm books-differ"]) == (0, 0)
     stage.check_books()
+
+
+@pytest.mark.spec("SAFE-1", "SAFE-2", "ORD-4")
+def test_a_read_that_lags_behind_what_was_placed_is_no_proof_that_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = spot()
+    stage.driver.latency_ms = 10
+    lose_account_link(stage)
+    stage.wait(6_000)
+    stage.ask("/api/v3/openOrders", "DELETE", symbol=SYMBOL)
+    real, placed_ms = stage.exchange.rest, [0]
+
+    def lagging(request: VenueRequest, at_ms: int) -> HttpResponse:
+        answer, path = real(request, at_ms), request.target.partition("?")[0]
+        if request.method == "POST" and path.startswith("/api/v3/orderList"):
+            placed_ms[0] = at_ms
+        if request.method == "GET" and at_ms < placed_ms[0] + 1_500:
+            if path == "/api/v3/order":
+                return replace(answer, status=400, body=b'{"code":-2013,"msg":"Order does not exist."}')
+            if path == "/api/v3/openOrders":
+                return replace(answer, body=b"[]")
+        return answer
+
+    monkeypatch.setattr(stage.exchange, "rest", lagging)
+    stage.wait(30_000)
+    resting = stage.ask("/api/v3/openOrders")
+    assert isinstance(resting, list)
+    assert sorted(row["type"] for row in resting) == ["LIMIT_MAKER", "STOP_LOSS"]
+    assert {order.name for order in stage.engine.orders.open_orders(SYMBOL)} == {
+        row["clientOrderId"] for row in resting
+    }

@@ -824,7 +824,8 @@ class Engine(Contracts):
         symbol = order.symbol
         wanted = symbol in self._to_leave or symbol in self._to_shrink or symbol in self.unprotected_since
         soon = wanted or order.request.purpose is Purpose.ENTRY
-        return (order.asked_ms or 0) + (ALONE_ASK_SOON_MS if soon else ALONE_ASK_MS)
+        last_ms = order.asked_ms or order.heard_ms or 0
+        return last_ms + (ALONE_ASK_SOON_MS if soon else ALONE_ASK_MS)
 
     def _knows_orders(self, symbol: str, now_ms: int) -> bool:
         """Whether what becomes of a symbol's orders is known well enough to act on: the account's link tells it, or a

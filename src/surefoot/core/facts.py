@@ -516,7 +516,7 @@ class Facts:
         if isinstance(event, OrderCanceled) and unasked:
             self._see_foreign_cancel(order, event.at_ms)
         self._unheard.pop(order.id, None)
-        if not isinstance(event, OutcomeUnknown):
+        if not isinstance(event, OutcomeUnknown | OrderNotFound):
             order.heard_ms = event.at_ms
         if isinstance(event, CancelRefused) and event.again_ms is not None and order.list_id is not None:
             for member in list(self.orders.list_members(order.list_id)):  # it would have gone with the order

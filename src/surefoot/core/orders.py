@@ -31,6 +31,7 @@ from surefoot.core.model import ZERO, Fill, OrderLimit, OrderRequest, VenueOrder
 FINISHED_ORDERS_KEPT = 1_000
 STREAM_GRACE_MS = 500  # the stream usually tells a fill within this time after a response announced it
 REREAD_FILLS_MS = 5_000
+LAG_MS = 5_000  # so long after the venue told of an order, its not knowing it may only be a read that lags
 ENTRY_SHARE_PCT = 85  # of the venue's limits of orders
 
 
@@ -77,6 +78,7 @@ class Note(Enum):
 
 
 S, R, N = State, Report, Note
+LIVE = frozenset({S.NEW, S.PARTIALLY_FILLED, S.CANCEL_SENT})
 
 TABLE: dict[tuple[State, Report], tuple[State, Note]] = (
     {
@@ -307,6 +309,7 @@ class OrderBook:
         """A new process life: what was sent and not answered may or may not have arrived."""
         for order in self.open_orders():
             order.asked_ms, order.asks, order.cancelled_ms, order.cancel_again_ms = None, 0, None, None
+            order.heard_ms = None
             order.submitted_ms = min(order.submitted_ms, at_ms)  # the clock may have been set back
             order.sent_ms = None if order.sent_ms is None else min(order.sent_ms, at_ms)
             order.read_fills_ms = order.owed_since_ms = at_ms if order.owed else None
@@ -349,7 +352,7 @@ class OrderBook:
         if isinstance(event, OrderFilled) and fill is None:
             return Applied(order, Note.LATE, text="repeated fill")
         report = _report(order, event)
-        if report is Report.NOT_FOUND and self._may_still_arrive(order, event.at_ms):
+        if report is Report.NOT_FOUND and (self._may_still_arrive(order, event.at_ms) or _may_lag(order, event.at_ms)):
             return Applied(order, Note.ASK, text="not found yet")
         announced = fill is not None and order.reported >= order.filled
         state, note = TABLE[order.state, report]
@@ -420,8 +423,9 @@ class OrderBook:
             case CancelRefused(again_ms=again_ms):
                 order.cancel_again_ms = again_ms
             case OrderNotFound():
-                if order.state in (State.NEW, State.PARTIALLY_FILLED, State.CANCEL_SENT):
-                    order.resting, order.missing_ms = False, event.at_ms
+                if order.state in LIVE and not _may_lag(order, event.at_ms):
+                    order.resting = False
+                    order.missing_ms = event.at_ms if order.missing_ms is None else order.missing_ms
             case OrderAmended():
                 self._amend(order, event.name, event.quantity)
             case OrderRejected():
@@ -475,6 +479,16 @@ class OrderBook:
         if order.id in self._settled:
             self._settled.remove(order.id)
         self._open.setdefault(order.symbol, {})[order.id] = order
+
+
+def _may_lag(order: Order, now_ms: int) -> bool:
+    """Whether "no such order" proves nothing yet of an order that the venue took."""
+    return (
+        order.state in LIVE
+        and order.missing_ms is None
+        and order.heard_ms is not None
+        and now_ms - order.heard_ms < LAG_MS
+    )
 
 
 def _outlived_its_cancel(order: Order, report: Report) -> bool:
