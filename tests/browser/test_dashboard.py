@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from surefoot.api.desk import Desk
 from surefoot.core.view import PriceView
@@ -174,9 +174,29 @@ def test_a_pause_is_asked_back_takes_hold_and_ends(page: Page) -> None:
 
 
 @pytest.mark.spec("UI-1")
-def test_the_journal_is_read_from_its_end_and_back_without_a_hole(page: Page) -> None:
+def test_the_journal_is_read_from_its_end_and_back_without_a_hole(page: Page, seen: Seen) -> None:
+    seen.expected |= {503}
+    records = page.locator("section[aria-labelledby=records]")
+    listed = records.locator("summary .mono")
+
+    def fat(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        items = [{**told["items"][0], "seq": -number} for number in range(1_100)]
+        route.fulfill(response=answer, json={**told, "items": items, "next": items[-1]["seq"]})
+
+    page.route("**/api/v1/journal?*", lambda route: route.fulfill(status=503, json={"detail": "busy"}))
     go(page, "journal")
-    listed = page.locator("section[aria-labelledby=records] summary .mono")
+    expect(listed.first).to_be_visible()  # by the stream
+    expect(records.get_by_role("alert")).to_be_visible()
+    page.unroute_all()
+    page.route("**/api/v1/journal?*", fat)
+    records.get_by_role("button", name="Try again").click()
+    expect(listed).to_have_count(1_000)
+    expect(records.get_by_role("button", name="Older")).to_be_visible()
+    expect(records.get_by_role("alert")).to_have_count(0)
+    page.unroute_all()
+    page.reload()
 
     def seqs() -> list[int]:
         return [int(text) for text in listed.all_inner_texts()]
