@@ -12,7 +12,7 @@ import pytest
 from simex.venue import HttpRequest as VenueRequest
 from simex.venue import HttpResponse, KeyRights
 from surefoot.core.facts import Books
-from surefoot.core.messages import LinkLost
+from surefoot.core.messages import FlattenRequested, LinkLost
 from surefoot.research.exact import Fate
 from surefoot.store.records import decode
 from tests.scenarios.test_futures_safety import SYMBOL, Trench
@@ -62,6 +62,51 @@ def test_a_read_that_the_firewall_refuses_once_is_said_and_made_again(path: str)
     assert stage.counts["alarm read-refused"] == 1
     assert stage.engine.entries_off() is None
     assert stage.engine.books is Books.AGREE
+
+
+@pytest.mark.spec("SAFE-3", "NET-3")
+def test_a_key_that_got_its_rights_back_is_known_to_have_them_when_any_order_is_taken() -> None:
+    stage = holding()
+    stage.exchange.change_key(KEYS.api_key, KeyRights(may_trade_spot=False))
+    stage.script.say("ETHUSDT", 1.0)
+    stage.next_candle("ETHUSDT")
+    stage.wait(3_000)
+    assert "restart" in (stage.engine.entries_off() or "")
+    stage.exchange.change_key(KEYS.api_key, KeyRights())
+    stage.driver.tell(FlattenRequested(stage.now_ms, "owner", "out"))
+    stage.wait(5_000)
+    assert stage.engine.entries_off() is None
+    stage.script.say("ETHUSDT", 1.0)
+    stage.next_candle("ETHUSDT")
+    stage.wait(3_000)
+    assert "ETHUSDT" in stage.engine.portfolio.positions
+
+
+FIREWALL = HttpResponse(403, {}, b"")
+BAD_KEY = HttpResponse(401, {}, b'{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}')
+
+
+@pytest.mark.spec("SAFE-3", "NET-3")
+@pytest.mark.parametrize("said", [(FIREWALL, BAD_KEY), (BAD_KEY, FIREWALL)])
+def test_entries_are_off_from_when_the_key_is_refused_until_the_same_is_answered(
+    said: tuple[HttpResponse, ...],
+) -> None:
+    stage = holding()
+    asked, left = stage.exchange.rest, list(said)
+
+    def rest(request: VenueRequest, now_ms: int) -> HttpResponse:
+        if not left or not request.target.startswith("/api/v3/account?"):
+            return asked(request, now_ms)
+        return left.pop(0)
+
+    stage.exchange.rest = rest  # type: ignore[method-assign]
+    while left:
+        stage.wait(1_000)
+    stage.wait(1_000)
+    assert (stage.engine.entries_off() or "").startswith("the venue refuses the key")
+    stage.wait(60_000)
+    assert stage.engine.entries_off() is None
+    assert stage.counts["alarm key-refused"] == 1
 
 
 @pytest.mark.spec("SAFE-3", "NET-3")

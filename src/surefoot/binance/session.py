@@ -369,7 +369,7 @@ class Session:
         self.clock.bound_answer(answer.headers, call.sent_ms, now_ms)
         if 200 <= answer.status < 300:
             self.calls.count(call, "done", now_ms - call.sent_ms)
-            mended = self._no_longer_refused(call.ask, now_ms)
+            mended = self._no_longer_refused(call, now_ms)
             return mended if call.outdated else mended + self._on_success(call, answer.body, now_ms)
         error = codec.read_error(answer.status, answer.body)
         kind = self._dialect.outcome(answer.status, error)
@@ -569,16 +569,28 @@ class Session:
     def _say_refused(self, ask: Ask, error: codec.VenueError, now_ms: int) -> list[Event]:
         """A refusal that a person has to do something about is said once. Where it is the key's fault, it is the end of
         entries; what is held is looked after as far as the venue lets us."""
-        known = (ask.method, ask.path) in self._refused_asks
+        where = ask.method, ask.path
         by_key = error.code in self._dialect.fatal and error.code != BAD_SYMBOL
-        self._refused_asks[ask.method, ask.path] = by_key
-        return [] if known else [LinkLost(now_ms, RIGHTS if by_key else "venue", self._advice(ask, error))]
+        was_by_key = self._refused_asks.get(where)
+        self._refused_asks[where] = by_key or bool(was_by_key)
+        if was_by_key or was_by_key == by_key:
+            return []
+        if not by_key:
+            return [LinkLost(now_ms, "venue", self._advice(ask, error))]
+        text = f"{self._advice(ask, error)}; restart if entries stay off when that is mended"
+        return [LinkLost(now_ms, RIGHTS, text)]
 
-    def _no_longer_refused(self, ask: Ask, now_ms: int) -> list[Event]:
+    def _no_longer_refused(self, call: Call, now_ms: int) -> list[Event]:
+        """What is answered again; a key that any order is taken of is as it was."""
         if not self._refused_asks:
             return []
-        by_key = self._refused_asks.pop((ask.method, ask.path), False)
-        return [LinkRestored(now_ms, RIGHTS)] if by_key and not any(self._refused_asks.values()) else []
+        was_by_key, where = any(self._refused_asks.values()), (call.ask.method, call.ask.path)
+        self._refused_asks = {
+            each: by_key
+            for each, by_key in self._refused_asks.items()
+            if each != where and not (by_key and call.read is None)
+        }
+        return [LinkRestored(now_ms, RIGHTS)] if was_by_key and not any(self._refused_asks.values()) else []
 
     def _repeat(self, call: Call, text: str, now_ms: int) -> list[Event]:
         """Read again later. A query gives up after some tries and leaves asking to the engine; before the first answer
