@@ -161,6 +161,10 @@ class ControlError(Exception):
     """The socket cannot be opened, or what came from it cannot be read; one line for a person."""
 
 
+class TraderAway(ControlError):
+    """Nobody listens at the socket, so that nobody heard what was asked."""
+
+
 def socket_path(journal_path: Path) -> Path:
     """Where the trader that writes this journal listens."""
     return Path(f"{journal_path}.sock")
@@ -511,8 +515,11 @@ async def _asked_async(path: Path, request: bytes, timeout_s: float) -> bytes:
     """`_asked`, for a process that must not wait."""
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(timeout_s):
-            with _address(path) as address:
-                reader, writer = await asyncio.open_unix_connection(address, limit=VIEW_BYTES_MAX)
+            try:
+                with _address(path) as address:
+                    reader, writer = await asyncio.open_unix_connection(address, limit=VIEW_BYTES_MAX)
+            except (FileNotFoundError, ConnectionRefusedError):
+                raise TraderAway(f"no trader answers at {path}: nobody listens there") from None
             try:
                 writer.write(request)
                 return await reader.readline()

@@ -12,13 +12,14 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from surefoot.alerts import Alert, Level
-from surefoot.api import webstore
+from surefoot.api import feed
 from surefoot.api.audit import Trail
 from surefoot.api.roles import Role
 from surefoot.api.tokens import ACCESS_MS
 from surefoot.api.webstore import WebStore
 from surefoot.control import Answer, Wish
 from surefoot.core.messages import SettingsChanged
+from surefoot.core.view import View
 from surefoot.notify import AlertLog, alerts_path, guard_alerts_path
 from surefoot.store.journal import Journal
 from tests.api.desks import FIRST_RUN, begun, trading, until
@@ -180,6 +181,8 @@ async def test_without_a_trader_or_a_key_it_is_said_that_nobody_was_asked(tmp_pa
         assert code_of(await visitor.post("/bot/pause", json=WHY)) == "cannot_sign"
         here.parts.desk.control_key = KEY
         assert code_of(await visitor.post("/bot/pause", json=WHY)) == "trader_away"
+        begun(tmp_path)  # and left: there is a journal, and nobody at its socket
+        assert code_of(await visitor.post("/bot/pause", json=WHY)) == "trader_away"
         assert trail(here)[-1] == ("trader", "pause not carried out")
 
 
@@ -202,14 +205,10 @@ def unwritable(store: WebStore, how: str) -> Iterator[None]:
 
 @pytest.mark.spec("SAFE-3", "DB-2", "OPS-1")
 @pytest.mark.parametrize("how", ["full", "locked"])
-async def test_exits_go_on_where_the_web_process_cannot_write(
-    here: Place, trader: Trader, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+async def test_exits_go_on_where_the_web_process_cannot_write(here: Place, trader: Trader, how: str) -> None:
     visitor = await here.signed_in(Role.TRADER)
-    monkeypatch.setattr(webstore, "BUSY_WAIT_S", 0.02)
-    monkeypatch.setattr(webstore, "HURRIED_WAIT_S", 0.01)
-    with here.parts.store.hurried():
-        pass  # so that it counts from now on
+    assert here.parts.store.row("PRAGMA busy_timeout") == (200,)  # nothing else happens in this process meanwhile
+    here.parts.store.row("PRAGMA busy_timeout = 10")
     with unwritable(here.parts.store, how):
         here.clock.forward(ACCESS_MS / 1_000 + 1)
         for _ in range(2):  # it is not replaced, so it is good again
@@ -243,6 +242,23 @@ async def test_exits_go_on_where_the_web_process_cannot_write(
     visitor.keep(await visitor.post("/auth/refresh"))
     assert trail(here)[-1] == ("trader", "resume taken")
     assert here.parts.trail.verify().problem is None
+
+
+@pytest.mark.spec("SAFE-3", "OPS-1")
+async def test_a_trader_whose_pictures_do_not_come_is_asked_all_the_same(
+    tmp_path: Path, trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_come(path: Path) -> AsyncIterator[View]:
+        for view in tuple[View, ...]():
+            yield view
+
+    monkeypatch.setattr(feed, "watch_views", none_come)
+    async with trading(begun(tmp_path), ask=trader, key=KEY), place(tmp_path) as here:
+        here.parts.desk.control_key = KEY
+        visitor = await confirmed(here)
+        answer = await visitor.post("/bot/flatten", json=WHY)
+        assert not here.parts.desk.running
+        assert (answer.status_code, answer.json()) == (200, {"text": "flatten taken from trader (web)"}), answer.text
 
 
 @pytest.mark.spec("AUTH-3")

@@ -12,7 +12,7 @@ from surefoot.api.audit import Trail
 from surefoot.api.desk import Desk
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Person
-from surefoot.control import Answer, ControlError, Signer, Wish, ask_trader_async, refusal_of, socket_path
+from surefoot.control import Answer, ControlError, Signer, TraderAway, Wish, ask_trader_async, refusal_of, socket_path
 
 LESSENING = frozenset({"pause", "flatten", "close", "cancel-all", "kill", "live-off"})
 
@@ -35,10 +35,13 @@ async def ask(desk: Desk, person: Person, wish: Wish) -> Answer:
     if refusal is not None:
         raise Problem(422, "invalid_request", refusal)
     path = desk.journal()
-    if path is None or not desk.running:
-        raise Problem(503, "trader_away", "the trader is not running: there is nobody to ask")
-    try:
+    away = Problem(503, "trader_away", "the trader is not running: there is nobody to ask")
+    if path is None:
+        raise away
+    try:  # even where the desk misses it: its pictures may be late while it is well
         return await ask_trader_async(socket_path(path), wish, signer=Signer(desk.control_key, person.name))
+    except TraderAway:
+        raise away from None
     except ControlError as problem:
         raise Problem(503, "no_answer", f"{problem}; it is not known whether it was heard") from None
 
@@ -52,18 +55,17 @@ async def demand(desk: Desk, trail: Trail, person: Person, wish: Wish) -> Answer
     told |= {"symbol": wish.symbol} if wish.symbol else {}
     what = f"asked for {wish.kind}"
     if wish.kind in LESSENING:
-        asked = trail.try_add(person.name, what, hurried=True, **told, settings=dict(wish.settings))
+        asked = trail.try_add(person.name, what, **told, settings=dict(wish.settings))
     else:
         asked = trail.add(person.name, what, **told, settings=dict(wish.settings))
-    hurried = asked is None
     try:
         answer = await ask(desk, person, wish)
     except Problem as problem:
         became = f"{wish.kind} not carried out"
-        trail.try_add(person.name, became, hurried=hurried, asked=asked, problem=problem.detail)
+        trail.try_add(person.name, became, asked=asked, problem=problem.detail)
         raise
     became = f"{wish.kind} {'taken' if answer.taken else 'refused'}"
-    trail.try_add(person.name, became, hurried=hurried, asked=asked, answer=answer.text)
+    trail.try_add(person.name, became, asked=asked, answer=answer.text)
     if not answer.taken:
         raise Problem(409, "refused", answer.text)
     return answer

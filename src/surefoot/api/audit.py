@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +60,10 @@ class Trail:
             self._store.run("INSERT OR REPLACE INTO audit_head (one, seq, hash) VALUES (1, ?, ?)", (seq, own))
         return seq
 
-    def try_add(self, who: str, action: str, *, hurried: bool = False, **detail: object) -> int | None:
-        """`add`, for what must not fail because of it: a line of the log, and None, where the store cannot be written.
-
-        `hurried`, when something waits for it, see `WebStore.hurried`.
-        """
+    def try_add(self, who: str, action: str, **detail: object) -> int | None:
+        """`add`, for what must not fail because of it: where it cannot be written, a line of the log, and None."""
         try:
-            with self._store.hurried() if hurried else nullcontext():
-                return self.add(who, action, **detail)
+            return self.add(who, action, **detail)
         except WebStoreError as problem:
             _log.error(
                 "not in the audit trail, because it cannot be written (%s): %s %s %s", problem, who, action, detail

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 
 from fastapi import Response
 
@@ -38,8 +37,7 @@ class Answers:
         """Act, unless this was asked before; `status` is of the answer. Raises what `act` raises, and Problem (409)."""
         place = (name, key)
         try:
-            with self._store.hurried() if lessens_risk else nullcontext():
-                known = self._begin(place, request)
+            known = self._begin(place, request)
         except WebStoreError as problem:
             if not lessens_risk:
                 raise

@@ -17,7 +17,7 @@ from surefoot.api.readiness import TrackRecord
 from surefoot.api.sessions import Sessions
 from surefoot.api.throttle import Throttle
 from surefoot.api.tokens import Tokens, rotating
-from surefoot.api.webstore import WebStore, store_path
+from surefoot.api.webstore import WEB_WAIT_S, WebStore, store_path
 from surefoot.config import Settings
 from surefoot.telemetry import Visits
 
@@ -49,7 +49,7 @@ class Parts:
     @classmethod
     def made(cls, settings: Settings, now_ms: Callable[[], int] = wall_clock_ms) -> Parts:
         """The parts of a web process under these settings. Raises StoreError."""
-        store = WebStore(store_path(settings.store.journal_path))
+        store = WebStore(store_path(settings.store.journal_path), WEB_WAIT_S)
         trail = Trail(store, now_ms)
         tokens = Tokens(store, now_ms)
         accounts = Accounts(store, trail, now_ms)

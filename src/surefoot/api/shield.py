@@ -157,8 +157,8 @@ class Shield:
             return
         address = address_of(scope, self._web)
         asked = masked_json(body) if status < 400 else None
-        act, hurried = f"{scope['method']} {path}", path in _RESERVED
-        self._parts.trail.try_add(person.name, act, hurried=hurried, status=status, address=address, asked=asked)
+        act = f"{scope['method']} {path}"
+        self._parts.trail.try_add(person.name, act, status=status, address=address, asked=asked)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

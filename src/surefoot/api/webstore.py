@@ -21,7 +21,7 @@ from surefoot.store.journal import Migration, StoreError, check_sqlite, migrate
 
 FILE_NAME = "web.sqlite"
 BUSY_WAIT_S = 5.0
-HURRIED_WAIT_S = 0.2
+WEB_WAIT_S = 0.2  # nothing else happens in the web process meanwhile, exits neither
 WebStoreError = sqlite.Error  # of a store that cannot be read or written, as on a full disk
 
 
@@ -33,10 +33,10 @@ def store_path(journal_path: Path) -> Path:
 class WebStore:
     """One connection to the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = BUSY_WAIT_S) -> None:
         """Open or make the file (mode 0600, its folder 0700) and bring it to this program's version.
 
-        Raises StoreError where that cannot be done.
+        Once it is open, another writer is waited for as long as `wait_s`. Raises StoreError where it cannot be opened.
         """
         check_sqlite(sqlite.sqlite_version_info)
         try:
@@ -50,6 +50,7 @@ class WebStore:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             migrate(self._connection, migrations())
+            self._connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1_000)}")
         except (sqlite.Error, StoreError) as problem:
             self._connection.close()
             raise StoreError(f"{path}: cannot be opened: {problem}") from problem
@@ -83,15 +84,6 @@ class WebStore:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
             raise
-
-    @contextmanager
-    def hurried(self) -> Iterator[None]:
-        """Wait for others who write only a moment, because what comes afterwards must not be held up by them."""
-        self._connection.execute(f"PRAGMA busy_timeout = {round(HURRIED_WAIT_S * 1_000)}")
-        try:
-            yield
-        finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {round(BUSY_WAIT_S * 1_000)}")
 
     def close(self) -> None:
         self._connection.close()
