@@ -491,6 +491,26 @@ def test_of_a_position_in_question_what_the_venue_itself_traded_is_read_along() 
     assert isinstance(events[-1], AccountSnapshot), "the books are compared when all is booked"
 
 
+@pytest.mark.spec("MODE-3", "NET-5")
+def test_a_leverage_that_is_changed_while_the_answer_about_it_is_under_way_is_read_again() -> None:
+    account = Account(leverage=3, margin_type="ISOLATED")
+    talk = Talk(account).start()
+    changed = {"e": "ACCOUNT_CONFIG_UPDATE", "E": NOW, "T": NOW, "ac": {"s": "BTCUSDT", "l": 20}}
+
+    def overtaken(params: dict[str, str]) -> Answer:
+        answer = account.GET_v1_symbolConfig(params)
+        if account.leverage == 3:
+            account.leverage = 20
+            talk.session.receive(Frame(ACCOUNT, json.dumps(changed)), NOW)
+        return answer
+
+    account.answers["GET /fapi/v1/symbolConfig"] = overtaken
+    (snapshot,) = of(AccountSnapshot, talk.hear(changed))
+    assert [terms.leverage for terms in snapshot.unlike] == [20]
+    talk.do(ReadAccount(NOW))
+    assert account.asked[-1] != "GET /fapi/v1/symbolConfig", "nothing has changed since"
+
+
 @pytest.mark.spec("PNL-2", "NET-5")
 def test_funding_that_is_told_of_is_read_from_the_income_once() -> None:
     talk = Talk(Account()).start()

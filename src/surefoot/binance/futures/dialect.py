@@ -100,21 +100,26 @@ def _needed(order: OrderRequest, what: str) -> str:
 
 class Terms:
     """How the venue holds positions of the `symbols` that are traded: `unlike` is what is not as it was wished, as far
-    as it was read. `in_doubt` is whether it may have changed since."""
+    as it was read. `doubts` counts why it may be otherwise by now; with a reading that was begun after the last of them
+    it is known."""
 
     def __init__(self, wishes: MarginWishes) -> None:
         self.symbols: set[str] = set()
         self.unlike: tuple[MarginTerms, ...] = ()
-        self.in_doubt = False
+        self.doubts = self._settled = 0
         self._wished = wishes.margin_type, wishes.leverage
 
-    def take(self, configs: Mapping[str, tuple[str, int]]) -> None:
-        """What was read: margin type and leverage by symbol."""
+    @property
+    def in_doubt(self) -> bool:
+        return self.doubts > self._settled
+
+    def take(self, configs: Mapping[str, tuple[str, int]], doubts: int) -> None:
+        """What was read: margin type and leverage by symbol. `doubts` there were when the reading began."""
         told = ((symbol, configs[symbol]) for symbol in sorted(self.symbols & configs.keys()))
         self.unlike = tuple(
             MarginTerms(symbol, terms[1], terms[0] == "ISOLATED") for symbol, terms in told if terms != self._wished
         )
-        self.in_doubt = False
+        self._settled = doubts
 
 
 class FuturesReading:
@@ -126,7 +131,7 @@ class FuturesReading:
 
     def __init__(self, income: Ask, in_question: Sequence[tuple[str, int]], news: News, terms: Terms) -> None:
         self._news = news
-        self._terms = terms
+        self._terms, self._doubts = terms, terms.doubts
         self._held_since_ms = dict(in_question)
         self._venues_orders: dict[str, str] = {}  # client order id by order id
         self._venue_trades: list[VenueTraded] = []
@@ -155,7 +160,7 @@ class FuturesReading:
             case "/fapi/v3/positionRisk":
                 self._positions = codec.read_positions(body)
             case "/fapi/v1/symbolConfig":
-                self._terms.take(codec.read_symbol_configs(body))
+                self._terms.take(codec.read_symbol_configs(body), self._doubts)
             case "/fapi/v1/openOrders":
                 self._orders = codec.read_open_orders(body)
             case "/fapi/v1/forceOrders":
@@ -224,7 +229,7 @@ class Futures:
 
     def preparation(self, symbols: Sequence[str], held: Sequence[str], *, holds: bool = False) -> FuturesPreparation:
         self._terms.symbols |= set(symbols)
-        self._terms.in_doubt = self._terms.in_doubt or holds
+        self._terms.doubts += holds
         return FuturesPreparation(symbols, held, self._wishes, holds=holds)
 
     def rules(self, symbols: Sequence[str]) -> list[Ask]:
@@ -324,7 +329,7 @@ class Futures:
         return Ask("PUT", LISTEN_KEY_PATH, [], 1, Lane.PROTECTION, signed=False, keyed=True)
 
     def account_target(self, key_answer: bytes) -> str:
-        self._terms.in_doubt = self._terms.in_doubt or self._had_stream  # what was changed meanwhile is not told
+        self._terms.doubts += self._had_stream  # what was changed meanwhile is not told
         self._had_stream = True
         return f"/private/ws/{codec.read_listen_key(key_answer)}"
 
@@ -342,10 +347,10 @@ class Futures:
                 return Heard(codec.algo_events(order, now_ms), event_ms)
             case codec.AccountUpdate(event_ms=event_ms):
                 rearranged = codec.rearranges(message)
-                self._terms.in_doubt = self._terms.in_doubt or rearranged
+                self._terms.doubts += rearranged
                 return Heard((), event_ms, income=codec.wants_income(message), rearranged=rearranged)
             case codec.ConfigUpdate(event_ms=event_ms):
-                self._terms.in_doubt = True
+                self._terms.doubts += 1
                 return Heard((), event_ms, rearranged=True)
             case codec.MarginCall(positions=positions, event_ms=event_ms):
                 called = MarginCalled(now_ms, tuple(each.symbol for each in positions))
