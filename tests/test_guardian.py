@@ -38,10 +38,11 @@ class QuietDesk(VenueDesk):
         super().__init__(NOWHERE, Keys("k", "s"), dialect_of(settings), 5_000)
         self.asked: list[dict[str, str]] = []
         self.refuses = False
+        self.gone: set[str] = set()
 
     async def ask(self, ask: Ask) -> Reply:
         self.asked.append(dict(ask.params))
-        if self.refuses:
+        if self.refuses or self.asked[-1]["symbol"] in self.gone:
             return Reply(Fate.REFUSED, 0, error=VenueError(-1002, "no"), text="-1002 no")
         return Reply(Fate.DONE, 0)
 
@@ -233,7 +234,7 @@ async def test_what_is_changed_while_the_trader_runs_counts_for_the_guardian(
     assert [trouble.kind for trouble in watch.it._judge.troubles(0)] == [Kind.BARE]
     watch.see(held=False)
     await watch.it._tend_countdown(0)
-    assert [asked["symbol"] for asked in watch.desk.asked] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    assert [asked["symbol"] for asked in watch.desk.asked] == ["ETHUSDT", "SOLUSDT"]
     with Journal.open(watch.journal) as journal:
         journal.append(started("run2"), SettingsChanged(OPEN_MS, "ada", "back", dict.fromkeys(changes)))
     await watch.it._learn_changes()
@@ -248,3 +249,43 @@ async def test_a_countdown_that_the_venue_refuses_is_told_once(tmp_path: Path, m
     watch.desk.refuses = True
     await watch.go_on(100, seen=True)
     assert watch.titles == ["The venue's countdown could not be set"]
+
+
+@pytest.mark.spec("OPS-2", "SAFE-3")
+async def test_a_symbol_that_is_gone_keeps_no_warning_about_another_ones_countdown_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guardian, "_now_ms", lambda: 0)
+    watch = Watch(tmp_path, FUTURES)
+    assert watch.desk is not None
+    watch.desk.gone = {"ETHUSDT"}
+    await watch.go_on(31, seen=True)
+    watch.desk.gone = {"ETHUSDT", "BTCUSDT"}
+    await watch.go_on(61, seen=True)
+    told = [said["text"] for said in watch.said if said["event"] == "told"]
+    assert told == ["ETHUSDT: -1002 no", "BTCUSDT: -1002 no; ETHUSDT: -1002 no"]
+    watch.desk.gone = {"ETHUSDT"}
+    await watch.go_on(91, seen=True)
+    watch.desk.gone = {"ETHUSDT", "BTCUSDT"}
+    await watch.go_on(121, seen=True)
+    assert len(watch.titles) == 3
+
+
+@pytest.mark.spec("OPS-2", "CFG-4")
+async def test_the_countdown_of_a_symbol_that_was_taken_out_goes_on_while_something_of_it_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guardian, "_now_ms", lambda: 0)
+    watch = Watch(tmp_path, FUTURES)
+    assert watch.desk is not None
+    with Journal.open(watch.journal) as journal:
+        journal.append(started(), SettingsChanged(OPEN_MS, "ada", "less", {"market.symbols": "ETHUSDT"}))
+    await watch.it._learn_changes()
+    await watch.go_on(1, seen=True)  # of BTCUSDT something is held
+    assert [asked["symbol"] for asked in watch.desk.asked] == ["BTCUSDT", "ETHUSDT"]
+    watch.see(held=False)
+    await watch.it._tend_countdown(11 * SECOND)
+    assert [asked["symbol"] for asked in watch.desk.asked[2:]] == ["BTCUSDT", "ETHUSDT"]
+    assert watch.desk.asked[2]["countdownTime"] == "0"  # what was armed is taken back
+    await watch.it._tend_countdown(21 * SECOND)
+    assert [asked["symbol"] for asked in watch.desk.asked[4:]] == ["ETHUSDT"]

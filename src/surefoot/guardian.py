@@ -88,14 +88,14 @@ class Guardian:
         self._settings, self._journal, self._desk, self._say = settings, journal, desk, say
         self._socket = socket_path(journal)
         self._changed, self._learned_seq = Changed(settings), 0
-        self._symbols = dict.fromkeys(settings.market.symbols)  # all that were ever traded on this watch
         self._judge = Judge(_bounds_of(settings), _now_ms())
         self._notifier = Notifier(settings.alerts, services, AlertLog(guard_alerts_path(journal)), pauses_s=pauses_s)
         self._folded = False  # whether the journal of a silent trader was read
         self._emergency: _Emergency | None = None
         self._harmless: Level | None = None  # how a trouble was told in which nothing is at stake
         self._armed_ms: int | None = None  # when the countdown was renewed
-        self._armed_fails = False
+        self._armed: set[str] = set()  # of which symbols
+        self._armed_fails: set[str] = set()
         self._unreadable = ""
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -171,7 +171,6 @@ class Guardian:
             return
         for change in changes:
             self._settings = self._changed.take(change)
-            self._symbols |= dict.fromkeys(self._settings.market.symbols)
         self._judge.bound(_bounds_of(self._settings))
         self._learned_seq = seq
 
@@ -309,23 +308,26 @@ class Guardian:
         is_due = self._armed_ms is None or now_ms - self._armed_ms >= span_ms / COUNTDOWN_SHARE
         if is_due and self._judge.has_seen() and not self._judge.troubles(now_ms):
             self._armed_ms = now_ms
-            await self._count_down(span_ms)
+            await self._count_down({*self._settings.market.symbols, *self._judge.symbols}, span_ms)
 
     async def _disarm(self) -> None:
         if self._armed_ms is not None:
             self._armed_ms = None
-            await self._count_down(0)
+            await self._count_down(set(), 0)
 
-    async def _count_down(self, span_ms: int) -> None:
+    async def _count_down(self, symbols: set[str], span_ms: int) -> None:
+        """Set it for these symbols, and take back that of all others."""
         if self._desk is None:
             return
-        failed = []
-        for symbol in list(self._symbols):
-            reply = await self._desk.ask(countdown(symbol, span_ms))
-            failed += [] if reply.fate is Fate.DONE else [f"{symbol}: {reply.text}"]
-        if failed and not self._armed_fails:
-            self._tell(Level.WARNING, "The venue's countdown could not be set", "; ".join(failed))
-        self._armed_fails = bool(failed)
+        failed: dict[str, str] = {}
+        concerned, self._armed = sorted(self._armed | symbols), symbols
+        for symbol in concerned:
+            reply = await self._desk.ask(countdown(symbol, span_ms if symbol in symbols else 0))
+            if reply.fate is not Fate.DONE:
+                failed[symbol] = f"{symbol}: {reply.text}"
+        if failed.keys() - self._armed_fails:
+            self._tell(Level.WARNING, "The venue's countdown could not be set", "; ".join(failed.values()))
+        self._armed_fails = set(failed)
         if not failed:
             self._say(json.dumps({"event": "armed", "text": f"the venue's countdown is at {span_ms // 1_000} s"}))
 

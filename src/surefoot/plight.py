@@ -96,6 +96,14 @@ class Judge:
             return self._journaled
         return "" if self._view is None else at_stake(self._view)
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Of which the last picture shows something held or an order."""
+        if self._view is None:
+            return frozenset()
+        held, ordered = self._view.positions, self._view.orders
+        return frozenset([position.symbol for position in held] + [order.symbol for order in ordered])
+
     def has_seen(self) -> bool:
         """Whether a picture ever came."""
         return self._view is not None
