@@ -128,6 +128,42 @@ def test_what_the_owner_left_of_a_position_is_protected() -> None:
     assert stage.venue_balances()["BTC"] >= 1
 
 
+def left_with_half_of_it(**settings: str) -> Stage:
+    """The owner, who has a BTC, took the stop away and sold half of the bot's position; the rest is protected."""
+    stage = Stage(stage_settings([SYMBOL], **settings), balances={"BTC": D(1)})
+    stage.start_holding(SYMBOL, D(60_000))
+    quantity = stage.engine.portfolio.positions[SYMBOL].quantity
+    stage.ask(ORDERS, "DELETE", symbol=SYMBOL)
+    sell_on_the_site(stage, quantity / 2)
+    stage.driver.take_frames()
+    stage.wait(20_000)
+    assert resting(stage)
+    return stage
+
+
+@pytest.mark.spec("ORD-5", "SAFE-3")
+def test_of_a_position_that_the_owner_sold_in_part_only_the_rest_is_left() -> None:
+    stage = left_with_half_of_it()
+    stage.driver.tell(KillRequested(stage.now_ms, "ada", "out of it"))
+    stage.wait(30_000)
+    assert resting(stage) == {}
+    assert 1 <= stage.venue_balances()["BTC"] < D("1.00002")
+
+
+@pytest.mark.spec("ORD-5", "EXIT-6")
+def test_a_part_is_taken_only_of_what_the_owner_left_of_a_position() -> None:
+    stage = left_with_half_of_it(exits__take_1_at_pct="2", exits__take_1_share_pct="25")
+    before = stage.venue_balances()["BTC"]
+    part = stage.engine.instruments[SYMBOL].lots_down(stage.engine.portfolio.positions[SYMBOL].bought / 4)
+    stage.price(SYMBOL, D(61_300))
+    stage.wait(10_000)
+    assert stage.venue_balances()["BTC"] == before - part
+    assert sum(resting(stage).values()) == stage.engine.instruments[SYMBOL].lots_down(before - part - 1)
+    stage.price(SYMBOL, D(58_000))
+    stage.wait(10_000)
+    assert 1 <= stage.venue_balances()["BTC"] < D("1.00002")
+
+
 @pytest.mark.spec("ORD-5", "SAFE-3")
 def test_the_owners_sale_of_his_own_coins_leaves_the_position_and_its_exits_alone() -> None:
     stage = holding({"BTC": D(1)})

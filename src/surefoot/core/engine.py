@@ -636,7 +636,7 @@ class Engine(Contracts):
             entry_price=position.entry_price,
             opened_ms=position.opened_ms,
             bought=position.bought,
-            sellable=self.portfolio.sellable(symbol),
+            sellable=self.own_lots(symbol),
             plan=replace(plan, stop_price=self._stop_price(symbol, plan)),
             taken=self.taken.get(symbol, 0),
             target_rests=any(order.request.purpose is Purpose.TARGET for order in self.orders.open_orders(symbol)),
@@ -678,7 +678,8 @@ class Engine(Contracts):
             case TakePart(quantity=quantity, stage=stage):
                 self._free_part(stop, quantity, "part", stage + 1, now_ms)
             case Leave(reason=reason):
-                quantity = instrument.lots_down(self.portfolio.sellable(symbol))
+                own = max(self.own_lots(symbol), stop.quantity or ZERO)  # what the stop holds fast is there
+                quantity = instrument.lots_down(own)
                 order = leaving_order(self._next_id(1, "x"), instrument, quantity, Purpose.EXIT, reason)
                 self._do(ReplaceOrder(now_ms, stop.name, order))
             case _:
@@ -686,8 +687,7 @@ class Engine(Contracts):
 
     def _free_part(self, stop: Order, quantity: Decimal, part: str, stage: int, now_ms: int) -> None:
         """First step of selling a part: a smaller stop in place of the old one. The sale follows when it rests."""
-        instrument = self.instruments[stop.symbol]
-        rest = instrument.lots_down(self.portfolio.sellable(stop.symbol)) - quantity
+        rest = self.own_lots(stop.symbol) - quantity
         self._do(ReplaceOrder(now_ms, stop.name, self._same_stop(stop, rest), part, stage))
 
     def _same_stop(self, stop: Order, quantity: Decimal) -> OrderRequest:
@@ -703,7 +703,7 @@ class Engine(Contracts):
         if symbol not in self._parts_due or self._part_moves(symbol):
             return
         open_orders, instrument = list(self.orders.open_orders(symbol)), self.instruments[symbol]
-        whole = instrument.lots_down(self.portfolio.sellable(symbol))
+        whole = self.own_lots(symbol)
         quantity = whole - sum(((o.quantity or ZERO) - o.filled for o in open_orders), ZERO)
         stop = open_orders[0] if len(open_orders) == 1 and open_orders[0].request.purpose is Purpose.STOP else None
         if stop is None or quantity <= 0 or not instrument.can_close(quantity, stop.request.stop_price or ZERO):
@@ -741,7 +741,7 @@ class Engine(Contracts):
             self._act(symbol, Leave(self._to_leave[symbol]), now_ms)
         elif symbol in self._to_shrink:
             held, price = self._held(symbol), self.marks.get(symbol)
-            half = self.portfolio.positions[symbol].quantity / 2
+            half = min(self.portfolio.positions[symbol].quantity, held.sellable) / 2
             quantity = None if price is None else sellable_part(half, held, price, self.instruments[symbol])
             if quantity is None:
                 self._to_shrink.discard(symbol)  # too small to be halved
