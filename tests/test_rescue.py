@@ -162,6 +162,45 @@ async def test_what_is_held_is_sold_in_the_place_of_its_stop_in_one_request() ->
 
 
 @pytest.mark.spec("OPS-2", "SAFE-1")
+async def test_a_stop_that_the_owner_made_smaller_gives_way_to_the_sale_under_its_new_name() -> None:
+    here = scene(balances={"BTC": D("0.5")})
+    stage = here.stage
+    stage.start()
+    stage.wait(1_000)
+    rows = stage.ask("/api/v3/openOrders")
+    assert isinstance(rows, list)
+    stop = next(row for row in rows if row["type"] == "STOP_LOSS")
+    smaller = str(D(stop["origQty"]) - D("0.00001"))
+    path = "/api/v3/order/amend/keepPriority"
+    stage.ask(path, "PUT", symbol=SYMBOL, orderId=str(stop["orderId"]), newQty=smaller)
+    stage.wait(1_000)
+    stage.kill()
+    assert stop["clientOrderId"] not in here.open_orders()
+    await here.rescue().flatten()
+    assert here.desk.writes == ["POST /api/v3/order/cancelReplace"]
+    assert here.open_orders() == []
+    assert D("0.5") <= stage.venue_balances()["BTC"] < D("0.50002")
+
+
+@pytest.mark.spec("OPS-2")
+async def test_an_entry_that_the_owner_made_smaller_is_cancelled_under_its_new_name() -> None:
+    here = scene(thin="0")
+    stage = here.stage
+    stage.start()
+    stage.wait(1_000)
+    rows = stage.ask("/api/v3/openOrders")
+    assert isinstance(rows, list)
+    entry = next(row for row in rows if row["side"] == "BUY")
+    smaller = str(D(entry["origQty"]) - D("0.00001"))
+    path = "/api/v3/order/amend/keepPriority"
+    stage.ask(path, "PUT", symbol=SYMBOL, orderId=str(entry["orderId"]), newQty=smaller)
+    stage.wait(1_000)
+    stage.kill()
+    await here.rescue().cancel_entries()
+    assert here.open_orders() == []
+
+
+@pytest.mark.spec("OPS-2", "SAFE-1")
 @pytest.mark.parametrize("target", [1.0, -1.0], ids=["long", "short"])
 async def test_futures_are_reduced_first_and_their_stops_cancelled_then(target: float) -> None:
     here = scene(target=target, settings=MARKETS["futures"])

@@ -154,7 +154,7 @@ class Rescue:
         if order.finished:
             return True
         self._check()
-        command = CancelOrder(self._desk.now_ms(), order.symbol, order.id, order.request.type in CONDITIONAL)
+        command = CancelOrder(self._desk.now_ms(), order.symbol, order.name, order.request.type in CONDITIONAL)
         ask = self._desk.dialect.write(command)
         reply = await self._desk.ask(ask)
         if reply.fate is Fate.DONE:
@@ -252,7 +252,7 @@ class Rescue:
     async def _replace(self, stop: Order, sale: OrderRequest) -> bool:
         """The stop gives way to the sale in one request. Where only its cancel went through, the sale alone follows at
         once; where neither did, the next try cancels it by itself."""
-        if await self._write(ReplaceOrder(self._desk.now_ms(), stop.id, sale), sale):
+        if await self._write(ReplaceOrder(self._desk.now_ms(), stop.name, sale), sale):
             return True
         await self._learn(stop)
         if self._pledges.left_ms(sale.client_order_id):  # the answer is lost: it may be sold
@@ -345,12 +345,12 @@ class Rescue:
     async def _learn(self, order: Order) -> None:
         """What has become of an order of the trader's, its fills too."""
         conditional = order.request.type in CONDITIONAL
-        events = await self._answer(QueryOrder(self._desk.now_ms(), order.symbol, order.id, conditional))
+        events = await self._answer(QueryOrder(self._desk.now_ms(), order.symbol, order.name, conditional))
         if any(isinstance(event, OrderNotFound) for event in events):
             self._unknown.add(order.id)
         self._fold(events)
         if order.owed and order.order_id is not None:
-            fills = ReadFills(self._desk.now_ms(), order.symbol, order.id, order.order_id, conditional)
+            fills = ReadFills(self._desk.now_ms(), order.symbol, order.name, order.order_id, conditional)
             self._fold(await self._answer(fills))
 
     async def _answer(self, command: QueryOrder | ReadFills) -> list[Event]:
