@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
+from surefoot.api.accounts import Accounts
 from surefoot.api.onetime import LINK_MS, fingerprint
 from surefoot.api.problems import Problem
 from surefoot.api.roles import Role
 from surefoot.api.sessions import CONFIRMED_MS, LINK_CONFIRMED_MS
 from surefoot.api.tokens import ACCESS_MS
-from tests.api.served import PASSWORD, code_of, place
+from tests.api.desks import until
+from tests.api.served import PASSWORD, QUICK, code_of, place
 
 
 @pytest.mark.spec("AUTH-1")
@@ -149,6 +154,34 @@ async def test_nobody_outside_keeps_who_is_signed_in_from_an_exit(tmp_path: Path
         assert code_of(await ann.post("/bot/flatten", json={"reason": "out"})) == "cannot_sign"  # past every door
         fresh = {"old": PASSWORD, "new": "another good password"}
         assert (await ann.post("/auth/password", json=fresh)).status_code == 204
+
+
+class SlowAtGuesses(PasswordHasher):
+    """Verifies a wrong password when `go_on` is set, and the right one at once."""
+
+    def __init__(self) -> None:
+        super().__init__(QUICK.time_cost, QUICK.memory_cost, QUICK.parallelism)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> bool:
+        if password != PASSWORD:
+            self.begun.set()
+            self.go_on.wait(5)
+        return super().verify(hash, password)
+
+
+@pytest.mark.spec("SAFE-3", "OPS-1", "AUTH-2")
+async def test_a_confirmation_does_not_wait_for_those_who_sign_in(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        hasher = SlowAtGuesses()
+        here.parts.accounts = Accounts(here.parts.store, here.parts.trail, here.clock, hasher)
+        ann = await here.signed_in(Role.TRADER, "ann")
+        others = [asyncio.create_task(here.visitor().sign_in(f"nobody{n}", "some guess")) for n in range(3)]
+        await until(hasher.begun.is_set)
+        assert (await ann.post("/auth/confirm", json={"password": PASSWORD})).status_code == 200
+        assert not any(other.done() for other in others)
+        hasher.go_on.set()
+        assert [(await other).status_code for other in others] == [401, 401, 401]
 
 
 @pytest.mark.spec("AUTH-2")

@@ -2,7 +2,8 @@
 
 Rules. There is no default user and no default password. An attempt counts as failed before it is looked at, so that
 many at once are not more than one after another; a name that does not exist costs as much time as one that does, and is
-locked like one. A password is hashed in a thread, one at a time: two would take both cores from the trader.
+locked like one. A password is hashed in a thread, one at a time, because more would take the cores from the trader; who
+is signed in has a queue of their own, which sign-ins from outside cannot fill.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Accounts:
         self._hasher = hasher
         self.second_factor = SecondFactor(store, trail, now_ms)
         self.guesses = Guesses(now_ms)
-        self._one_at_a_time = asyncio.Semaphore(1)
+        self._signing_in, self._signed_in = asyncio.Semaphore(1), asyncio.Semaphore(1)
         self._nobody = ""
 
     # -- users --------------------------------------------------------------------------------------------------------
@@ -119,17 +120,20 @@ class Accounts:
     async def check(self, name: str, password: str) -> User:
         """The user of a name and password. Raises Problem: 401 for wrong ones, 429 while the name is locked."""
         self.count_attempt(name)
-        return await self.check_password(name, password)
+        return await self._checked(name, password, self._signing_in)
 
     async def check_password(self, name: str, password: str) -> User:
-        """`check`, for an attempt that was counted. Raises Problem (401)."""
+        """`check`, for who is signed in and an attempt that was counted. Raises Problem (401)."""
+        return await self._checked(name, password, self._signed_in)
+
+    async def _checked(self, name: str, password: str, queue: asyncio.Semaphore) -> User:
         hashed, user = self._hash_of(name)
-        async with self._one_at_a_time:
+        async with queue:
             fits = await asyncio.to_thread(self._fits, hashed, password)
         if user is None or not fits or user.off_ms is not None:
             raise Problem(401, "credentials_wrong", "name, password or code is wrong")
         if self._hasher.check_needs_rehash(hashed):
-            async with self._one_at_a_time:
+            async with queue:
                 fresh = await asyncio.to_thread(self._hasher.hash, password)
             with suppress(WebStoreError):  # then at the next time
                 self._store.run("UPDATE users SET password_hash = ? WHERE name = ?", (fresh, name))
@@ -203,7 +207,7 @@ class Accounts:
 
     async def _hashed_aside(self, name: str, password: str) -> str:
         check_password(password, name)
-        async with self._one_at_a_time:
+        async with self._signed_in:
             return await asyncio.to_thread(self._hasher.hash, password)
 
 
