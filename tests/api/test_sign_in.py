@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -163,7 +164,7 @@ class SlowAtGuesses(PasswordHasher):
         super().__init__(QUICK.time_cost, QUICK.memory_cost, QUICK.parallelism)
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def verify(self, hash: str | bytes, password: str | bytes) -> bool:
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
         if password != PASSWORD:
             self.begun.set()
             self.go_on.wait(5)
