@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from surefoot.api.onetime import LINK_VARIABLE, new_link
 from surefoot.api.sessions import LINK_CONFIRMED_MS
@@ -61,6 +61,17 @@ def test_a_sign_in_link_asks_for_the_code_of_the_second_factor(browser: Browser,
         expect(dialog).to_contain_text("surefoot user password local")
         expect(dialog.get_by_label("Password")).to_have_count(0)
         dialog.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_text("With real money a sale asks for a second factor")).to_be_visible()
+
+        def with_password(route: Route) -> None:  # that was set in another tab
+            answer = route.fetch()
+            route.fulfill(response=answer, json={**answer.json(), "has_password": True})
+
+        page.route("**/api/v1/me", with_password)
+        page.get_by_role("button", name="Set up").click()
+        expect(dialog.get_by_label("Password")).to_be_visible()
+        dialog.get_by_role("button", name="Cancel").click()
+        page.unroute_all()
         confirmed_until(tmp_path, time.time_ns() // 1_000_000 + LINK_CONFIRMED_MS)
         recovery = enrolled(page, by_link=True)
         page.get_by_role("button", name="Sign out").click()
