@@ -52,7 +52,7 @@ def test_a_sign_in_link_asks_for_the_code_of_the_second_factor(browser: Browser,
     context = browser.new_context(viewport=WIDE)
     with offered(tmp_path) as link:
         page = opened(context, link, seen)
-        expect(page.get_by_role("region", name="News")).to_contain_text("a sale asks for a second factor")
+        expect(page.get_by_role("region", name="News")).to_contain_text("fifteen minutes")
         go(page, "users")
         expect(page.get_by_text("Set a password", exact=True)).to_be_visible()
         confirmed_until(tmp_path, 0)  # as when they are over
