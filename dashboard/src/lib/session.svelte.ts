@@ -50,9 +50,7 @@ class Session {
     take(await post('/auth/link', code ? { token, code } : { token }));
     await this.#entered();
     if (this.me && !this.me.has_password && !this.me.second_factor) {
-      const live = 'With real money a sale asks for a second factor: set one up under Users.';
-      const rest = 'The link counts as proof for fifteen minutes. Set a password or a second factor under Users, or you cannot sell from here afterwards.';
-      news.tell('warn', this.me.mode === 'live' ? live : rest);
+      news.tell('warn', 'The link counts as proof for fifteen minutes. Set a password or a second factor under Users, or you cannot sell from here afterwards.');
     }
   }
 
