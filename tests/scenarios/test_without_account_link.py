@@ -50,6 +50,15 @@ def lose_account_link(stage: Stage, text: str = "", meanwhile: Callable[[], None
     stage.driver.cut("account", "host down")
 
 
+def cut_off_trench() -> Trench:
+    """A bot on futures that holds a position; its account's host is gone for good."""
+    trench = Trench(futures__leverage="1")
+    cutting = trench.stage.driver.fates = Cutting(trench.stage.planned)
+    cutting.lasts = True
+    trench.stage.driver.cut("account", "host down")
+    return trench
+
+
 def kill(stage: Stage) -> None:
     stage.driver.tell(KillRequested(stage.now_ms, "owner", "3 a.m."))
 
@@ -89,11 +98,8 @@ def test_futures_without_a_stop_are_closed_within_the_bound() -> None:
 
 @pytest.mark.spec("SAFE-2", "NET-5")
 def test_that_a_stop_is_gone_is_found_out_by_asking() -> None:
-    trench = Trench(futures__leverage="1")
+    trench = cut_off_trench()
     stage = trench.stage
-    cutting = stage.driver.fates = Cutting(stage.planned)
-    cutting.lasts = True
-    stage.driver.cut("account", "host down")
     stage.wait(5_000)
     stop = next(order for order in stage.engine.orders.open_orders(SYMBOL) if order.id.endswith("s"))
     stage.ask("/fapi/v1/algoOrder", "DELETE", clientAlgoId=stop.id)
@@ -106,11 +112,8 @@ def test_that_a_stop_is_gone_is_found_out_by_asking() -> None:
 
 @pytest.mark.spec("SAFE-3", "NET-5")
 def test_the_kill_switch_closes_futures() -> None:
-    trench = Trench(futures__leverage="1")
+    trench = cut_off_trench()
     stage = trench.stage
-    cutting = stage.driver.fates = Cutting(stage.planned)
-    cutting.lasts = True
-    stage.driver.cut("account", "host down")
     stage.wait(1_000)
     kill(stage)
     stage.wait(5_000)

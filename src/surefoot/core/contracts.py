@@ -155,8 +155,7 @@ class Contracts(Facts):
         others = [each for each in event.positions if self._shares_our_wallet(each, margin)]
         self._wallet_danger = ", ".join(each.symbol for each in others if self._is_near(each, margin))
         if self.portfolio.positions and (others or self._venue_liquidations):
-            soon_ms = event.at_ms + STRANGE_EVERY_MS
-            self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
+            self._compare_by(event.at_ms + STRANGE_EVERY_MS)
 
     def _nearer_liquidations(self, event: AccountSnapshot) -> Iterable[tuple[str, tuple[Decimal, Decimal]]]:
         for each in event.positions:

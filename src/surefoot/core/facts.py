@@ -531,8 +531,7 @@ class Facts:
         if isinstance(event, OrderRejected) and order.symbol in self.portfolio.positions:
             self._count_refusal(order, event)
             if event.again_ms is None and self.instruments[order.symbol].reduces_only:  # there may be nothing to close
-                soon_ms = event.at_ms + BOOKS_QUIET_MS
-                self._compare_ms = soon_ms if self._compare_ms is None else min(self._compare_ms, soon_ms)
+                self._compare_by(event.at_ms + BOOKS_QUIET_MS)
         if isinstance(event, OrderExpired) and order.request.purpose is Purpose.EXIT and order.symbol in self._retry_ms:
             # Nobody was there to buy the rest; soon somebody may be.
             self._retry_ms[order.symbol] = min(self._retry_ms[order.symbol], event.at_ms + RETRY_FIRST_MS)
@@ -548,7 +547,7 @@ class Facts:
         self._close_if_flat(order.symbol, event.at_ms)
         self._note_bare(order.symbol, event.at_ms)
         if isinstance(event, OrderNotFound) and order.missing_ms is not None:  # the list of open orders decides
-            self._compare_ms = event.at_ms if self._compare_ms is None else min(self._compare_ms, event.at_ms)
+            self._compare_by(event.at_ms)
         if isinstance(event, OrderAmended):
             text = f"{order.id}: somebody else made it smaller, {event.quantity:f}, and it is called {event.name} now"
             return (RecordAlarm(event.at_ms, "order-amended", text),)
@@ -561,7 +560,7 @@ class Facts:
         symbol = order.symbol
         if symbol in self.portfolio.positions and not self.instruments[symbol].reduces_only:
             self._look_first_ms[symbol] = at_ms + LOOK_FIRST_MS
-            self._compare_ms = at_ms if self._compare_ms is None else min(self._compare_ms, at_ms)
+            self._compare_by(at_ms)
 
     def _see_foreign_fill(self, fill: Fill) -> None:
         if fill.side is Side.SELL and fill.symbol in self.portfolio.positions:
@@ -756,6 +755,10 @@ class Facts:
         if self.hears:
             return 0
         return None if self.deaf_since_ms is None else self.deaf_since_ms + ALONE_AFTER_MS
+
+    def _compare_by(self, due_ms: int) -> None:
+        """The books are to be compared then, if not sooner."""
+        self._compare_ms = due_ms if self._compare_ms is None else min(self._compare_ms, due_ms)
 
     def _doubt_books(self, now_ms: int) -> None:
         self._compare_ms = now_ms + BOOKS_QUIET_MS
